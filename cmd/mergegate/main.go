@@ -1,0 +1,4 @@
+// Command mergegate gives Bitbucket Cloud pull requests the answer of AppVeyor's pull request builds.
+package main
+
+func main() {}
