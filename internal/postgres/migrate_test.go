@@ -1,0 +1,146 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"mergegate/internal/postgres"
+	"mergegate/internal/postgres/postgrestest"
+)
+
+func TestMigrateUpDownUp(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.Empty(t)
+	if pending := applied(t, url); len(pending) == 0 || pending[0] {
+		t.Fatalf("a fresh database has these applied: %v, want none", pending)
+	}
+	up(t, url)
+	schema := relations(t, url)
+	down(t, url)
+	if diff := cmp.Diff([]string{"goose_db_version"}, relations(t, url)); diff != "" {
+		t.Errorf("left after the last step down (-want +got):\n%s", diff)
+	}
+	up(t, url)
+	if diff := cmp.Diff(schema, relations(t, url)); diff != "" {
+		t.Errorf("schema after the second time up (-first +second):\n%s", diff)
+	}
+	up(t, url) // nothing left to do
+}
+
+func TestMigrateUpAtOnce(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.Empty(t)
+	g, ctx := errgroup.WithContext(t.Context())
+	for range 4 {
+		g.Go(func() error { return postgres.MigrateUp(ctx, url) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i, done := range applied(t, url) {
+		if !done {
+			t.Errorf("migration %d is still pending", i+1)
+		}
+	}
+}
+
+func TestMigrationStatus(t *testing.T) {
+	t.Parallel()
+	status, err := postgres.MigrationStatus(t.Context(), postgrestest.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i, m := range status {
+		names = append(names, m.Name)
+		if m.Version != int64(i+1) || m.AppliedOn.IsZero() {
+			t.Errorf("migration %d: version %d, applied on %v", i+1, m.Version, m.AppliedOn)
+		}
+	}
+	if diff := cmp.Diff([]string{"00001_job_queue.go", "00002_schema.sql"}, names[:2]); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+}
+
+func TestMigrateWithoutServer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, url string }{
+		{name: "nobody listens", url: "postgres://u@/d?host=/nonexistent"},
+		{name: "no URL", url: "postgres://%"},
+	} {
+		if err := postgres.MigrateUp(t.Context(), tt.url); err == nil {
+			t.Errorf("%s: no error", tt.name)
+		}
+	}
+}
+
+func TestMigrateEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := postgres.MigrateUp(ctx, postgrestest.Empty(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("MigrateUp: %v, want context.Canceled", err)
+	}
+}
+
+func up(t *testing.T, url string) {
+	t.Helper()
+	if err := postgres.MigrateUp(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// down takes back one migration after another until none is left.
+func down(t *testing.T, url string) {
+	t.Helper()
+	for range applied(t, url) {
+		if err := postgres.MigrateDown(t.Context(), url); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := postgres.MigrateDown(t.Context(), url); !errors.Is(err, postgres.ErrNothingApplied) {
+		t.Errorf("one step more: %v, want ErrNothingApplied", err)
+	}
+}
+
+func applied(t *testing.T, url string) []bool {
+	t.Helper()
+	status, err := postgres.MigrationStatus(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done []bool
+	for _, m := range status {
+		done = append(done, !m.AppliedOn.IsZero())
+	}
+	return done
+}
+
+// relations returns the names of all tables, types and functions in the database.
+func relations(t *testing.T, url string) []string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := conn.Query(t.Context(), `
+		select tablename::text from pg_tables where schemaname = 'public'
+		union
+		select typname::text from pg_type where typnamespace = 'public'::regnamespace and typtype in ('e', 'd')
+		union
+		select proname::text from pg_proc where pronamespace = 'public'::regnamespace
+		order by 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
