@@ -1,4 +1,112 @@
-// Command mergegate gives Bitbucket Cloud pull requests the answer of AppVeyor's pull request builds.
+// Command mergegate gives Bitbucket Cloud pull requests the answer of AppVeyor's
+// pull request builds. See README.md, and mergegate --help.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set when a release is built.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2 // usage or configuration
+)
+
+// usageError is a fault of whoever called: wrong arguments or configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// program is what every command gets.
+type program struct {
+	ctx    context.Context //nolint:containedctx // kong passes values to commands, not arguments
+	getenv func(string) string
+	stdout io.Writer
+	stderr io.Writer
+}
+
+type commands struct {
+	Serve    serveCommand    `cmd:"" help:"Run the service: migrate, answer HTTP, work in the background, drain on SIGTERM."`
+	Demo     demoCommand     `cmd:"" help:"Show the whole story of a pull request with nothing to sign up for."`
+	Migrate  migrateCommand  `cmd:"" help:"Change the database schema, the job queue's included."`
+	Token    tokenCommand    `cmd:"" help:"API tokens."`
+	Projects projectsCommand `cmd:"" help:"AppVeyor projects seen per repository."`
+
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running service on this machine whether it is up; for container health checks."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
+}
+
+const description = `mergegate puts AppVeyor's pull request builds between a Bitbucket Cloud pull request and its merge.
+
+Configuration is read from the environment; README.md lists every variable.
+
+Examples:
+  mergegate demo
+  MERGEGATE_APPVEYOR_ACCOUNTS=acme=acme-team MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE=/run/secrets/hook mergegate serve
+  mergegate token create --name dashboard --scope read --expires 90d`
+
+// run is the program without the process around it: what tests call too.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (code int) {
+	type exited int
+	defer func() { // --help prints and leaves
+		if value := recover(); value != nil {
+			status, ok := value.(exited)
+			if !ok {
+				panic(value)
+			}
+			code = int(status)
+		}
+	}()
+	parser, err := kong.New(&commands{}, kong.Name("mergegate"), kong.Description(description),
+		kong.Writers(stdout, stderr), kong.Exit(func(status int) { panic(exited(status)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}))
+	if err != nil {
+		panic(err) // the commands above contradict themselves
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "mergegate: %v\nTry mergegate --help.\n", err)
+		return exitUsage
+	}
+	return report(stderr, parsed.Run(&program{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr}))
+}
+
+func report(stderr io.Writer, err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "mergegate: %v\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(stderr, "mergegate: %v\n", err)
+		return exitFailed
+	}
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(p *program) error {
+	_, err := fmt.Fprintln(p.stdout, version)
+	return err
+}

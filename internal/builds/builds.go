@@ -55,6 +55,14 @@ func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accou
 	}
 }
 
+// WithStore returns the same service on other connections, so that receiving
+// deliveries need not wait behind confirming them.
+func (s *Service) WithStore(store *postgres.Store) *Service {
+	other := *s
+	other.store = store
+	return &other
+}
+
 // giveUpAfter is how long AppVeyor is asked about a delivery it does not confirm.
 const giveUpAfter = 24 * time.Hour
 

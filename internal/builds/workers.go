@@ -17,12 +17,17 @@ import (
 // builds after hours at most; one that hasn't by then is stuck on its side.
 const watchFor = 7 * 24 * time.Hour
 
+// maxFaults is how often recording a build may fail on our own side. The database
+// being down doesn't count: then the job isn't worked at all.
+const maxFaults = 20
+
 // AddWorkers registers the jobs of this package.
 func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.confirmDelivery))
 	river.AddWorker(workers, river.WorkFunc(s.watchBuild))
 	river.AddWorker(workers, river.WorkFunc(s.learnRepository))
 	river.AddWorker(workers, river.WorkFunc(s.settleHeads))
+	river.AddWorker(workers, river.WorkFunc(s.reconcile))
 }
 
 func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.ConfirmDelivery]) error {
@@ -36,6 +41,9 @@ func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.C
 	ref := appveyor.Ref{Account: d.Account, Slug: d.Slug, BuildID: d.BuildID, Version: d.Version}
 	r, err := s.confirm(ctx, ref, d.ID, "delivery")
 	switch {
+	case err != nil && len(job.Errors) >= maxFaults:
+		s.log.ErrorContext(ctx, "delivery given up", "delivery", d.ID, "error", err)
+		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, "could not be recorded; the service's log says why")
 	case err != nil:
 		return err
 	case r.ignored != "":

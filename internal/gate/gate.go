@@ -72,6 +72,7 @@ func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.Syst
 // Question is one merge check.
 type Question struct {
 	PullRequest postgres.PullRequestKey
+	FullName    string // "workspace/repo" where the asker named it so; else ""
 	Trigger     string
 	Brought     *Snapshot // nil: read it from Bitbucket
 	SystemToken string    // the Forge app's, valid for this workspace; "" for none
@@ -95,11 +96,14 @@ func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
 }
 
 // Explain evaluates a pull request as [Gate.Ask] does, for people and programs
-// that want to know; no decision is kept.
-func (g *Gate) Explain(ctx context.Context, pr postgres.PullRequestKey) mergecheck.Verdict {
+// that want to know; no decision is kept. The pull request is always read from
+// Bitbucket: a verdict is for the head at the moment of asking.
+func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
-	verdict, _ := g.evaluate(ctx, Question{PullRequest: pr})
+	verdict, _ := g.evaluate(ctx, Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
+		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID,
+	}})
 	return verdict
 }
 
@@ -116,21 +120,21 @@ func (g *Gate) evaluate(ctx context.Context, q Question) (verdict mergecheck.Ver
 	}), facts.NewHead
 }
 
-// facts reads what the store knows. A repository whose name isn't known yet is
-// linked to it first, since AppVeyor knows repositories by name only.
+// facts reads what the store knows. A repository whose name it doesn't know, or
+// that was renamed, is linked to its name first: AppVeyor knows only names.
 func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot) (facts postgres.Facts, problem string) {
 	facts, err := g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, true)
 	if err != nil {
 		return facts, g.storeProblem(ctx, err)
 	}
-	if facts.Repository.FullName != "" {
-		return facts, ""
-	}
-	newHead := facts.NewHead
-	name, problem := g.name(ctx, q, snapshot)
-	if problem != "" {
+	name, problem, err := g.newName(ctx, q, snapshot, facts.Repository)
+	switch {
+	case err != nil:
+		return facts, g.storeProblem(ctx, err)
+	case problem != "" || name == "":
 		return facts, problem
 	}
+	newHead := facts.NewHead
 	err = g.store.LinkRepository(ctx, postgres.Repository{
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
 	})

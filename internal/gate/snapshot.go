@@ -7,6 +7,7 @@ import (
 
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
 )
 
 // Snapshot is a pull request at the moment of asking: brought along by the Forge
@@ -44,9 +45,9 @@ func (g *Gate) snapshot(ctx context.Context, q Question) Snapshot {
 	}
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget)
 	defer cancel()
-	key := q.PullRequest
-	client := g.clientFor(key.WorkspaceUUID)
-	pr, err := client.PullRequest(ctx, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID)
+	client := g.clientFor(q.PullRequest.WorkspaceUUID)
+	workspace, repository := q.address()
+	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
 	if err != nil {
 		return Snapshot{Problem: g.bitbucketProblem(ctx, client, err)}
 	}
@@ -55,7 +56,7 @@ func (g *Gate) snapshot(ctx context.Context, q Question) Snapshot {
 		SourceRepository: pr.Source.Repository.FullName, DestinationBranch: pr.Destination.Branch,
 		DestinationCommit: pr.Destination.Commit, Repository: pr.Destination.Repository.FullName,
 	}
-	if s.SourceCommit, err = client.PullRequestHead(ctx, key.WorkspaceUUID, key.RepositoryUUID, pr); err != nil {
+	if s.SourceCommit, err = client.PullRequestHead(ctx, workspace, repository, pr); err != nil {
 		s.SourceCommit, s.Problem = "", g.bitbucketProblem(ctx, client, err)
 	}
 	return s
@@ -80,20 +81,56 @@ func (g *Gate) bitbucketProblem(ctx context.Context, client *bitbucket.Client, e
 	}
 }
 
-// name learns what the repository is called. The Forge function's word counts
-// for a pull request from within the repository: it read that from Bitbucket as
-// the workspace's own app.
-func (g *Gate) name(ctx context.Context, q Question, s Snapshot) (name, problem string) {
-	if s.Repository != "" {
-		return s.Repository, ""
+// address is how Bitbucket is asked for the repository: by UUID, which survives
+// renames, except where nobody has told it yet.
+func (q Question) address() (workspace, repository string) {
+	key := q.PullRequest
+	if place := (postgres.Repository{WorkspaceUUID: key.WorkspaceUUID}); !place.Linked() {
+		workspace, repository, _ = strings.Cut(q.FullName, "/")
+		return workspace, repository
 	}
-	if s.SourceRepository != "" && strings.EqualFold(s.SourceRepositoryUUID, q.PullRequest.RepositoryUUID) {
-		return s.SourceRepository, ""
+	return key.WorkspaceUUID, key.RepositoryUUID
+}
+
+// newName is what the repository is called now where that differs from what is
+// stored, else "". It costs a request to Bitbucket only for a repository that was
+// never named, and whose pull request comes from a fork.
+func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postgres.Repository) (name, problem string, err error) {
+	name = s.Repository
+	brought := name == "" && strings.EqualFold(s.SourceRepositoryUUID, q.PullRequest.RepositoryUUID)
+	if brought {
+		name = s.SourceRepository
 	}
+	if name == "" && stored.FullName == "" {
+		name, problem = g.askName(ctx, q)
+	}
+	if strings.EqualFold(name, stored.FullName) || !strings.Contains(name, "/") {
+		return "", problem, nil
+	}
+	if brought {
+		name, err = g.unlessTaken(ctx, q, name)
+	}
+	return name, problem, err
+}
+
+// unlessTaken drops a name whose workspace is known to be another one. The Forge
+// function read the name from Bitbucket as the workspace's own app, but only an
+// answer of Bitbucket itself may move a name between workspaces.
+func (g *Gate) unlessTaken(ctx context.Context, q Question, name string) (string, error) {
+	workspace, _, _ := strings.Cut(name, "/")
+	owner, err := g.store.WorkspaceUUID(ctx, workspace)
+	if err != nil || owner != "" && owner != q.PullRequest.WorkspaceUUID {
+		return "", err
+	}
+	return name, nil
+}
+
+func (g *Gate) askName(ctx context.Context, q Question) (name, problem string) {
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget/2)
 	defer cancel()
 	client := g.clientFor(q.PullRequest.WorkspaceUUID)
-	pr, err := client.PullRequest(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID, q.PullRequest.PullRequestID)
+	workspace, repository := q.address()
+	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
 	if err != nil {
 		return "", "Which repository this is could not be learnt: " + g.bitbucketProblem(ctx, client, err) + ". Re-run this check."
 	}

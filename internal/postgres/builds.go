@@ -292,3 +292,18 @@ func (f BuildFilter) where() (sql string, args pgx.NamedArgs) {
 	}
 	return sql, args
 }
+
+// UpdatedOn returns, for those of the AppVeyor builds that are recorded, when
+// AppVeyor last changed them.
+func (s *Store) UpdatedOn(ctx context.Context, buildIDs []int64) (map[int64]time.Time, error) {
+	rows, err := s.pool.Query(ctx, `SELECT build_id, updated_on FROM builds WHERE build_id = ANY($1)`, buildIDs)
+	list, err := all[buildRow](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("read when builds changed: %w", err)
+	}
+	updated := make(map[int64]time.Time, len(list))
+	for _, row := range list {
+		updated[row.BuildID] = timeOf(row.UpdatedOn)
+	}
+	return updated, nil
+}

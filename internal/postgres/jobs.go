@@ -67,9 +67,9 @@ type SettleHeads struct {
 // Kind names the job in the queue.
 func (SettleHeads) Kind() string { return "settle_heads" }
 
-// unfinished are the states in which a second job of the same kind and
+// Unfinished are the states in which a second job of the same kind and
 // arguments would only repeat the first.
-var unfinished = []rivertype.JobState{
+var Unfinished = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
 	rivertype.JobStateRunning, rivertype.JobStateScheduled,
 }
@@ -83,9 +83,9 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 		opts.Queue = QueueStatuses
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
-		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: unfinished}
+		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	case LearnRepository:
-		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: unfinished}
+		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	}
 	return opts
 }

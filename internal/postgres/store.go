@@ -133,3 +133,16 @@ func all[T any](rows pgx.Rows, err error) ([]T, error) {
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByNameLax[T])
 }
+
+// Reach connects to the database once.
+func Reach(ctx context.Context, url string) error {
+	cfg, err := poolConfig(url, Options{})
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil {
+		return fmt.Errorf("connect to the database: %w", err)
+	}
+	return conn.Close(ctx)
+}

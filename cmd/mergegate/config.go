@@ -1,0 +1,248 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"mergegate/internal/builds"
+)
+
+// environment is every variable the program reads, as text. A secret may be
+// given as a file instead, under the name with _FILE.
+type environment struct {
+	DatabaseURL string `env:"DATABASE_URL" secret:"true"`
+	DataDir     string `env:"MERGEGATE_DATA_DIR"`
+	Listen      string `env:"MERGEGATE_LISTEN" envDefault:"127.0.0.1:8080"`
+	AdminListen string `env:"MERGEGATE_ADMIN_LISTEN"`
+	PublicURL   string `env:"MERGEGATE_PUBLIC_URL"`
+
+	AppVeyorAccounts      string `env:"MERGEGATE_APPVEYOR_ACCOUNTS"`
+	AppVeyorURL           string `env:"MERGEGATE_APPVEYOR_URL" envDefault:"https://ci.appveyor.com"`
+	AppVeyorToken         string `env:"MERGEGATE_APPVEYOR_TOKEN" secret:"true"`
+	AppVeyorWebhookSecret string `env:"MERGEGATE_APPVEYOR_WEBHOOK_SECRET" secret:"true"`
+	ReconcileInterval     string `env:"MERGEGATE_RECONCILE_INTERVAL" envDefault:"2m"`
+
+	BitbucketAPIURL            string `env:"MERGEGATE_BITBUCKET_API_URL" envDefault:"https://api.bitbucket.org"`
+	BitbucketToken             string `env:"MERGEGATE_BITBUCKET_TOKEN" secret:"true"`
+	BitbucketEmail             string `env:"MERGEGATE_BITBUCKET_EMAIL"`
+	BitbucketAPIToken          string `env:"MERGEGATE_BITBUCKET_API_TOKEN" secret:"true"`
+	BitbucketOAuthClientID     string `env:"MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID"`
+	BitbucketOAuthClientSecret string `env:"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET" secret:"true"`
+
+	ForgeAppID        string `env:"MERGEGATE_FORGE_APP_ID"`
+	ForgeEnvironments string `env:"MERGEGATE_FORGE_ENVIRONMENTS" envDefault:"PRODUCTION"`
+	ForgeJWKSURL      string `env:"MERGEGATE_FORGE_JWKS_URL" envDefault:"https://forge.cdn.prod.atlassian-dev.net/.well-known/jwks.json"`
+
+	LogLevel  string `env:"MERGEGATE_LOG_LEVEL" envDefault:"info"`
+	LogFormat string `env:"MERGEGATE_LOG_FORMAT"`
+}
+
+// config is the environment, understood.
+type config struct {
+	environment
+	accounts          builds.Accounts
+	appveyorTokens    map[string]string
+	appveyorSecrets   []string
+	forgeAppIDs       []string
+	forgeEnvironments []string
+	reconcileInterval time.Duration
+}
+
+// faults collects what is wrong with the environment, by variable.
+type faults []string
+
+func (f *faults) add(variable, format string, args ...any) {
+	*f = append(*f, variable+": "+fmt.Sprintf(format, args...))
+}
+
+func (f faults) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return usageError{errors.New("configuration:\n  " + strings.Join(f, "\n  "))}
+}
+
+// loadConfig reads the environment. Its error lists every fault at once.
+func loadConfig(getenv func(string) string) (config, error) {
+	var cfg config
+	var wrong faults
+	values := readVariables(getenv, &wrong)
+	if err := env.ParseWithOptions(&cfg.environment, env.Options{Environment: values}); err != nil {
+		return cfg, usageError{err}
+	}
+	if cfg.DataDir == "" {
+		cfg.DataDir = defaultDataDir(getenv)
+	}
+	cfg.understand(&wrong)
+	return cfg, wrong.err()
+}
+
+// readVariables takes each variable from the environment, or a secret from the
+// file that NAME_FILE names. Empty is unset.
+func readVariables(getenv func(string) string, wrong *faults) map[string]string {
+	values := map[string]string{}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[environment]()) {
+		name := field.Tag.Get("env")
+		value := strings.TrimSpace(getenv(name))
+		if file := getenv(name + "_FILE"); file != "" && field.Tag.Get("secret") != "" {
+			content, err := os.ReadFile(file)
+			switch {
+			case value != "":
+				wrong.add(name+"_FILE", "is set, and %s too; set one of them", name)
+			case err != nil:
+				wrong.add(name+"_FILE", "%v", err)
+			default:
+				value = strings.TrimSpace(string(content))
+			}
+		}
+		if value != "" {
+			values[name] = value
+		}
+	}
+	return values
+}
+
+func defaultDataDir(getenv func(string) string) string {
+	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "mergegate")
+	}
+	home := getenv("HOME")
+	if home == "" {
+		home, _ = os.UserHomeDir()
+	}
+	return filepath.Join(home, ".local", "share", "mergegate")
+}
+
+func (c *config) understand(wrong *faults) {
+	c.understandHTTP(wrong)
+	c.understandAppVeyor(wrong)
+	c.understandBitbucket(wrong)
+	c.forgeAppIDs, c.forgeEnvironments = list(c.ForgeAppID), list(c.ForgeEnvironments)
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(c.LogLevel)) {
+		wrong.add("MERGEGATE_LOG_LEVEL", "%q is not debug, info, warn or error", c.LogLevel)
+	}
+	if !slices.Contains([]string{"", "json", "text"}, c.LogFormat) {
+		wrong.add("MERGEGATE_LOG_FORMAT", "%q is not json or text", c.LogFormat)
+	}
+}
+
+func (c *config) understandHTTP(wrong *faults) {
+	checkListen(wrong, "MERGEGATE_LISTEN", c.Listen)
+	if c.AdminListen != "" {
+		checkListen(wrong, "MERGEGATE_ADMIN_LISTEN", c.AdminListen)
+	}
+	if c.PublicURL != "" {
+		checkURL(wrong, "MERGEGATE_PUBLIC_URL", c.PublicURL)
+	}
+	checkURL(wrong, "MERGEGATE_FORGE_JWKS_URL", c.ForgeJWKSURL)
+}
+
+func (c *config) understandAppVeyor(wrong *faults) {
+	var err error
+	if c.accounts, err = builds.ParseAccounts(c.AppVeyorAccounts); err != nil {
+		wrong.add("MERGEGATE_APPVEYOR_ACCOUNTS", "%v", err)
+	}
+	if c.AppVeyorWebhookSecret != "" && c.AppVeyorAccounts == "" {
+		wrong.add("MERGEGATE_APPVEYOR_ACCOUNTS", "is required with MERGEGATE_APPVEYOR_WEBHOOK_SECRET: account=workspace, or no build is ever trusted")
+	}
+	checkURL(wrong, "MERGEGATE_APPVEYOR_URL", c.AppVeyorURL)
+	c.appveyorSecrets = list(c.AppVeyorWebhookSecret)
+	if c.appveyorTokens, err = parseTokens(c.AppVeyorToken); err != nil {
+		wrong.add("MERGEGATE_APPVEYOR_TOKEN", "%v", err)
+	}
+	if c.reconcileInterval, err = parseDuration(c.ReconcileInterval); err != nil || c.reconcileInterval < time.Second {
+		wrong.add("MERGEGATE_RECONCILE_INTERVAL", "%q is not a duration of 1s or more, like 2m", c.ReconcileInterval)
+	}
+}
+
+func (c *config) understandBitbucket(wrong *faults) {
+	checkURL(wrong, "MERGEGATE_BITBUCKET_API_URL", c.BitbucketAPIURL)
+	bothOrNone(wrong, "MERGEGATE_BITBUCKET_EMAIL", c.BitbucketEmail, "MERGEGATE_BITBUCKET_API_TOKEN", c.BitbucketAPIToken)
+	bothOrNone(wrong, "MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID", c.BitbucketOAuthClientID,
+		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret)
+}
+
+func bothOrNone(wrong *faults, nameA, a, nameB, b string) {
+	if a != "" && b == "" {
+		wrong.add(nameB, "is required with %s", nameA)
+	}
+	if a == "" && b != "" {
+		wrong.add(nameA, "is required with %s", nameB)
+	}
+}
+
+func checkListen(wrong *faults, name, address string) {
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		wrong.add(name, "%q is not host:port, like 127.0.0.1:8080 or :8080", address)
+	}
+}
+
+func checkURL(wrong *faults, name, text string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
+		wrong.add(name, "is not an http(s) URL without credentials")
+	}
+}
+
+// list splits at commas and drops what is empty.
+func list(s string) []string {
+	var items []string
+	for _, item := range strings.Split(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+var accountToken = regexp.MustCompile(`^([^=\s]+)=(\S+)$`)
+
+// parseTokens reads one token for all accounts, or account=token pairs.
+func parseTokens(s string) (map[string]string, error) {
+	items := list(s)
+	if len(items) == 1 && !strings.Contains(strings.TrimRight(items[0], "="), "=") {
+		return map[string]string{"": items[0]}, nil
+	}
+	tokens := map[string]string{}
+	for _, item := range items {
+		pair := accountToken.FindStringSubmatch(item)
+		if pair == nil {
+			return nil, errors.New("is neither one token nor account=token pairs")
+		}
+		tokens[strings.ToLower(pair[1])] = pair[2]
+	}
+	return tokens, nil
+}
+
+var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
+
+// parseDuration reads Go durations, and days: "90d", "1d12h".
+func parseDuration(s string) (time.Duration, error) {
+	var sum time.Duration
+	if parts := days.FindStringSubmatch(s); parts != nil {
+		n, err := strconv.Atoi(parts[1])
+		if err != nil {
+			return 0, err
+		}
+		if sum, s = time.Duration(n)*24*time.Hour, parts[2]; s == "" {
+			return sum, nil
+		}
+	}
+	rest, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration like 90d or 12h", s)
+	}
+	return sum + rest, nil
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"mergegate/internal/appveyor"
+	"mergegate/internal/bitbucket"
+	"mergegate/internal/builds"
+	"mergegate/internal/commitstatus"
+	"mergegate/internal/forge"
+	"mergegate/internal/gate"
+	"mergegate/internal/postgres"
+	"mergegate/internal/server"
+)
+
+// drainTimeout is how long requests and jobs get to end at shutdown.
+const drainTimeout = 20 * time.Second
+
+type serveCommand struct{}
+
+// Help explains serve.
+func (serveCommand) Help() string {
+	return `Without DATABASE_URL it runs a PostgreSQL of its own under MERGEGATE_DATA_DIR.
+
+Examples:
+  mergegate serve
+  DATABASE_URL=postgres://mergegate@db/mergegate MERGEGATE_LISTEN=:8080 mergegate serve`
+}
+
+// Run serves until the context ends.
+func (serveCommand) Run(p *program) error {
+	cfg, err := loadConfig(p.getenv)
+	if err != nil {
+		return err
+	}
+	return serve(p.ctx, cfg, newLogger(cfg, p.stderr, slog.LevelInfo))
+}
+
+// newLogger logs as configured, and with least as the level where none is.
+func newLogger(cfg config, w io.Writer, least slog.Level) *slog.Logger {
+	level := least
+	if configured := new(slog.Level); configured.UnmarshalText([]byte(cfg.LogLevel)) == nil && *configured != slog.LevelInfo {
+		level = *configured
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "text" || cfg.LogFormat == "" && isTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// serve runs the service until ctx ends, then drains it: readiness first, so
+// that nothing new is sent; then requests; then jobs; then the database.
+func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+	listener, err := listen(ctx, cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+	url, ended, stopDatabase, err := serveDatabase(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stopDatabase()
+	if err := postgres.MigrateUp(ctx, url); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	service, err := assemble(ctx, cfg, url, log)
+	if err != nil {
+		return err
+	}
+	defer service.close()
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return service.serveHTTP(ctx, listener) })
+	group.Go(func() error { return service.serveAdmin(ctx) })
+	group.Go(func() error { return service.work(ctx) })
+	group.Go(func() error {
+		select {
+		case <-ended: // never, with a database that isn't ours
+			return errors.New("the embedded PostgreSQL ended by itself")
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "admin", cfg.AdminListen, "version", version)
+	return group.Wait()
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on MERGEGATE_LISTEN: %w", err)
+	}
+	return listener, nil
+}
+
+// service is everything that runs, wired.
+type service struct {
+	cfg      config
+	log      *slog.Logger
+	requests *postgres.Store // for people who wait
+	jobs     *postgres.Store // so that no burst of jobs makes them wait longer
+	workers  *workers
+	handler  *server.Server
+	metrics  *prometheus.Registry
+}
+
+func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s *service, err error) {
+	s = &service{cfg: cfg, log: log, metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.requests, err = postgres.Open(ctx, url, postgres.Options{StatementTimeout: 4 * time.Second}); err != nil {
+		return s, usageError{err}
+	}
+	if s.jobs, err = postgres.Open(ctx, url, postgres.Options{}); err != nil {
+		return s, usageError{err}
+	}
+	userAgent := "mergegate/" + version
+	av, err := appveyor.NewClient(appveyor.Config{URL: cfg.AppVeyorURL, Tokens: cfg.appveyorTokens, UserAgent: userAgent})
+	if err != nil {
+		return s, usageError{err}
+	}
+	bb, err := bitbucket.NewClient(bitbucket.Config{
+		BaseURL: cfg.BitbucketAPIURL, Token: cfg.BitbucketToken, Email: cfg.BitbucketEmail, APIToken: cfg.BitbucketAPIToken,
+		OAuthClientID: cfg.BitbucketOAuthClientID, OAuthClientSecret: cfg.BitbucketOAuthClientSecret, UserAgent: userAgent,
+	})
+	if err != nil {
+		return s, usageError{err}
+	}
+	tokens := new(bitbucket.SystemTokens)
+	confirming := builds.New(s.jobs, av, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
+	receiving := confirming.WithStore(s.requests)
+	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
+	if s.workers, err = newWorkers(s.jobs, confirming, publisher, cfg.reconcileInterval, log); err != nil {
+		return s, err
+	}
+	verifier, err := newVerifier(ctx, cfg, log)
+	if err != nil {
+		return s, usageError{err}
+	}
+	s.handler = server.New(server.Config{
+		Store: s.requests, Builds: receiving, Forge: verifier, Log: log, Metrics: s.metrics,
+		Gate:            gate.New(s.requests, bb, tokens, gate.Options{Log: log, Metrics: s.metrics}),
+		AppVeyorSecrets: cfg.appveyorSecrets, PublicURL: cfg.PublicURL,
+	})
+	return s, nil
+}
+
+func newVerifier(ctx context.Context, cfg config, log *slog.Logger) (*forge.Verifier, error) {
+	if len(cfg.forgeAppIDs) == 0 {
+		return nil, nil //nolint:nilnil // without an app there is no Forge
+	}
+	return forge.NewVerifier(ctx, forge.Config{
+		AppIDs: cfg.forgeAppIDs, Environments: cfg.forgeEnvironments, JWKSURL: cfg.ForgeJWKSURL, Log: log,
+	})
+}
+
+func (s *service) close() {
+	for _, store := range []*postgres.Store{s.requests, s.jobs} {
+		if store != nil {
+			store.Close()
+		}
+	}
+}
+
+func (s *service) serveHTTP(ctx context.Context, listener net.Listener) error {
+	srv := server.Harden(&http.Server{Handler: s.handler, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}) //nolint:gosec // Harden sets the time-outs
+	return serveUntil(ctx, srv, listener, s.handler.Drain)
+}
+
+// serveAdmin serves metrics and profiles, on a listener of their own so that
+// they are never public by accident.
+func (s *service) serveAdmin(ctx context.Context) error {
+	if s.cfg.AdminListen == "" {
+		return nil
+	}
+	listener, err := listen(ctx, s.cfg.AdminListen)
+	if err != nil {
+		return fmt.Errorf("MERGEGATE_ADMIN_LISTEN: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	srv := server.Harden(&http.Server{Handler: mux}) //nolint:gosec // Harden sets the time-outs
+	srv.WriteTimeout = 2 * time.Minute               // a profile takes as long as it is asked to
+	return serveUntil(ctx, srv, listener, func() {})
+}
+
+func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener, drain func()) error {
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	drain()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		return fmt.Errorf("requests did not end in time: %w", err)
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+type healthcheckCommand struct{}
+
+// Run asks the service on this machine.
+func (healthcheckCommand) Run(p *program) error {
+	cfg, err := loadConfig(p.getenv)
+	if err != nil {
+		return err
+	}
+	host, port, _ := net.SplitHostPort(cfg.Listen) // loadConfig checked it
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("the service does not answer: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the service answers %s", strings.ToLower(res.Status))
+	}
+	return nil
+}

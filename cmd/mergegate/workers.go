@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+
+	"mergegate/internal/builds"
+	"mergegate/internal/commitstatus"
+	"mergegate/internal/postgres"
+)
+
+const (
+	// jobTimeout is longer than the most a job may wait for remotes: three
+	// requests to AppVeyor and one to Bitbucket.
+	jobTimeout = 60 * time.Second
+	// rescueAfter is when the jobs of a process that was killed are worked again.
+	rescueAfter = 75 * time.Second
+)
+
+// workers work the background jobs.
+type workers struct {
+	client *river.Client[pgx.Tx]
+}
+
+func newWorkers(store *postgres.Store, confirming *builds.Service, publisher *commitstatus.Publisher, reconcile time.Duration, log *slog.Logger) (*workers, error) {
+	registered := river.NewWorkers()
+	confirming.AddWorkers(registered)
+	publisher.AddWorkers(registered)
+	client, err := river.NewClient(riverpgxv5.New(store.Pool()), &river.Config{
+		Workers: registered,
+		Queues: map[string]river.QueueConfig{
+			postgres.QueueBuilds:   {MaxWorkers: 8},
+			postgres.QueueStatuses: {MaxWorkers: 16},
+		},
+		PeriodicJobs:         []*river.PeriodicJob{confirming.Reconciliation(reconcile)},
+		JobTimeout:           jobTimeout,
+		RescueStuckJobsAfter: rescueAfter,
+		RetryPolicy:          retryPolicy{},
+		Logger:               slog.New(quiet{log.Handler()}),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up jobs: %w", err)
+	}
+	return &workers{client: client}, nil
+}
+
+// work works jobs until ctx ends, then lets those that run end.
+func (s *service) work(ctx context.Context) error {
+	if err := s.workers.client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("start jobs: %w", err)
+	}
+	<-ctx.Done()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := s.workers.client.Stop(stop); err != nil {
+		// What was cut off is rescued and worked again: jobs can be repeated.
+		cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return s.workers.client.StopAndCancel(cancelled)
+	}
+	return nil
+}
+
+// retryPolicy is for faults of our own and of the database; remotes that fail
+// are waited for by snoozing.
+type retryPolicy struct{}
+
+// NextRetry waits one second, then four, nine and so on up to a minute.
+func (retryPolicy) NextRetry(job *rivertype.JobRow) time.Time {
+	failures := float64(len(job.Errors) + 1)
+	return time.Now().Add(time.Duration(math.Min(failures*failures, 60)) * time.Second)
+}
+
+// quiet takes the job queue's own log one level down: it speaks of itself, and
+// what became of a job is logged by the job.
+type quiet struct{ slog.Handler }
+
+// Enabled reports whether a record of this level is logged.
+func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
+}

@@ -1,0 +1,51 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/puddle/v2"
+)
+
+// IsUnavailable reports whether err means that the database can't be used now:
+// it could not be reached, did not answer in time, or is starting, stopping, out
+// of resources or read-only. The same statement may work later.
+func IsUnavailable(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return isUnavailableCode(pg.Code)
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	if errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) {
+		return true
+	}
+	for _, known := range []error{
+		context.DeadlineExceeded, context.Canceled, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, puddle.ErrClosedPool,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// isUnavailableCode goes by PostgreSQL's error classes:
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+func isUnavailableCode(code string) bool {
+	switch code {
+	case "25006", "40001", "40P01": // read-only, serialization failure, deadlock
+		return true
+	}
+	if len(code) != 5 {
+		return false
+	}
+	switch code[:2] {
+	case "08", "53", "55", "57", "58": // connection, resources, object state, operator intervention, system
+		return true
+	}
+	return false
+}

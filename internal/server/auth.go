@@ -1,0 +1,94 @@
+package server
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/postgres"
+)
+
+// bearer returns the token of an Authorization header, or "".
+func bearer(r *http.Request) string {
+	scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// isOneOf compares in constant time, whatever the lengths, and looks at every
+// secret, so that the time taken tells nothing.
+func isOneOf(secrets []string, given string) bool {
+	sum := sha256.Sum256([]byte(given))
+	found := 0
+	for _, secret := range secrets {
+		want := sha256.Sum256([]byte(secret))
+		found |= subtle.ConstantTimeCompare(sum[:], want[:])
+	}
+	return given != "" && found == 1
+}
+
+// HashToken is what is kept of an API token. Tokens are 256 random bits, so a
+// plain hash can't be searched.
+func HashToken(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}
+
+type authorizedHandler func(c *gin.Context, token postgres.Token) error
+
+// authorized lets a request through whose token is valid and has the scope.
+func (s *Server) authorized(scope string, f authorizedHandler) gin.HandlerFunc {
+	return s.handle(func(c *gin.Context) error {
+		given := bearer(c.Request)
+		if given == "" {
+			return errUnauthorized.with("send an API token as Authorization: Bearer TOKEN")
+		}
+		token, err := s.Store.TokenByHash(c.Request.Context(), HashToken(given))
+		if errors.Is(err, postgres.ErrNotFound) {
+			return errUnauthorized.with("the API token is unknown, expired or revoked")
+		}
+		if err != nil {
+			return err
+		}
+		if !hasScope(token, scope) {
+			return errForbidden.with("this needs a token with scope %s", scope)
+		}
+		return f(c, token)
+	})
+}
+
+func hasScope(token postgres.Token, scope string) bool {
+	return slices.Contains(token.Scopes, scope) ||
+		scope == ScopeRead && slices.Contains(token.Scopes, ScopeAdmin)
+}
+
+// covers reports whether the token is for this repository. One that isn't gets
+// the answer for a repository that doesn't exist.
+func covers(token postgres.Token, fullName string) bool {
+	return token.Repository == "**" || token.Repository == "" ||
+		fullName != "" && doublestar.MatchUnvalidated(strings.ToLower(token.Repository), strings.ToLower(fullName))
+}
+
+// repository finds the repository of the path, if the token covers it.
+func (s *Server) repository(c *gin.Context, token postgres.Token) (postgres.Repository, error) {
+	workspace, slug := c.Param("workspace"), c.Param("repo_slug")
+	if !storable(workspace) || !storable(slug) {
+		return postgres.Repository{}, errNotFound
+	}
+	r, err := s.Store.RepositoryByPath(c.Request.Context(), workspace, slug)
+	if err != nil {
+		return r, err
+	}
+	if !covers(token, r.FullName) {
+		return r, errNotFound
+	}
+	return r, nil
+}

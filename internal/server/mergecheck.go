@@ -1,0 +1,68 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/forge"
+	"mergegate/internal/gate"
+	"mergegate/internal/postgres"
+)
+
+// maxEvent bounds a Forge event: the largest documented ones have some kilobytes.
+const maxEvent = 1 << 20
+
+// verifyTimeout bounds reading the keys on the way of a merge check.
+const verifyTimeout = 1200 * time.Millisecond
+
+// mergeCheck answers Forge. Every question that was understood gets 200 with a
+// verdict: any other answer shows as a failed check without a message.
+func (s *Server) mergeCheck(c *gin.Context) error {
+	invocation, err := s.verify(c)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(c, maxEvent)
+	if err != nil {
+		return err
+	}
+	event, err := forge.ParseMergeCheck(body)
+	if err != nil {
+		return err
+	}
+	if !invocation.ForWorkspace(event.WorkspaceUUID) {
+		return errForbidden.with("the token is of another workspace")
+	}
+	verdict := s.Gate.Ask(c.Request.Context(), gate.Question{
+		PullRequest: postgres.PullRequestKey{
+			WorkspaceUUID: event.WorkspaceUUID, RepositoryUUID: event.RepositoryUUID, PullRequestID: event.PullRequestID,
+		},
+		Trigger: event.Trigger, Brought: brought(event.PullRequest), SystemToken: c.GetHeader("x-forge-oauth-system"),
+	})
+	c.JSON(http.StatusOK, gin.H{"success": verdict.Success, "message": verdict.Message})
+	return nil
+}
+
+func (s *Server) verify(c *gin.Context) (forge.Invocation, error) {
+	token := bearer(c.Request)
+	if token == "" {
+		return forge.Invocation{}, errUnauthorized.with("send a Forge invocation token as Authorization: Bearer TOKEN")
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), verifyTimeout)
+	defer cancel()
+	return s.Forge.Verify(ctx, token)
+}
+
+func brought(pr *forge.PullRequest) *gate.Snapshot {
+	if pr == nil {
+		return nil
+	}
+	return &gate.Snapshot{
+		State: pr.State, SourceCommit: pr.SourceCommit, SourceBranch: pr.SourceBranch,
+		SourceRepositoryUUID: pr.SourceRepositoryUUID, SourceRepository: pr.SourceRepositoryFullName,
+		DestinationBranch: pr.DestinationBranch, DestinationCommit: pr.DestinationCommit,
+	}
+}

@@ -1,0 +1,70 @@
+package server
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+const requestIDKey = "request_id"
+
+var saneRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
+
+// identify gives every request an id: the caller's, when it can be logged as it
+// is, else a new one.
+func (s *Server) identify(c *gin.Context) {
+	id := c.GetHeader("X-Request-Id")
+	if !saneRequestID.MatchString(id) {
+		id = rand.Text()
+	}
+	c.Set(requestIDKey, id)
+	c.Header("X-Request-Id", id)
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Next()
+}
+
+func requestID(c *gin.Context) string { return c.GetString(requestIDKey) }
+
+// observe logs and counts each request once. It logs the route, not the URL:
+// what a caller puts into a URL by mistake may be a secret.
+func (s *Server) observe(c *gin.Context) {
+	start := time.Now()
+	c.Next()
+	took := time.Since(start)
+	route, status := c.FullPath(), c.Writer.Status()
+	if route == "" {
+		route = "none"
+	}
+	s.requests.WithLabelValues(methodLabel(c.Request.Method), route, strconv.Itoa(status)).Observe(took.Seconds())
+	if route == "/healthz" || route == "/readyz" {
+		return // a line every few seconds would hide the others
+	}
+	s.Log.InfoContext(c.Request.Context(), "request", "request_id", requestID(c), "method", c.Request.Method,
+		"route", route, "status", status, "duration_ms", took.Milliseconds(), "remote", c.RemoteIP())
+}
+
+// methodLabel bounds a metric's label: a method can be any word.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	default:
+		return "other"
+	}
+}
+
+func (s *Server) recoverPanic(c *gin.Context) {
+	defer func() {
+		if value := recover(); value != nil {
+			s.fail(c, fmt.Errorf("panic: %v\n%s", value, debug.Stack()))
+			c.Abort()
+		}
+	}()
+	c.Next()
+}

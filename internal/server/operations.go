@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"mergegate/api"
+	"mergegate/internal/postgres"
+)
+
+// readyz reports whether the service can do its work: 503 while the database
+// can't be used and from the beginning of shutdown.
+func (s *Server) readyz(c *gin.Context) error {
+	if s.draining.Load() {
+		return errUnavailable.with("shutting down")
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
+	defer cancel()
+	if err := s.Store.Ping(ctx); err != nil {
+		s.Log.WarnContext(ctx, "not ready", "error", err)
+		return errUnavailable
+	}
+	c.JSON(http.StatusOK, gin.H{"status": "ready"})
+	return nil
+}
+
+func (s *Server) openAPI(c *gin.Context) error {
+	c.Data(http.StatusOK, "application/yaml", api.OpenAPI)
+	return nil
+}
+
+// listDeliveries lists what was received, newest first.
+func (s *Server) listDeliveries(c *gin.Context, _ postgres.Token) error {
+	q := newQuery(c.Request, "pagelen", "page")
+	before, length := q.page(), q.pageLength()
+	if q.err != nil {
+		return q.err
+	}
+	list, err := s.Store.Deliveries(c.Request.Context(), before, length+1)
+	if err != nil {
+		return err
+	}
+	return writePage(s, c, list, length, func(d postgres.Delivery) int64 { return d.ID }, deliveryOf)
+}
+
+var deliveryPattern = regexp.MustCompile(`^(pending|posted|failed|not_postable)$`)
+
+// listCommitStatuses lists commit statuses by how far they have come.
+func (s *Server) listCommitStatuses(c *gin.Context, _ postgres.Token) error {
+	q := newQuery(c.Request, "state", "pagelen", "page")
+	delivery := q.matching("state", "pending, posted, failed or not_postable", deliveryPattern)
+	before, length := q.page(), q.pageLength()
+	if q.err != nil {
+		return q.err
+	}
+	list, err := s.Store.CommitStatuses(c.Request.Context(), postgres.StatusDelivery(delivery), before, length+1)
+	if err != nil {
+		return err
+	}
+	return writePage(s, c, list, length, func(s postgres.CommitStatus) int64 { return s.ID }, statusOf)
+}
+
+// retryCommitStatus queues a commit status again that Bitbucket refused.
+func (s *Server) retryCommitStatus(c *gin.Context, _ postgres.Token) error {
+	id, err := pathID(c, "id")
+	if err != nil {
+		return err
+	}
+	status, err := s.Store.RetryStatus(c.Request.Context(), id)
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusAccepted, statusOf(status))
+	return nil
+}

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/appveyor"
+	"mergegate/internal/forge"
+	"mergegate/internal/postgres"
+)
+
+// problem is an error with its rendering: RFC 9457 problem details.
+type problem struct {
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Code      string `json:"code"`
+	Detail    string `json:"detail,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+func (p problem) Error() string { return p.Code + ": " + p.Detail }
+
+func (p problem) with(format string, args ...any) problem {
+	p.Detail = fmt.Sprintf(format, args...)
+	return p
+}
+
+// The problems of the API. Codes are stable.
+var (
+	errUnauthorized = problem{Status: 401, Code: "unauthorized", Title: "Not authenticated"}
+	errForbidden    = problem{Status: 403, Code: "forbidden", Title: "Not allowed"}
+	errNoRoute      = problem{Status: 404, Code: "not_found", Title: "Not found", Detail: "there is no such route, or it is not configured"}
+	errNotFound     = problem{Status: 404, Code: "not_found", Title: "Not found"}
+	errMethod       = problem{Status: 405, Code: "method_not_allowed", Title: "Method not allowed"}
+	errTooLarge     = problem{Status: 413, Code: "too_large", Title: "Body too large"}
+	errNotJSON      = problem{Status: 400, Code: "invalid_json", Title: "Not JSON", Detail: "the body is not one JSON value"}
+	errNotEvent     = problem{Status: 400, Code: "invalid_event", Title: "Not a Forge event"}
+	errBadBody      = problem{Status: 400, Code: "incomplete_body", Title: "Body incomplete", Detail: "the body ended early or came too slowly"}
+	errNotBuild     = problem{Status: 422, Code: "invalid_delivery", Title: "Not a build"}
+	errParameter    = problem{Status: 400, Code: "invalid_parameter", Title: "Invalid parameter"}
+	errUnavailable  = problem{Status: 503, Code: "unavailable", Title: "Unavailable", Detail: "the database cannot be used now; try again"}
+	errInternal     = problem{Status: 500, Code: "internal", Title: "Internal error"}
+)
+
+// asProblem is the one table from errors to answers. What isn't in it is ours to
+// mend, and tells nothing of the inside.
+func asProblem(err error) problem {
+	var p problem
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &tooLarge):
+		return errTooLarge.with("the body is over %d bytes", tooLarge.Limit)
+	case errors.Is(err, appveyor.ErrNotJSON):
+		return errNotJSON
+	case errors.Is(err, appveyor.ErrNotBuild):
+		return errNotBuild.with("%s", err)
+	case errors.Is(err, forge.ErrForbidden):
+		return errForbidden.with("%s", err)
+	case errors.Is(err, forge.ErrUnauthorized):
+		return errUnauthorized.with("%s", err)
+	case errors.Is(err, forge.ErrNotAnEvent):
+		return errNotEvent.with("%s", err)
+	case errors.Is(err, postgres.ErrNotFound):
+		return errNotFound
+	case postgres.IsUnavailable(err):
+		return errUnavailable
+	default:
+		return errInternal
+	}
+}
+
+// handle is the only place that renders an error.
+func (s *Server) handle(f func(*gin.Context) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := f(c); err != nil {
+			s.fail(c, err)
+		}
+	}
+}
+
+func (s *Server) fail(c *gin.Context, err error) {
+	p := asProblem(err)
+	p.RequestID = requestID(c)
+	if p.Status >= 500 {
+		s.Log.ErrorContext(c.Request.Context(), "request failed", "request_id", p.RequestID, "route", c.FullPath(), "error", err)
+	}
+	if p.Status == http.StatusUnauthorized {
+		c.Header("WWW-Authenticate", "Bearer")
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", "5")
+	}
+	if c.Writer.Written() {
+		return // a body has begun; there is nothing left to say it in
+	}
+	c.Header("Content-Type", "application/problem+json")
+	c.AbortWithStatusJSON(p.Status, p)
+}

@@ -1,0 +1,56 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Scopes of API tokens. Admin includes read; no other scope implies another.
+const (
+	ScopeRead   = "read"
+	ScopeReport = "report"
+	ScopeWaive  = "waive"
+	ScopeAdmin  = "admin"
+)
+
+// Scopes lists every scope a token can have.
+var Scopes = []string{ScopeRead, ScopeReport, ScopeWaive, ScopeAdmin}
+
+func (s *Server) routes() *gin.Engine {
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.RedirectTrailingSlash = false
+	_ = engine.SetTrustedProxies(nil) // forwarded addresses are anybody's to write
+	engine.Use(s.identify, s.observe, s.recoverPanic)
+	engine.NoRoute(s.handle(func(*gin.Context) error { return errNoRoute }))
+	engine.NoMethod(s.handle(func(*gin.Context) error { return errMethod }))
+
+	engine.GET("/healthz", s.handle(s.healthz))
+	engine.GET("/readyz", s.handle(s.readyz))
+	engine.GET("/openapi.yaml", s.handle(s.openAPI))
+
+	if len(s.AppVeyorSecrets) > 0 {
+		engine.POST("/webhooks/appveyor", s.handle(s.appveyorWebhook))
+	}
+	if s.Forge != nil {
+		engine.POST("/forge/merge-check", s.handle(s.mergeCheck))
+	}
+
+	v1 := engine.Group("/api/v1")
+	repository := v1.Group("/repositories/:workspace/:repo_slug")
+	repository.GET("/builds", s.authorized(ScopeRead, s.listBuilds))
+	repository.GET("/pullrequests/:id", s.authorized(ScopeRead, s.getPullRequest))
+	repository.GET("/pullrequests/:id/builds", s.authorized(ScopeRead, s.listPullRequestBuilds))
+	repository.GET("/pullrequests/:id/decisions", s.authorized(ScopeRead, s.listDecisions))
+	v1.GET("/builds/:id", s.authorized(ScopeRead, s.getBuild))
+	v1.GET("/deliveries", s.authorized(ScopeAdmin, s.listDeliveries))
+	v1.GET("/commit-statuses", s.authorized(ScopeAdmin, s.listCommitStatuses))
+	v1.POST("/commit-statuses/:id/retry", s.authorized(ScopeAdmin, s.retryCommitStatus))
+	return engine
+}
+
+func (s *Server) healthz(c *gin.Context) error {
+	c.JSON(http.StatusOK, gin.H{"status": "ok"})
+	return nil
+}

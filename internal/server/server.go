@@ -1,0 +1,79 @@
+// Package server is mergegate's HTTP surface: the routes of contract and API
+// description, each authenticated before its body is read.
+//
+//	handler := server.New(server.Config{Store: store, Builds: builds, Gate: gate, Log: log})
+//	http.ListenAndServe(addr, handler)
+//
+// Handlers return an error; one adapter renders it as RFC 9457 problem details
+// with a stable code. Routes of parts that aren't configured don't exist: 404.
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"mergegate/internal/builds"
+	"mergegate/internal/forge"
+	"mergegate/internal/gate"
+	"mergegate/internal/postgres"
+)
+
+// Config wires a server. Store, Builds, Gate and Log are required.
+type Config struct {
+	Store  *postgres.Store
+	Builds *builds.Service
+	Gate   *gate.Gate
+	Log    *slog.Logger
+	// Forge verifies invocation tokens; nil: the Forge routes are 404.
+	Forge *forge.Verifier
+	// AppVeyorSecrets are all valid at once; none: the webhook's route is 404.
+	AppVeyorSecrets []string
+	PublicURL       string                // for links; empty: as the request came
+	Metrics         prometheus.Registerer // nil: not counted
+}
+
+// Server is the HTTP handler of the public listener.
+type Server struct {
+	Config
+	engine   *gin.Engine
+	draining atomic.Bool
+	requests *prometheus.HistogramVec
+}
+
+// New returns a server with all its routes.
+func New(cfg Config) *Server {
+	gin.SetMode(gin.ReleaseMode)
+	s := &Server{
+		Config: cfg,
+		requests: promauto.With(cfg.Metrics).NewHistogramVec(prometheus.HistogramOpts{
+			Name: "mergegate_http_request_duration_seconds", Help: "Requests answered, by route and status.",
+			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 10},
+		}, []string{"method", "route", "status"}),
+	}
+	s.engine = s.routes()
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
+
+// Drain makes /readyz answer 503 from now on, so that load balancers stop
+// sending requests before the listener closes.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Harden gives srv the limits every listener of this program has: a client that
+// sends or reads slowly is cut off instead of holding a connection.
+func Harden(srv *http.Server) *http.Server {
+	srv.ReadHeaderTimeout = 5 * time.Second
+	srv.ReadTimeout = 20 * time.Second
+	srv.WriteTimeout = 30 * time.Second
+	srv.IdleTimeout = 90 * time.Second
+	srv.MaxHeaderBytes = 64 << 10
+	return srv
+}
