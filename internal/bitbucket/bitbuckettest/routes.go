@@ -1,0 +1,152 @@
+package bitbuckettest
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	repositoryPath  = "/repositories/{workspace}/{repo_slug}"
+	pullRequestPath = repositoryPath + "/pullrequests/{pull_request_id}"
+	commitPath      = repositoryPath + "/commit/{commit}"
+)
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(method, path string, h handler) {
+		mux.HandleFunc(method+" /2.0"+path, s.operation(path, h))
+	}
+	handle("GET", repositoryPath, s.getRepository)
+	handle("GET", pullRequestPath, s.getPullRequest)
+	handle("GET", pullRequestPath+"/commits", s.getPullRequestCommits)
+	handle("GET", commitPath, s.getCommit)
+	handle("GET", commitPath+"/statuses", s.getStatuses)
+	handle("POST", commitPath+"/statuses/build", s.postStatus)
+	handle("GET", commitPath+"/statuses/build/{key}", s.getStatus)
+	handle("PUT", commitPath+"/statuses/build/{key}", s.putStatus)
+	mux.HandleFunc("POST /site/oauth2/access_token", s.accessToken)
+	mux.HandleFunc("/", s.unknownOperation)
+	return mux
+}
+
+// find answers the repository of a request: slugs do, and UUIDs in braces.
+func (s *Server) find(r *http.Request) (*repository, *refusal) {
+	workspace, slug := r.PathValue("workspace"), r.PathValue("repo_slug")
+	for _, repo := range s.repositories {
+		ownWorkspace, ownSlug, _ := strings.Cut(repo.FullName, "/")
+		if isEither(workspace, ownWorkspace, repo.WorkspaceUUID) && isEither(slug, ownSlug, repo.UUID) {
+			return repo, s.refuse(r, repo)
+		}
+	}
+	return nil, noRepository(workspace + "/" + slug)
+}
+
+func isEither(name, slug, uuid string) bool {
+	return strings.EqualFold(name, slug) || strings.EqualFold(name, uuid)
+}
+
+func (s *Server) getRepository(_ *http.Request, repo *repository) (int, any, *refusal) {
+	return http.StatusOK, s.repositoryAnswer(repo), nil
+}
+
+func (s *Server) getPullRequest(r *http.Request, repo *repository) (int, any, *refusal) {
+	pr, refusal := repo.pullRequest(r)
+	if refusal != nil {
+		return 0, nil, refusal
+	}
+	return http.StatusOK, s.pullRequestAnswer(repo, pr), nil
+}
+
+func (r *repository) pullRequest(req *http.Request) (*PullRequest, *refusal) {
+	id, _ := strconv.ParseInt(req.PathValue("pull_request_id"), 10, 64) // an integer: the document was held to
+	pr, ok := r.pullRequests[id]
+	if !ok {
+		return nil, refused(http.StatusNotFound, "Resource not found")
+	}
+	return pr, nil
+}
+
+func (s *Server) getPullRequestCommits(r *http.Request, repo *repository) (int, any, *refusal) {
+	pr, refusal := repo.pullRequest(r)
+	if refusal != nil {
+		return 0, nil, refusal
+	}
+	if pr.SourceGone {
+		return 0, nil, refused(http.StatusNotFound, "Resource not found")
+	}
+	source, err := s.named(pr.SourceRepo)
+	if err != nil {
+		return 0, nil, refused(http.StatusNotFound, "Resource not found")
+	}
+	commits := pr.Commits
+	if pr.SourceCommit == "" {
+		commits = nil // "This list will be empty if the source branch no longer exists."
+	}
+	shas, next := s.page(r, commits)
+	values := make([]object, 0, len(shas))
+	for _, sha := range shas {
+		values = append(values, s.commitAnswer(source, sha))
+	}
+	return http.StatusOK, paginated(values, next), nil
+}
+
+// page answers one page of a list and the link to the next: 10 by default, 100 at most.
+func (s *Server) page(r *http.Request, list []string) (part []string, next string) {
+	pagelen := queryNumber(r, "pagelen", 10, 100)
+	page := queryNumber(r, "page", 1, 1<<20)
+	start, end := min((page-1)*pagelen, len(list)), min(page*pagelen, len(list))
+	if end < len(list) {
+		next = s.URL + r.URL.EscapedPath() + "?pagelen=" + strconv.Itoa(pagelen) + "&page=" + strconv.Itoa(page+1)
+	}
+	return list[start:end], next
+}
+
+func queryNumber(r *http.Request, name string, otherwise, most int) int {
+	n, err := strconv.Atoi(r.URL.Query().Get(name))
+	if err != nil || n < 1 {
+		return otherwise
+	}
+	return min(n, most)
+}
+
+func (s *Server) getCommit(r *http.Request, repo *repository) (int, any, *refusal) {
+	sha, refusal := repo.commit(r)
+	if refusal != nil {
+		return 0, nil, refusal
+	}
+	return http.StatusOK, s.commitAnswer(repo, sha), nil
+}
+
+// commit answers the full hash of the only commit in the repository that has the path's as prefix. The head of a fork
+// isn't there: appveyor/ci#2714.
+func (r *repository) commit(req *http.Request) (string, *refusal) {
+	prefix := strings.ToLower(req.PathValue("commit"))
+	var found []string
+	for sha := range r.commits {
+		if len(prefix) >= 7 && strings.HasPrefix(sha, prefix) {
+			found = append(found, sha)
+		}
+	}
+	if len(found) != 1 {
+		return "", refused(http.StatusNotFound, "Commit not found")
+	}
+	return found[0], nil
+}
+
+func (s *Server) getStatuses(r *http.Request, repo *repository) (int, any, *refusal) {
+	sha, refusal := repo.commit(r)
+	if refusal != nil {
+		return 0, nil, refusal
+	}
+	values := []object{}
+	for _, status := range repo.statuses[sha] {
+		if refname := r.URL.Query().Get("refname"); refname == "" || slices.Contains([]string{"", refname}, status.Refname) {
+			values = append(values, s.statusAnswer(repo, sha, status))
+		}
+	}
+	answer := paginated(values, "")
+	answer["page"], answer["pagelen"], answer["size"] = 1, 100, len(values)
+	return http.StatusOK, answer, nil
+}

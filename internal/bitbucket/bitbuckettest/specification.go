@@ -1,0 +1,147 @@
+package bitbuckettest
+
+import (
+	"bytes"
+	_ "embed" // openapi.json
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// specification is Atlassian's document.
+type specification struct{ doc *openapi3.T }
+
+func loadSpecification() (*specification, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err != nil {
+		return nil, fmt.Errorf("load Bitbucket's OpenAPI document: %w", err)
+	}
+	return &specification{doc: doc}, nil
+}
+
+// input describes a request to the operation at path, as the document writes it.
+func (s *specification) input(r *http.Request, path string) *openapi3filter.RequestValidationInput {
+	item := s.doc.Paths.Value(path)
+	operation := item.GetOperation(r.Method)
+	params := map[string]string{}
+	for _, segment := range strings.Split(path, "/") {
+		if name, ok := strings.CutPrefix(segment, "{"); ok {
+			name = strings.TrimSuffix(name, "}")
+			params[name] = r.PathValue(name)
+		}
+	}
+	return &openapi3filter.RequestValidationInput{
+		Request:     r,
+		PathParams:  params,
+		QueryParams: r.URL.Query(),
+		Route:       &routers.Route{Spec: s.doc, Path: path, PathItem: item, Method: r.Method, Operation: operation},
+		Options:     &openapi3filter.Options{MultiError: true},
+	}
+}
+
+// handler answers one operation.
+type handler func(r *http.Request, repo *repository) (status int, body any, err *refusal)
+
+// operation serves one operation of the document: the request is held to it, then the answer.
+func (s *Server) operation(path string, handle handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client is gone
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		input := s.spec.input(r, path)
+		invalid := openapi3filter.ValidateRequest(r.Context(), input)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		status, answer := http.StatusBadRequest, []byte(nil)
+		if invalid != nil {
+			s.violation(r, "request", invalid)
+			answer = refused(status, "Bad request").json()
+		} else {
+			status, answer = s.answer(r, handle)
+		}
+		if err := checkAnswer(input, status, answer); err != nil {
+			s.violation(r, "answer", err)
+		}
+		writeJSON(w, status, answer)
+	}
+}
+
+func (s *Server) answer(r *http.Request, handle handler) (int, []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo, refusal := s.find(r)
+	var status int
+	var body any
+	if refusal == nil {
+		status, body, refusal = handle(r, repo)
+	}
+	if refusal != nil {
+		return refusal.status, refusal.json()
+	}
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return http.StatusInternalServerError, refused(http.StatusInternalServerError, err.Error()).json()
+	}
+	return status, encoded
+}
+
+// checkAnswer holds an answer to the document.
+func checkAnswer(input *openapi3filter.RequestValidationInput, status int, body []byte) error {
+	response := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: input,
+		Status:                 status,
+		Header:                 http.Header{"Content-Type": {"application/json"}},
+		Options:                &openapi3filter.Options{MultiError: true, IncludeResponseStatus: true},
+	}
+	return openapi3filter.ValidateResponse(input.Request.Context(), response.SetBodyBytes(body))
+}
+
+// unknownOperation is what mergegate asks for but the document, as it is trimmed, doesn't have.
+func (s *Server) unknownOperation(w http.ResponseWriter, r *http.Request) {
+	s.violation(r, "request", errors.New("there is no such operation"))
+	writeJSON(w, http.StatusNotFound, refused(http.StatusNotFound, "Resource not found").json())
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// refusal is an answer that is no success, in Bitbucket's shape.
+type refusal struct {
+	status  int
+	message string
+	fields  map[string][]string
+}
+
+func refused(status int, message string) *refusal { return &refusal{status: status, message: message} }
+
+func noRepository(fullName string) *refusal {
+	return refused(http.StatusNotFound, "Repository "+fullName+" not found")
+}
+
+// badField is Bitbucket's answer to a field that it doesn't accept.
+func badField(name, problem string) *refusal {
+	return &refusal{status: http.StatusBadRequest, message: name + ": " + problem, fields: map[string][]string{name: {problem}}}
+}
+
+func (r *refusal) json() []byte {
+	detail := map[string]any{"message": r.message}
+	if r.fields != nil {
+		detail["fields"] = r.fields
+	}
+	body, _ := json.Marshal(map[string]any{"type": "error", "error": detail}) // strings always can be
+	return body
+}

@@ -1,0 +1,175 @@
+package forge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// ErrNotAnEvent says that a body isn't a merge check event.
+var ErrNotAnEvent = errors.New("not a Forge merge check event")
+
+// OnMerge is the trigger of a check that decides a merge; every other one only informs.
+const OnMerge = "on-merge"
+
+// Most characters of a text that is kept; Postgres indexes and people's eyes both have limits.
+const (
+	maxTrigger  = 64
+	maxState    = 32
+	maxBranch   = 1024
+	maxFullName = 256
+)
+
+// MergeCheck is one question from Forge: may this pull request be merged?
+type MergeCheck struct {
+	WorkspaceUUID, RepositoryUUID string // lower case, no braces
+	PullRequestID                 int64  // above 0
+	Trigger                       string // OnMerge, on-code-pushed, …; what Forge may add later is kept as it is
+	PullRequest                   *PullRequest
+}
+
+// PullRequest is what mergegate's own Forge function read from Bitbucket and sent along; "" is what it didn't send.
+type PullRequest struct {
+	State                    string // OPEN, MERGED, DECLINED or SUPERSEDED
+	SourceCommit             string // lower-case hex, 40 characters or fewer
+	SourceBranch             string
+	SourceRepositoryUUID     string // lower case, no braces
+	SourceRepositoryFullName string
+	DestinationCommit        string // lower-case hex
+	DestinationBranch        string
+}
+
+// ParseMergeCheck reads the body of a merge check: Forge's event, flat or under "payload". Every text in the result can
+// be stored in Postgres. The error wraps ErrNotAnEvent and names what is missing; a pullRequest that isn't usable is no
+// error, for the pull request can be read from Bitbucket as well.
+func ParseMergeCheck(body []byte) (MergeCheck, error) {
+	var outer fields
+	if err := json.Unmarshal(body, &outer); err != nil || outer == nil {
+		return MergeCheck{}, fmt.Errorf("%w: no JSON object", ErrNotAnEvent)
+	}
+	event := outer
+	if _, flat := outer["workspace"]; !flat && outer.object("payload") != nil {
+		event = outer.object("payload")
+	}
+	check := MergeCheck{
+		WorkspaceUUID:  bareUUID(event.object("workspace").text("uuid")),
+		RepositoryUUID: bareUUID(event.object("repository").text("uuid")),
+		PullRequestID:  event.object("pullrequest").id("id"),
+		Trigger:        clean(event.object("trigger").text("type"), maxTrigger),
+	}
+	switch {
+	case check.WorkspaceUUID == "":
+		return MergeCheck{}, fmt.Errorf("%w: workspace.uuid is no UUID", ErrNotAnEvent)
+	case check.RepositoryUUID == "":
+		return MergeCheck{}, fmt.Errorf("%w: repository.uuid is no UUID", ErrNotAnEvent)
+	case check.PullRequestID <= 0:
+		return MergeCheck{}, fmt.Errorf("%w: pullrequest.id is no positive number", ErrNotAnEvent)
+	}
+	// Atlassian's own example of a check on merge has another trigger.type, but mergeProperties.
+	if event.has("mergeProperties") || outer.has("mergeProperties") {
+		check.Trigger = OnMerge
+	}
+	if check.PullRequest = outer.pullRequest(); check.PullRequest == nil {
+		check.PullRequest = event.pullRequest()
+	}
+	return check, nil
+}
+
+// fields is a JSON object that is read leniently: what isn't there or has another type is empty. Its keys are matched
+// exactly, unlike a struct's, where pullrequest and pullRequest could be taken for each other.
+type fields map[string]json.RawMessage
+
+func (f fields) has(name string) bool { return present(f[name]) }
+
+func (f fields) object(name string) fields {
+	var object fields
+	if json.Unmarshal(f[name], &object) != nil {
+		return nil
+	}
+	return object
+}
+
+func (f fields) text(name string) string {
+	var text string
+	if json.Unmarshal(f[name], &text) != nil {
+		return ""
+	}
+	return text
+}
+
+// id reads a number or a string of digits, 0 for anything else.
+func (f fields) id(name string) int64 {
+	text := f.text(name)
+	if text == "" {
+		text = string(f[name])
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || text[0] == '+' {
+		return 0
+	}
+	return id
+}
+
+func (f fields) pullRequest() *PullRequest {
+	brought := f.object("pullRequest")
+	source, destination := brought.object("source"), brought.object("destination")
+	repository := source.object("repository")
+	pr := PullRequest{
+		State:                    clean(brought.text("state"), maxState),
+		SourceCommit:             hexHash(source.text("commit")),
+		SourceBranch:             name(source.text("branch"), maxBranch),
+		SourceRepositoryUUID:     bareUUID(repository.text("uuid")),
+		SourceRepositoryFullName: name(repository.text("full_name"), maxFullName),
+		DestinationCommit:        hexHash(destination.text("commit")),
+		DestinationBranch:        name(destination.text("branch"), maxBranch),
+	}
+	if pr == (PullRequest{}) {
+		return nil
+	}
+	return &pr
+}
+
+var (
+	uuidPattern = regexp.MustCompile(`^\{?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\}?$`)
+	hexPattern  = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
+)
+
+// bareUUID answers a UUID in lower case and without braces, "" for what is none.
+func bareUUID(s string) string {
+	parts := uuidPattern.FindStringSubmatch(s)
+	if parts == nil {
+		return ""
+	}
+	return strings.ToLower(parts[1])
+}
+
+func hexHash(s string) string {
+	if s = strings.ToLower(s); hexPattern.MatchString(s) {
+		return s
+	}
+	return ""
+}
+
+// clean keeps the first printable characters of a text.
+func clean(s string, most int) string {
+	printable := []rune(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "")))
+	return string(printable[:min(len(printable), most)])
+}
+
+// name makes a name storable. One that is too long is none: its beginning may be another name.
+func name(s string, most int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
+	if len([]rune(s)) > most {
+		return ""
+	}
+	return s
+}
