@@ -1,0 +1,213 @@
+package appveyor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DefaultURL is AppVeyor's hosted service.
+const DefaultURL = "https://ci.appveyor.com"
+
+// maxAnswer bounds what is read of an answer. A build of hundreds of jobs takes
+// some hundred kilobytes.
+const maxAnswer = 16 << 20
+
+// Config says which AppVeyor to ask and how.
+type Config struct {
+	URL string // empty: [DefaultURL]
+	// Tokens are REST bearer tokens by account in lower case; the one under ""
+	// serves every other account. Without a token only public projects answer.
+	Tokens    map[string]string
+	Timeout   time.Duration // per request; 0: 10 s
+	UserAgent string
+}
+
+// Client asks one AppVeyor. It is safe for concurrent use.
+type Client struct {
+	base      *url.URL
+	tokens    map[string]string
+	userAgent string
+	http      *http.Client
+}
+
+// NewClient returns a client, or an error when the URL isn't one.
+func NewClient(cfg Config) (*Client, error) {
+	if cfg.URL == "" {
+		cfg.URL = DefaultURL
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	base, err := url.Parse(cfg.URL)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, fmt.Errorf("AppVeyor URL %q is not an http(s) URL", cfg.URL)
+	}
+	base.Path = strings.TrimSuffix(base.Path, "/")
+	return &Client{
+		base:      base,
+		tokens:    cfg.Tokens,
+		userAgent: cfg.UserAgent,
+		http:      &http.Client{Timeout: cfg.Timeout, CheckRedirect: sameHostOnly},
+	}, nil
+}
+
+// sameHostOnly keeps the token, and the service, from being sent elsewhere.
+func sameHostOnly(req *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if len(via) > 3 || req.URL.Host != first.Host || req.URL.Scheme != first.Scheme {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// Build reads one build: by id; where that route is missing, by version; else
+// out of the one history page that ends at it. The answer's id is checked on
+// every route, since a version can be rewritten. Errors are *[Error].
+func (c *Client) Build(ctx context.Context, ref Ref) (Answer, error) {
+	answer, err := c.buildAt(ctx, ref, "builds", strconv.FormatInt(ref.BuildID, 10))
+	if !routeMissing(err) {
+		return answer, err
+	}
+	if ref.Version != "" {
+		answer, err = c.buildAt(ctx, ref, "build", ref.Version)
+		if !routeMissing(err) {
+			return answer, err
+		}
+	}
+	return c.buildFromHistory(ctx, ref)
+}
+
+func (c *Client) buildAt(ctx context.Context, ref Ref, route, key string) (Answer, error) {
+	var wire struct {
+		Project wireProject `json:"project"`
+		Build   wireBuild   `json:"build"`
+	}
+	if err := c.get(ctx, ref.Account, c.projectURL(ref, route, key), &wire); err != nil {
+		return Answer{}, err
+	}
+	if int64(wire.Build.BuildID) != ref.BuildID {
+		return Answer{}, statusError(http.StatusNotFound, 0)
+	}
+	return c.answer(wire.Project, wire.Build), nil
+}
+
+func (c *Client) buildFromHistory(ctx context.Context, ref Ref) (Answer, error) {
+	answers, err := c.History(ctx, ref.Account, ref.Slug, ref.BuildID+1, 1)
+	if err != nil {
+		return Answer{}, err
+	}
+	for _, a := range answers {
+		if a.Build.BuildID == ref.BuildID {
+			return a, nil
+		}
+	}
+	return Answer{}, statusError(http.StatusNotFound, 0)
+}
+
+// History lists a project's builds, newest first and without jobs: at most count
+// of those before startBuildID, or of all where that is 0.
+func (c *Client) History(ctx context.Context, account, slug string, startBuildID int64, count int) ([]Answer, error) {
+	query := url.Values{"recordsNumber": {strconv.Itoa(count)}}
+	if startBuildID > 0 {
+		query.Set("startBuildId", strconv.FormatInt(startBuildID, 10))
+	}
+	var wire struct {
+		Project wireProject `json:"project"`
+		Builds  []wireBuild `json:"builds"`
+	}
+	target := c.projectURL(Ref{Account: account, Slug: slug}, "history") + "?" + query.Encode()
+	if err := c.get(ctx, account, target, &wire); err != nil {
+		return nil, err
+	}
+	answers := make([]Answer, len(wire.Builds))
+	for i, b := range wire.Builds {
+		answers[i] = c.answer(wire.Project, b)
+	}
+	return answers, nil
+}
+
+func (c *Client) projectURL(ref Ref, route ...string) string {
+	u := c.base.String() + "/api/projects/" + url.PathEscape(ref.Account) + "/" + url.PathEscape(ref.Slug)
+	for _, part := range route {
+		u += "/" + url.PathEscape(part)
+	}
+	return u
+}
+
+// BuildURL is AppVeyor's page of a build, by the id that never changes.
+func (c *Client) BuildURL(account, slug string, buildID int64) string {
+	return fmt.Sprintf("%s/project/%s/%s/builds/%d", c.base, url.PathEscape(account), url.PathEscape(slug), buildID)
+}
+
+func (c *Client) get(ctx context.Context, account, target string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return &Error{Reason: "the address of the build is not valid"}
+	}
+	req.Header.Set("Accept", "application/json")
+	if c.userAgent != "" {
+		req.Header.Set("User-Agent", c.userAgent)
+	}
+	if token := c.token(account); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return transportError(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection is used again
+		return statusError(res.StatusCode, retryAfter(res.Header.Get("Retry-After")))
+	}
+	return decodeAnswer(res.Body, into)
+}
+
+func decodeAnswer(body io.Reader, into any) error {
+	data, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return transportError(err)
+	case len(data) > maxAnswer:
+		return &Error{Reason: "AppVeyor's answer is too large"}
+	}
+	if err := json.Unmarshal(trimBOM(data), into); err != nil {
+		return &Error{Status: http.StatusOK, Reason: "AppVeyor answered with something other than JSON"}
+	}
+	return nil
+}
+
+func (c *Client) token(account string) string {
+	if token, ok := c.tokens[strings.ToLower(account)]; ok {
+		return token
+	}
+	return c.tokens[""]
+}
+
+// transportError tells time-outs from the rest and leaves the URL out.
+func transportError(err error) *Error {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return &Error{Reason: "AppVeyor did not answer in time"}
+	}
+	return &Error{Reason: "AppVeyor could not be reached"}
+}
+
+// retryAfter reads seconds or an HTTP date; anything else, and the past, is 0.
+func retryAfter(header string) time.Duration {
+	if seconds, err := strconv.Atoi(header); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if on, err := http.ParseTime(header); err == nil {
+		return max(0, time.Until(on))
+	}
+	return 0
+}

@@ -1,0 +1,222 @@
+// Package bitbucket reads pull requests from Bitbucket Cloud's REST API 2.0 and posts commit statuses to it.
+//
+// Only the calls that mergegate needs are here. Answers of Bitbucket are taken as untrusted: they are bounded,
+// checked for being what was asked for, and never a reason to panic.
+//
+//	client, err := bitbucket.NewClient(bitbucket.Config{Token: token})
+//	pr, err := client.PullRequest(ctx, "workspace", "repository", 7)
+//	head, err := client.PullRequestHead(ctx, "workspace", "repository", pr)
+//	err = client.PostCommitStatus(ctx, "workspace", "repository", head, bitbucket.CommitStatus{Key: "appveyor-7", …})
+//
+// Wherever a workspace or a repository is named, its slug and its UUID (with or without braces) do equally well.
+package bitbucket
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// DefaultBaseURL is where Bitbucket Cloud's REST API lives.
+const DefaultBaseURL = "https://api.bitbucket.org"
+
+const (
+	defaultTimeout = 10 * time.Second
+	maxBody        = 8 << 20 // a page of 100 commits with long messages is far below
+	maxRedirects   = 5
+)
+
+// Config says where Bitbucket is and who asks. At most one of the three credentials may be set: Token,
+// Email with APIToken, or OAuthClientID with OAuthClientSecret. Without any, only public repositories can be read.
+type Config struct {
+	BaseURL string // "": DefaultBaseURL; without the /2.0
+
+	Token string // access token of a repository, project or workspace, sent as bearer token
+
+	Email, APIToken string // API token of a user, sent as Basic authentication
+
+	OAuthClientID, OAuthClientSecret string // OAuth consumer, client credentials grant
+	OAuthTokenURL                    string // "": DefaultOAuthTokenURL
+
+	UserAgent string        // "": mergegate
+	Timeout   time.Duration // of one HTTP call with reading its answer; 0: 10 s
+}
+
+// Client calls Bitbucket. It is safe for concurrent use.
+type Client struct {
+	base       *url.URL
+	userAgent  string
+	timeout    time.Duration
+	http       *http.Client
+	credential credential // nil: anonymous
+}
+
+// NewClient answers a client, or an error that names every setting that is wrong. It makes no call.
+func NewClient(cfg Config) (*Client, error) {
+	base, err := parseBase(cfg.BaseURL, DefaultBaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("bitbucket base URL: %w", err)
+	}
+	c := &Client{base: base, userAgent: cfg.UserAgent, timeout: cfg.Timeout, http: newHTTPClient()}
+	if c.userAgent == "" {
+		c.userAgent = "mergegate"
+	}
+	if c.timeout <= 0 {
+		c.timeout = defaultTimeout
+	}
+	c.credential, err = newCredential(cfg, c.http)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func parseBase(given, otherwise string) (*url.URL, error) {
+	if given == "" {
+		given = otherwise
+	}
+	u, err := url.Parse(strings.TrimRight(given, "/"))
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		// The text isn't repeated: a URL can carry a password.
+		return nil, errors.New("must be http(s)://host")
+	}
+	return u, nil
+}
+
+// newHTTPClient follows redirects (Bitbucket redirects renamed repositories) only where the credential may go and the
+// request stays what it was: a POST turned into a GET would look like a success.
+func newHTTPClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 16
+	return &http.Client{
+		Transport: transport,
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			first := via[0]
+			if len(via) > maxRedirects || req.Method != first.Method || !sameOrigin(req.URL, first.URL) {
+				return http.ErrUseLastResponse
+			}
+			return nil
+		},
+	}
+}
+
+func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
+
+// WithToken answers the same client authenticating with this bearer token, such as a Forge app system token.
+// An empty token answers c itself.
+func (c *Client) WithToken(token string) *Client {
+	if token == "" {
+		return c
+	}
+	with := *c
+	with.credential = bearer(token)
+	return &with
+}
+
+// HasCredential tells whether calls are authenticated.
+func (c *Client) HasCredential() bool { return c.credential != nil }
+
+// CloseIdleConnections closes connections that wait for the next call.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// call is one request: op names it in errors.
+type call struct {
+	op     string
+	method string
+	url    *url.URL
+	body   any // nil: none
+}
+
+// do makes the call and decodes its JSON answer. A rejected credential that can be renewed is, once.
+func (c *Client) do(ctx context.Context, what call, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := c.newRequest(ctx, what)
+	if err != nil {
+		return err
+	}
+	err = c.attempt(req, what.op, answer)
+	var failed *Error
+	if !errors.As(err, &failed) || failed.StatusCode != http.StatusUnauthorized {
+		return err
+	}
+	if c.credential == nil || !c.credential.renew(ctx, req.Header.Get("Authorization")) {
+		return err
+	}
+	if req, err = c.newRequest(ctx, what); err != nil {
+		return err
+	}
+	return c.attempt(req, what.op, answer)
+}
+
+func (c *Client) newRequest(ctx context.Context, what call) (*http.Request, error) {
+	var body io.Reader
+	if what.body != nil {
+		encoded, err := json.Marshal(what.body)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", what.op, err)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, what.method, what.url.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what.op, err)
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.credential != nil {
+		if err := c.credential.apply(ctx, req); err != nil {
+			return nil, fmt.Errorf("%s: %w", what.op, err)
+		}
+	}
+	return req, nil
+}
+
+func (c *Client) attempt(req *http.Request, op string, answer any) error {
+	res, body, err := exchange(c.http, req)
+	if err != nil {
+		return &Error{Op: op, Message: "no answer", err: err}
+	}
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
+		return refusal(op, res, body)
+	}
+	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" {
+		return &Error{Op: op, StatusCode: res.StatusCode, Message: "the answer is HTML, not JSON"}
+	}
+	if err := json.Unmarshal(body, answer); err != nil {
+		return &Error{Op: op, StatusCode: res.StatusCode, Message: "the answer is not the expected JSON", err: err}
+	}
+	return nil
+}
+
+// exchange reads at most maxBody: an answer that is longer is an error, never a shorter answer.
+func exchange(client *http.Client, req *http.Request) (*http.Response, []byte, error) {
+	res, err := client.Do(req)
+	if err != nil {
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err // without the URL: the operation says it better
+		}
+		return nil, nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end or given up
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(body) > maxBody {
+		return nil, nil, fmt.Errorf("the answer is longer than %d bytes", maxBody)
+	}
+	return res, body, nil
+}

@@ -1,0 +1,169 @@
+package bitbucket
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// DefaultOAuthTokenURL is where Bitbucket Cloud exchanges an OAuth consumer's credentials for an access token.
+const DefaultOAuthTokenURL = "https://bitbucket.org/site/oauth2/access_token" //nolint:gosec // an address, not a secret
+
+// credential authenticates requests.
+type credential interface {
+	apply(ctx context.Context, req *http.Request) error
+	// renew is told the Authorization header that Bitbucket rejected, and whether another try is worth it.
+	renew(ctx context.Context, rejected string) bool
+}
+
+func newCredential(cfg Config, client *http.Client) (credential, error) {
+	var found []credential
+	var faults []error
+	if cfg.Token != "" {
+		found = append(found, bearer(cfg.Token))
+	}
+	if cfg.Email != "" || cfg.APIToken != "" {
+		found = append(found, basic{email: cfg.Email, token: cfg.APIToken})
+		if cfg.Email == "" || cfg.APIToken == "" {
+			faults = append(faults, errors.New("an e-mail address and an API token are only valid together"))
+		}
+	}
+	if cfg.OAuthClientID != "" || cfg.OAuthClientSecret != "" {
+		consumer, err := newConsumer(cfg, client)
+		found, faults = append(found, consumer), append(faults, err)
+	}
+	if len(found) > 1 {
+		faults = append(faults, errors.New("more than one credential is set"))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("bitbucket credential: %w", err)
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	return found[0], nil
+}
+
+// bearer is an access token or a Forge app system token.
+type bearer string
+
+func (b bearer) apply(_ context.Context, req *http.Request) error {
+	req.Header.Set("Authorization", "Bearer "+string(b))
+	return nil
+}
+
+func (bearer) renew(context.Context, string) bool { return false }
+
+// basic is a user's API token.
+type basic struct{ email, token string }
+
+func (b basic) apply(_ context.Context, req *http.Request) error {
+	req.SetBasicAuth(b.email, b.token)
+	return nil
+}
+
+func (basic) renew(context.Context, string) bool { return false }
+
+// consumer is an OAuth consumer with the client credentials grant: its access tokens live for an hour or two and are
+// kept until shortly before.
+type consumer struct {
+	http     *http.Client
+	tokenURL string
+	id       string
+	secret   string
+
+	// turn holds one value: who has it may read and change what follows. A channel, so that waiting ends with the context.
+	turn    chan struct{}
+	token   string
+	expires time.Time
+}
+
+func newConsumer(cfg Config, client *http.Client) (*consumer, error) {
+	c := &consumer{http: client, id: cfg.OAuthClientID, secret: cfg.OAuthClientSecret, turn: make(chan struct{}, 1)}
+	c.pass()
+	if c.id == "" || c.secret == "" {
+		return c, errors.New("an OAuth client id and its secret are only valid together")
+	}
+	tokenURL, err := parseBase(cfg.OAuthTokenURL, DefaultOAuthTokenURL)
+	if err != nil {
+		return c, fmt.Errorf("OAuth token URL: %w", err)
+	}
+	c.tokenURL = tokenURL.String()
+	return c, nil
+}
+
+func (c *consumer) apply(ctx context.Context, req *http.Request) error {
+	if err := c.take(ctx); err != nil {
+		return &Error{Op: "wait for an OAuth access token", Message: "no answer", err: err}
+	}
+	defer c.pass()
+	if c.token == "" || !time.Now().Before(c.expires) {
+		if err := c.fetch(ctx); err != nil {
+			return err
+		}
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	return nil
+}
+
+func (c *consumer) take(ctx context.Context) error {
+	select {
+	case <-c.turn:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *consumer) pass() { c.turn <- struct{}{} }
+
+// renew forgets the rejected token, unless another call has replaced it already.
+func (c *consumer) renew(ctx context.Context, rejected string) bool {
+	if c.take(ctx) != nil {
+		return false
+	}
+	defer c.pass()
+	if rejected == "Bearer "+c.token {
+		c.token = ""
+	}
+	return true
+}
+
+func (c *consumer) fetch(ctx context.Context) error {
+	const op = "get an OAuth access token"
+	form := url.Values{"grant_type": {"client_credentials"}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.tokenURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	req.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret)) // RFC 6749 §2.3.1
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	res, body, err := exchange(c.http, req)
+	if err != nil {
+		return &Error{Op: op, Message: "no answer", err: err}
+	}
+	if res.StatusCode != http.StatusOK {
+		return refusal(op, res, body)
+	}
+	return c.keep(op, body)
+}
+
+func (c *consumer) keep(op string, body []byte) error {
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int64  `json:"expires_in"` // seconds
+	}
+	if json.Unmarshal(body, &answer) != nil || answer.AccessToken == "" {
+		return &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer holds no access token"}
+	}
+	const early, longest = 60, 7 * 24 * 3600
+	c.token = answer.AccessToken
+	c.expires = time.Now().Add(time.Duration(min(answer.ExpiresIn, longest)-early) * time.Second)
+	return nil
+}

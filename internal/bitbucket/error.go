@@ -1,0 +1,129 @@
+package bitbucket
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// longestRetryAfter bounds what Bitbucket can ask for: nothing is retried for longer than a day.
+const longestRetryAfter = 24 * time.Hour
+
+// Error is a call that Bitbucket refused, or that got no usable answer.
+type Error struct {
+	Op         string        // what was attempted, such as "get pull request 7 of ws/repo"
+	StatusCode int           // 0: there was no HTTP answer
+	Message    string        // Bitbucket's own words where it had any; without credentials, one line
+	RetryAfter time.Duration // from Retry-After; 0: Bitbucket didn't say
+
+	permanent bool  // no HTTP answer, and asking again can't change that
+	err       error // what kept the answer from us, if anything did
+}
+
+// Error names the operation, the status and Bitbucket's message.
+func (e *Error) Error() string {
+	text := e.Op + ": "
+	if e.StatusCode != 0 {
+		text += fmt.Sprintf("Bitbucket answered %d: ", e.StatusCode)
+	}
+	text += e.Message
+	if e.err != nil {
+		text += ": " + e.err.Error()
+	}
+	return text
+}
+
+// Unwrap answers the transport's or the decoder's error, such as context.DeadlineExceeded.
+func (e *Error) Unwrap() error { return e.err }
+
+// Temporary tells whether the same call may succeed later: no answer, one that isn't Bitbucket's, 429 and 5xx.
+func (e *Error) Temporary() bool {
+	switch {
+	case e.permanent:
+		return false
+	case e.StatusCode == http.StatusTooManyRequests, e.StatusCode == http.StatusRequestTimeout:
+		return true
+	default:
+		return e.StatusCode < 400 || e.StatusCode >= 500
+	}
+}
+
+// refusal makes an Error of an answer that isn't a success.
+func refusal(op string, res *http.Response, body []byte) *Error {
+	message := refusalMessage(body)
+	if message == "" {
+		message = http.StatusText(res.StatusCode)
+	}
+	return &Error{
+		Op:         op,
+		StatusCode: res.StatusCode,
+		Message:    oneLine(redact(message, res.Request.Header.Get("Authorization"))),
+		RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now()),
+	}
+}
+
+// refusalMessage reads Bitbucket's {"type":"error","error":{"message":…}} and OAuth's {"error_description":…}.
+func refusalMessage(body []byte) string {
+	var answer struct {
+		Error            json.RawMessage `json:"error"`
+		ErrorDescription string          `json:"error_description"`
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return ""
+	}
+	var detail struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(answer.Error, &detail) == nil && detail.Message != "" {
+		return detail.Message
+	}
+	return answer.ErrorDescription
+}
+
+// oneLine makes any text fit for a log line and a database column.
+func oneLine(s string) string {
+	const longest = 300
+	printable := strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, " "))
+	runes := []rune(strings.Join(strings.Fields(printable), " "))
+	return string(runes[:min(len(runes), longest)])
+}
+
+// redact takes out what we authenticated with, should an answer repeat it.
+func redact(message, authorization string) string {
+	_, secret, _ := strings.Cut(authorization, " ")
+	secrets := []string{secret}
+	if pair, err := base64.StdEncoding.DecodeString(secret); err == nil {
+		_, password, _ := strings.Cut(string(pair), ":")
+		secrets = append(secrets, password)
+	}
+	for _, s := range secrets {
+		if s != "" {
+			message = strings.ReplaceAll(message, s, "[redacted]")
+		}
+	}
+	return message
+}
+
+// retryAfter reads both forms of RFC 9110 §10.2.3; what it can't read, and the past, is 0.
+func retryAfter(header string, now time.Time) time.Duration {
+	if header == "" {
+		return 0
+	}
+	wait := time.Duration(0)
+	if seconds, err := strconv.ParseUint(header, 10, 64); err == nil {
+		wait = time.Duration(min(seconds, uint64(longestRetryAfter/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(header); err == nil {
+		wait = at.Sub(now)
+	}
+	return max(0, min(wait, longestRetryAfter))
+}

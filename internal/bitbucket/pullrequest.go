@@ -1,0 +1,86 @@
+package bitbucket
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// PullRequest is a pull request as Bitbucket answers it.
+type PullRequest struct {
+	ID                  int64
+	State               string // OPEN, MERGED, DECLINED or SUPERSEDED
+	Title               string
+	Source, Destination Endpoint
+}
+
+// Endpoint is one side of a pull request.
+type Endpoint struct {
+	Repository Repository // zero when Bitbucket says null: a fork that was deleted
+	Branch     string
+	Commit     string // lower-case hex, 12 characters in Bitbucket's answers; "" when the branch is gone
+}
+
+// PullRequest reads a pull request. Its commits are abbreviated: see PullRequestHead.
+func (c *Client) PullRequest(ctx context.Context, workspace, repo string, id int64) (PullRequest, error) {
+	op := fmt.Sprintf("get pull request %d of %s/%s", id, workspace, repo)
+	u, err := c.repositoryURL(op, workspace, repo, "pullrequests", strconv.FormatInt(id, 10))
+	if err != nil {
+		return PullRequest{}, err
+	}
+	var pr PullRequest
+	if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &pr); err != nil {
+		return PullRequest{}, err
+	}
+	if pr.ID != id {
+		return PullRequest{}, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is another pull request, or none"}
+	}
+	return pr, nil
+}
+
+// UnmarshalJSON reads Bitbucket's pull request, with everything but the id left out or null.
+func (pr *PullRequest) UnmarshalJSON(data []byte) error {
+	var answer struct {
+		ID          int64          `json:"id"`
+		State       string         `json:"state"`
+		Title       string         `json:"title"`
+		Source      endpointAnswer `json:"source"`
+		Destination endpointAnswer `json:"destination"`
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return err
+	}
+	*pr = PullRequest{
+		ID:          answer.ID,
+		State:       answer.State,
+		Title:       answer.Title,
+		Source:      answer.Source.endpoint(),
+		Destination: answer.Destination.endpoint(),
+	}
+	return nil
+}
+
+// endpointAnswer is Bitbucket's pullrequest_endpoint: the repository is null when a fork was deleted, the commit when
+// a branch was.
+type endpointAnswer struct {
+	Repository *repositoryAnswer `json:"repository"`
+	Branch     *struct {
+		Name string `json:"name"`
+	} `json:"branch"`
+	Commit *struct {
+		Hash string `json:"hash"`
+	} `json:"commit"`
+}
+
+func (a endpointAnswer) endpoint() Endpoint {
+	e := Endpoint{Repository: a.Repository.repository()}
+	if a.Branch != nil {
+		e.Branch = a.Branch.Name
+	}
+	if a.Commit != nil {
+		e.Commit = hexHash(a.Commit.Hash)
+	}
+	return e
+}

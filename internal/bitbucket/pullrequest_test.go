@@ -1,0 +1,205 @@
+package bitbucket_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mergegate/internal/bitbucket"
+)
+
+func TestPullRequest(t *testing.T) {
+	t.Parallel()
+	fork := bitbucket.PullRequest{
+		ID: 4982, State: "OPEN", Title: "IOS date picker component duplicate March issue",
+		Source: bitbucket.Endpoint{
+			Repository: bitbucket.Repository{UUID: "ffe76500-0627-43f6-a9c5-4d6373a5e4eb", FullName: "lachlanv/atlaskit"},
+			Branch:     "Lachlan-Vass/ios-date-picker-component-duplicate-marc-1579222909688",
+			Commit:     "31c54529bd80",
+		},
+		Destination: bitbucket.Endpoint{
+			Repository: bitbucket.Repository{UUID: "1082744e-871d-4463-b373-df00db2986e7", FullName: "atlassian/atlaskit"},
+			Branch:     "master",
+			Commit:     "710db794f15b",
+		},
+	}
+	for name, test := range map[string]struct {
+		body string
+		want bitbucket.PullRequest
+	}{
+		"from a fork":          {body: fixture(t, "pullrequest-fork.json"), want: fork},
+		"only the id":          {body: `{"id":4982}`, want: bitbucket.PullRequest{ID: 4982}},
+		"a deleted fork":       {body: `{"id":4982,"source":{"repository":null,"branch":null,"commit":null},"destination":null}`, want: bitbucket.PullRequest{ID: 4982}},
+		"a hash in upper case": {body: `{"id":4982,"source":{"commit":{"hash":"31C54529BD80"}}}`, want: bitbucket.PullRequest{ID: 4982, Source: bitbucket.Endpoint{Commit: "31c54529bd80"}}},
+		"no hash":              {body: `{"id":4982,"source":{"commit":{"hash":"../../x"},"repository":{"uuid":"x"}}}`, want: bitbucket.PullRequest{ID: 4982}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := serve(t, bitbucket.Config{}, answer(test.body)).PullRequest(t.Context(), "atlassian", "atlaskit", 4982)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func FuzzPullRequest(f *testing.F) {
+	for _, seed := range []string{`{"id":1}`, `{"id":1,"source":{"commit":{"hash":"ABCDEF012345"}}}`, `[]`, `null`, `{"source":null}`} {
+		f.Add([]byte(seed))
+	}
+	f.Add([]byte(`{"id":4982,"source":{"repository":{"uuid":"{ffe76500-0627-43f6-a9c5-4d6373a5e4eb}"},"branch":{"name":"b"}}}`))
+	hash := regexp.MustCompile(`^([0-9a-f]{7,40})?$`)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var pr bitbucket.PullRequest
+		if json.Unmarshal(body, &pr) != nil {
+			return
+		}
+		for _, end := range []bitbucket.Endpoint{pr.Source, pr.Destination} {
+			if !hash.MatchString(end.Commit) {
+				t.Errorf("commit %q", end.Commit)
+			}
+			if u := end.Repository.UUID; u != "" && (len(u) != 36 || u != strings.ToLower(u)) {
+				t.Errorf("UUID %q", u)
+			}
+		}
+	})
+}
+
+// commit and page write Bitbucket's list of commits.
+func commit(hash string, parents ...string) string {
+	list := make([]string, len(parents))
+	for i, parent := range parents {
+		list[i] = fmt.Sprintf(`{"hash":%q}`, parent)
+	}
+	return fmt.Sprintf(`{"hash":%q,"parents":[%s]}`, hash, strings.Join(list, ","))
+}
+
+func page(next string, commits ...string) string {
+	return fmt.Sprintf(`{"values":[%s],"next":%q}`, strings.Join(commits, ","), next)
+}
+
+func TestPullRequestHead(t *testing.T) {
+	t.Parallel()
+	const short = "31c54529bd80"
+	pad := func(start, with string) string { return start + strings.Repeat(with, 40-len(start)) }
+	one, two, other := pad(short, "1"), pad(short, "2"), pad("99", "9")
+	for name, test := range map[string]struct {
+		commit  string // "": short
+		pages   []string
+		next    string // after the last page
+		want    string
+		unknown string // what the reason contains
+	}{
+		"full already":           {commit: strings.ToUpper(one), want: one},
+		"the first":              {pages: []string{page("", commit(one, other), commit(other))}, want: one},
+		"the last":               {pages: []string{page("", commit(other), commit(one, other))}, want: one},
+		"on the second page":     {pages: []string{page("", commit(other)), page("", commit(one))}, want: one},
+		"listed twice":           {pages: []string{page("", commit(one)), page("", commit(one))}, want: one},
+		"a child of its twin":    {pages: []string{page("", commit(one), commit(two, one))}, want: two},
+		"its twin a page later":  {pages: []string{page("", commit(two, one)), page("", commit(one))}, want: two},
+		"two without relation":   {pages: []string{page("", commit(one, other), commit(two, other))}, unknown: "2 of its commits begin with " + short},
+		"two, both with a child": {pages: []string{page("", commit(pad("88", "8"), two), commit(two, one), commit(one))}, unknown: "2 of its commits begin"},
+		"a short parent hides":   {pages: []string{page("", commit(two, short), commit(one))}, unknown: "2 of its commits begin"},
+		"none fits":              {pages: []string{page("", commit(other))}, unknown: "none of its 1 commits begins with"},
+		"a short one only":       {pages: []string{page("", commit(short))}, unknown: "none of its 0 commits"},
+		"no commits":             {pages: []string{`{"values":null}`}, unknown: "none of its 0 commits"},
+		"next is elsewhere":      {pages: []string{page("https://elsewhere.invalid/", commit(one))}, unknown: "the next page of commits is elsewhere"},
+		"next has no end":        {pages: []string{page("", commit(one))}, next: "again", unknown: "it has more than 1000 commits"},
+		"no source commit":       {commit: "none", unknown: "it has no source commit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked := 0
+			client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
+				body := test.pages[min(asked, len(test.pages)-1)]
+				asked++
+				if asked < len(test.pages) || test.next != "" {
+					body = strings.Replace(body, `"next":""`, fmt.Sprintf(`"next":"http://%s%s?page=%d"`, r.Host, r.URL.Path, asked+1), 1)
+				}
+				answer(body)(w, r)
+			})
+			pr := bitbucket.PullRequest{ID: 7, Source: bitbucket.Endpoint{Commit: short}}
+			if test.commit != "" {
+				pr.Source.Commit = test.commit
+			}
+			got, err := client.PullRequestHead(t.Context(), "ws", "repo", pr)
+			if got != test.want {
+				t.Errorf("got %q, %v, want %q", got, err, test.want)
+			}
+			if unknown := errors.Is(err, bitbucket.ErrHeadUnknown); unknown != (test.unknown != "") || unknown && !strings.Contains(err.Error(), test.unknown) {
+				t.Errorf("got %v, want %q", err, test.unknown)
+			}
+			if asked > 10 {
+				t.Errorf("%d pages were read", asked)
+			}
+		})
+	}
+}
+
+func TestPullRequestHeadWhenRefused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		status  int
+		unknown bool
+	}{
+		"fork deleted": {status: http.StatusNotFound, unknown: true},
+		"outage":       {status: http.StatusServiceUnavailable},
+		"no access":    {status: http.StatusForbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(test.status) })
+			_, err := client.PullRequestHead(t.Context(), "ws", "repo", bitbucket.PullRequest{ID: 7, Source: bitbucket.Endpoint{Commit: "31c54529bd80"}})
+			var refused *bitbucket.Error
+			if !errors.As(err, &refused) || refused.StatusCode != test.status || errors.Is(err, bitbucket.ErrHeadUnknown) != test.unknown {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestPostCommitStatus(t *testing.T) {
+	t.Parallel()
+	const sha = "a6e5e7d797edf751cbd839d6bd4aef86c941eec9"
+	status := bitbucket.CommitStatus{Key: "drone", State: "SUCCESSFUL", URL: "https://ci.example.com/1000/output", Refname: "feature"}
+	client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.URL.Path != "/2.0/repositories/ws/repo/commit/"+sha+"/statuses/build" {
+			t.Errorf("%s %s", r.Method, r.URL.Path)
+		}
+		var got map[string]string
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		want := map[string]string{"key": "drone", "state": "SUCCESSFUL", "url": "https://ci.example.com/1000/output", "refname": "feature"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		w.WriteHeader(http.StatusCreated)
+		answer(fixture(t, "commitstatus.json"))(w, r)
+	})
+	if err := client.PostCommitStatus(t.Context(), "ws", "repo", strings.ToUpper(sha), status); err != nil {
+		t.Error(err)
+	}
+	if err := client.PostCommitStatus(t.Context(), "ws", "repo", "main", status); err == nil {
+		t.Error("a branch name was taken for a commit")
+	}
+}
+
+func TestPostCommitStatusNeedsTheStatusBack(t *testing.T) {
+	t.Parallel()
+	client := serve(t, bitbucket.Config{}, answer(`{"status":"ok"}`))
+	err := client.PostCommitStatus(t.Context(), "ws", "repo", strings.Repeat("a", 40), bitbucket.CommitStatus{Key: "k"})
+	var failed *bitbucket.Error
+	if !errors.As(err, &failed) || !failed.Temporary() {
+		t.Errorf("got %v, want a temporary error", err)
+	}
+}

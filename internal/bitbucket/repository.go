@@ -1,0 +1,51 @@
+package bitbucket
+
+import (
+	"context"
+	"net/http"
+)
+
+// Repository is a repository as Bitbucket names it. UUIDs are in lower case and without braces, "" when not told.
+type Repository struct {
+	UUID          string
+	FullName      string // workspace/slug as it is now; may change
+	WorkspaceUUID string // only in answers that have a "workspace" object
+}
+
+// Repository reads a repository: the one place to learn which UUID a slug has now, and the other way round.
+func (c *Client) Repository(ctx context.Context, workspace, repo string) (Repository, error) {
+	op := "get repository " + workspace + "/" + repo
+	u, err := c.repositoryURL(op, workspace, repo)
+	if err != nil {
+		return Repository{}, err
+	}
+	var answer repositoryAnswer
+	if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &answer); err != nil {
+		return Repository{}, err
+	}
+	repository := answer.repository()
+	if repository.UUID == "" || repository.FullName == "" {
+		return Repository{}, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is no repository"}
+	}
+	return repository, nil
+}
+
+// repositoryAnswer is the part of Bitbucket's repository schema that is used here.
+type repositoryAnswer struct {
+	UUID      string `json:"uuid"`
+	FullName  string `json:"full_name"`
+	Workspace *struct {
+		UUID string `json:"uuid"`
+	} `json:"workspace"`
+}
+
+func (a *repositoryAnswer) repository() Repository {
+	if a == nil {
+		return Repository{}
+	}
+	r := Repository{UUID: bareUUID(a.UUID), FullName: a.FullName}
+	if a.Workspace != nil {
+		r.WorkspaceUUID = bareUUID(a.Workspace.UUID)
+	}
+	return r
+}

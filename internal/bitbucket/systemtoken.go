@@ -1,0 +1,68 @@
+package bitbucket
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"sync"
+	"time"
+)
+
+// unknownExpiry is how long a token is used that doesn't say when it expires.
+// Delivered ones are valid for 2 to 4 hours.
+const unknownExpiry = time.Hour
+
+// SystemTokens keeps the newest Forge app system token of each workspace, in
+// memory only, until it expires. The zero value is ready to use.
+type SystemTokens struct {
+	mu     sync.Mutex
+	tokens map[string]systemToken
+}
+
+type systemToken struct {
+	text      string
+	expiresOn time.Time
+}
+
+// Keep notes a token that Forge sent along for this workspace. An empty one
+// changes nothing.
+func (t *SystemTokens) Keep(workspaceUUID, token string) {
+	if token == "" {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tokens == nil {
+		t.tokens = map[string]systemToken{}
+	}
+	t.tokens[workspaceUUID] = systemToken{text: token, expiresOn: expiry(token, time.Now())}
+}
+
+// Token returns the workspace's token, or "" when there is none that is valid.
+func (t *SystemTokens) Token(workspaceUUID string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	kept, ok := t.tokens[workspaceUUID]
+	if ok && time.Now().After(kept.expiresOn) {
+		delete(t.tokens, workspaceUUID)
+		return ""
+	}
+	return kept.text
+}
+
+// expiry reads exp, the one claim of the token that Atlassian documents. It is
+// not verified: Bitbucket does that.
+func expiry(token string, now time.Time) time.Time {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return now.Add(unknownExpiry)
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct {
+		Exp int64 `json:"exp"`
+	}
+	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Exp <= 0 {
+		return now.Add(unknownExpiry)
+	}
+	return time.Unix(claims.Exp, 0)
+}

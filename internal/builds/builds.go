@@ -1,0 +1,67 @@
+// Package builds turns what AppVeyor sends into builds that AppVeyor confirmed.
+//
+// A delivery, a look at an unfinished build and a round of reconciliation all
+// say the same thing: look at build N. Each ends in one function, confirm, which
+// reads the build from AppVeyor and records it, so that losing, repeating or
+// reordering them changes nothing in the end.
+//
+//	service := builds.New(store, appveyorClient, bitbucketClient, accounts, builds.Options{Log: log})
+//	id, err := service.Receive(ctx, body) // stored, with the job that confirms it
+//	service.AddWorkers(workers)           // the jobs themselves
+package builds
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"mergegate/internal/appveyor"
+	"mergegate/internal/bitbucket"
+	"mergegate/internal/postgres"
+)
+
+// Options are what a service can do without. Log is required.
+type Options struct {
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // nil: not counted
+}
+
+// Service confirms builds. It is safe for concurrent use.
+type Service struct {
+	store     *postgres.Store
+	appveyor  *appveyor.Client
+	bitbucket *bitbucket.Client
+	accounts  Accounts
+	log       *slog.Logger
+
+	deliveries *prometheus.CounterVec
+	confirmed  *prometheus.CounterVec
+}
+
+// New returns a service that trusts what accounts may speak for.
+func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accounts Accounts, opts Options) *Service {
+	metrics := promauto.With(opts.Metrics)
+	return &Service{
+		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log,
+		deliveries: metrics.NewCounterVec(prometheus.CounterOpts{
+			Name: "mergegate_deliveries_total", Help: "Deliveries received, by outcome at once.",
+		}, []string{"source", "outcome"}),
+		confirmed: metrics.NewCounterVec(prometheus.CounterOpts{
+			Name: "mergegate_confirmations_total", Help: "Answers of AppVeyor about builds, by what asked and what came of it.",
+		}, []string{"asked_by", "result"}),
+	}
+}
+
+// giveUpAfter is how long AppVeyor is asked about a delivery it does not confirm.
+const giveUpAfter = 24 * time.Hour
+
+// wait is how long to wait before the next try at something first tried age ago:
+// half as long again as it took so far, within bounds, and a little at random so
+// that what failed together does not come back together.
+func wait(age, least, most time.Duration) time.Duration {
+	d := min(max(age/2, least), most)
+	return d + time.Duration(rand.Int64N(int64(d)/5+1)) //nolint:gosec // jitter, no secret
+}

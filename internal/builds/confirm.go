@@ -1,0 +1,134 @@
+package builds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mergegate/internal/appveyor"
+	"mergegate/internal/postgres"
+)
+
+// result is what became of asking AppVeyor about a build.
+type result struct {
+	ignored  string // the reason, when the build is none of ours
+	problem  string // why nothing can be concluded yet; ask again
+	retryIn  time.Duration
+	recorded postgres.Recorded
+}
+
+func (r result) word() string {
+	switch {
+	case r.ignored != "":
+		return r.ignored
+	case r.problem != "":
+		return "unconfirmed"
+	default:
+		return "recorded"
+	}
+}
+
+// confirm is the one way a build gets into the store: it reads the build back
+// from AppVeyor, checks whose it is by that answer alone, and records it. With a
+// delivery, that delivery gets its outcome in the same transaction. An error is
+// the database's; everything else is a result.
+func (s *Service) confirm(ctx context.Context, ref appveyor.Ref, delivery int64, askedBy string) (result, error) {
+	r, err := s.ask(ctx, ref, delivery)
+	if err != nil {
+		return r, err
+	}
+	s.confirmed.WithLabelValues(askedBy, r.word()).Inc()
+	s.log.InfoContext(ctx, "build looked at", "build_id", ref.BuildID, "project", ref.Account+"/"+ref.Slug,
+		"asked_by", askedBy, "result", r.word(), "state", r.recorded.Build.State, "problem", r.problem)
+	return r, nil
+}
+
+func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64) (result, error) {
+	answer, err := s.appveyor.Build(ctx, ref)
+	if err != nil {
+		return unconfirmed(err), nil
+	}
+	b := answer.Build
+	switch {
+	case !answer.IsBitbucket():
+		return result{ignored: ReasonOtherProvider}, nil
+	case b.PullRequestID == 0:
+		return result{ignored: ReasonNotPullRequest}, nil
+	case b.Project.ID == 0 || b.Repository == "":
+		return result{problem: "AppVeyor's answer names no project or repository"}, nil
+	}
+	trusted, problem, err := s.trusted(ctx, answer)
+	switch {
+	case err != nil:
+		return result{}, err
+	case problem != "":
+		return result{problem: problem}, nil
+	case !trusted:
+		return result{ignored: ReasonUntrustedAccount}, nil
+	}
+	// Before recording, so that what is recorded is found by the merge check at
+	// once; if Bitbucket can't be asked now a job asks later.
+	if _, err := s.learn(ctx, b.Repository); err != nil {
+		s.log.WarnContext(ctx, "repository not known to Bitbucket yet", "repository", b.Repository, "error", err)
+	}
+	recorded, err := s.store.RecordBuild(ctx, b, delivery)
+	return result{recorded: recorded}, err
+}
+
+func unconfirmed(err error) result {
+	var e *appveyor.Error
+	if errors.As(err, &e) {
+		return result{problem: e.Reason, retryIn: e.RetryAfter}
+	}
+	return result{problem: "AppVeyor could not be asked"}
+}
+
+// trusted reports whether the account that AppVeyor says the build is of may
+// speak for the repository's workspace. A workspace that is configured by UUID
+// has to be named by Bitbucket first; problem says when it could not be.
+func (s *Service) trusted(ctx context.Context, answer appveyor.Answer) (ok bool, problem string, err error) {
+	account, slug := answer.Build.Project.Account, answer.Workspace()
+	switch {
+	case s.accounts.mayName(account, slug) && !isUUID(slug):
+		return true, "", nil
+	case !s.accounts.needsUUID(account):
+		return false, "", nil
+	}
+	id, err := s.store.WorkspaceUUID(ctx, slug)
+	if err != nil {
+		return false, "", err
+	}
+	if id == "" {
+		repository, err := s.learn(ctx, answer.Build.Repository)
+		if err != nil {
+			return false, fmt.Sprintf("Bitbucket did not tell which workspace %s is", slug), nil //nolint:nilerr // asked again later
+		}
+		id = repository.WorkspaceUUID
+	}
+	return s.accounts.mayName(account, id), "", nil
+}
+
+// learn returns the repository with this name, asking Bitbucket for its UUIDs
+// where they aren't known.
+func (s *Service) learn(ctx context.Context, fullName string) (postgres.Repository, error) {
+	known, err := s.store.RepositoryByName(ctx, fullName)
+	if err == nil && known.Linked() {
+		return known, nil
+	}
+	if err != nil && !errors.Is(err, postgres.ErrNotFound) {
+		return known, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	workspace, slug, _ := cutName(fullName)
+	answer, err := s.bitbucket.Repository(ctx, workspace, slug)
+	if err != nil {
+		return known, err
+	}
+	if answer.WorkspaceUUID == "" {
+		return known, errors.New("Bitbucket's answer names no workspace") //nolint:staticcheck // a proper name
+	}
+	repository := postgres.Repository{WorkspaceUUID: answer.WorkspaceUUID, RepositoryUUID: answer.UUID, FullName: answer.FullName}
+	return repository, s.store.LinkRepository(ctx, repository)
+}

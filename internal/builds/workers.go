@@ -1,0 +1,88 @@
+package builds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"mergegate/internal/appveyor"
+	"mergegate/internal/postgres"
+)
+
+// watchFor is how long an unfinished build is looked at again. AppVeyor ends
+// builds after hours at most; one that hasn't by then is stuck on its side.
+const watchFor = 7 * 24 * time.Hour
+
+// AddWorkers registers the jobs of this package.
+func (s *Service) AddWorkers(workers *river.Workers) {
+	river.AddWorker(workers, river.WorkFunc(s.confirmDelivery))
+	river.AddWorker(workers, river.WorkFunc(s.watchBuild))
+	river.AddWorker(workers, river.WorkFunc(s.learnRepository))
+	river.AddWorker(workers, river.WorkFunc(s.settleHeads))
+}
+
+func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.ConfirmDelivery]) error {
+	d, err := s.store.Delivery(ctx, job.Args.DeliveryID)
+	if errors.Is(err, postgres.ErrNotFound) || err == nil && d.Outcome != postgres.Pending {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ref := appveyor.Ref{Account: d.Account, Slug: d.Slug, BuildID: d.BuildID, Version: d.Version}
+	r, err := s.confirm(ctx, ref, d.ID, "delivery")
+	switch {
+	case err != nil:
+		return err
+	case r.ignored != "":
+		return s.store.SettleDelivery(ctx, d.ID, postgres.Ignored, r.ignored)
+	case r.problem == "":
+		return nil // recorded, and the delivery with it
+	}
+	age := time.Since(d.ReceivedOn)
+	if age > giveUpAfter {
+		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, r.problem)
+	}
+	if err := s.store.NoteAttempt(ctx, d.ID, r.problem); err != nil {
+		return err
+	}
+	return river.JobSnooze(max(r.retryIn, wait(age, 2*time.Second, 10*time.Minute)))
+}
+
+func (s *Service) watchBuild(ctx context.Context, job *river.Job[postgres.WatchBuild]) error {
+	ref := appveyor.Ref(job.Args)
+	r, err := s.confirm(ctx, ref, 0, "watch")
+	if err != nil {
+		return err
+	}
+	age := time.Since(job.CreatedAt)
+	done := r.ignored != "" || r.problem == "" && r.recorded.Build.State.Finished()
+	if done || age > watchFor {
+		return nil
+	}
+	return river.JobSnooze(max(r.retryIn, wait(age, 2*time.Second, time.Minute)))
+}
+
+func (s *Service) learnRepository(ctx context.Context, job *river.Job[postgres.LearnRepository]) error {
+	if _, err := s.learn(ctx, job.Args.FullName); err != nil {
+		age := time.Since(job.CreatedAt)
+		if age > giveUpAfter {
+			return nil // the next build, or merge check, asks again
+		}
+		return river.JobSnooze(wait(age, 5*time.Second, 10*time.Minute))
+	}
+	return nil
+}
+
+func (s *Service) settleHeads(ctx context.Context, job *river.Job[postgres.SettleHeads]) error {
+	if err := s.store.SettleHeads(ctx, job.Args); err != nil {
+		return fmt.Errorf("settle heads: %w", err)
+	}
+	return nil
+}
+
+func cutName(fullName string) (workspace, slug string, ok bool) { return strings.Cut(fullName, "/") }

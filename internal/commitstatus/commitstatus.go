@@ -1,0 +1,174 @@
+// Package commitstatus makes Bitbucket show what is wanted: the fallback where
+// custom merge checks can't be used.
+//
+// The wanted state is a row in the store. A job posts whatever is wanted when it
+// runs, so repeated, late and reordered jobs end in the same status:
+//
+//	publisher := commitstatus.New(store, client, tokens, commitstatus.Options{Log: log})
+//	publisher.AddWorkers(workers)
+package commitstatus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/riverqueue/river"
+
+	"mergegate/internal/bitbucket"
+	"mergegate/internal/postgres"
+)
+
+const (
+	// lease is longer than two posts may take, the second being to a fork.
+	lease = 30 * time.Second
+	// busyWait is how long to leave a status to the worker that has it.
+	busyWait = 2 * time.Second
+	// giveUpAfter is how long a status is retried that Bitbucket doesn't take.
+	giveUpAfter = 24 * time.Hour
+)
+
+// Options are what a publisher can do without. Log is required.
+type Options struct {
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // nil: not counted
+}
+
+// Publisher posts commit statuses.
+type Publisher struct {
+	store  *postgres.Store
+	client *bitbucket.Client
+	tokens *bitbucket.SystemTokens
+	log    *slog.Logger
+	posts  *prometheus.CounterVec
+}
+
+// New returns a publisher that posts as client, or where that has no credential
+// with the Forge app's token of the workspace.
+func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.SystemTokens, opts Options) *Publisher {
+	return &Publisher{
+		store: store, client: client, tokens: tokens, log: opts.Log,
+		posts: promauto.With(opts.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "mergegate_commit_status_posts_total", Help: "Attempts to post a commit status, by how they ended.",
+		}, []string{"result"}),
+	}
+}
+
+// AddWorkers registers the job of this package.
+func (p *Publisher) AddWorkers(workers *river.Workers) {
+	river.AddWorker(workers, river.WorkFunc(p.publish))
+}
+
+func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.PublishStatus]) error {
+	status, claimed, busy, err := p.store.ClaimStatus(ctx, job.Args.StatusID, lease)
+	switch {
+	case err != nil:
+		return err
+	case busy:
+		return river.JobSnooze(busyWait)
+	case !claimed:
+		return nil // settled by another job
+	}
+	result := p.post(ctx, status)
+	p.posts.WithLabelValues(string(result.Delivery)).Inc()
+	p.log.InfoContext(ctx, "commit status", "repository", status.Repository, "commit", status.Commit, "key", status.Key,
+		"state", status.State, "delivery", result.Delivery, "http_status", result.HTTPStatus, "reason", result.Reason)
+	if err := p.store.SettleStatus(ctx, status, result); err != nil {
+		return err
+	}
+	if result.Delivery == postgres.StatusPending {
+		return river.JobSnooze(result.RetryIn)
+	}
+	return nil
+}
+
+// post tries the repository of the pull request and, where that doesn't have the
+// commit because it is a fork's, the fork.
+func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.StatusResult {
+	client, ok := p.clientFor(s.WorkspaceUUID)
+	if !ok {
+		return retry(s, 0, 0, "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app")
+	}
+	err := p.postTo(ctx, client, s.Repository, s)
+	if !isNotFound(err) || !isFork(s) {
+		return resultOf(s, err)
+	}
+	if err = p.postTo(ctx, client, s.SourceRepository, s); err == nil || isTemporary(err) {
+		return resultOf(s, err)
+	}
+	refused := resultOf(s, err)
+	refused.Delivery = postgres.StatusNotPostable
+	refused.Reason = fmt.Sprintf("%s does not have the fork's commit, and %s refused it: %s", s.Repository, s.SourceRepository, refused.Reason)
+	return refused
+}
+
+// clientFor prefers the configured credential over the app's: only the creator
+// of a status may overwrite it, so it has to stay the same one.
+func (p *Publisher) clientFor(workspaceUUID string) (client *bitbucket.Client, ok bool) {
+	if p.client.HasCredential() {
+		return p.client, true
+	}
+	token := p.tokens.Token(workspaceUUID)
+	return p.client.WithToken(token), token != ""
+}
+
+func (p *Publisher) postTo(ctx context.Context, client *bitbucket.Client, repository string, s postgres.CommitStatus) error {
+	workspace, slug, _ := strings.Cut(repository, "/")
+	return client.PostCommitStatus(ctx, workspace, slug, s.Commit, bitbucket.CommitStatus{
+		Key: s.Key, State: s.State, Name: s.Name, Description: s.Description, URL: s.URL, Refname: s.Refname,
+	})
+}
+
+func isFork(s postgres.CommitStatus) bool {
+	return s.SourceRepository != "" && !strings.EqualFold(s.SourceRepository, s.Repository)
+}
+
+func isNotFound(err error) bool {
+	var e *bitbucket.Error
+	return errors.As(err, &e) && e.StatusCode == http.StatusNotFound
+}
+
+func isTemporary(err error) bool {
+	var e *bitbucket.Error
+	return !errors.As(err, &e) || e.Temporary()
+}
+
+func resultOf(s postgres.CommitStatus, err error) postgres.StatusResult {
+	if err == nil {
+		return postgres.StatusResult{Delivery: postgres.StatusPosted, HTTPStatus: http.StatusCreated}
+	}
+	var e *bitbucket.Error
+	if !errors.As(err, &e) {
+		return retry(s, 0, 0, "Bitbucket could not be asked")
+	}
+	if e.Temporary() {
+		return retry(s, e.StatusCode, e.RetryAfter, e.Error())
+	}
+	return postgres.StatusResult{Delivery: postgres.StatusFailed, HTTPStatus: e.StatusCode, Reason: e.Error()}
+}
+
+// retry says when to try again: when Bitbucket asked for, else later each time.
+// What failed for a day is given up until another state is wanted.
+func retry(s postgres.CommitStatus, httpStatus int, after time.Duration, reason string) postgres.StatusResult {
+	result := postgres.StatusResult{Delivery: postgres.StatusPending, HTTPStatus: httpStatus, Reason: reason}
+	if time.Since(s.PendingSince) > giveUpAfter {
+		result.Delivery = postgres.StatusFailed
+		result.Reason = "given up after 24 hours: " + reason
+		return result
+	}
+	result.RetryIn = min(max(after, backoff(s.Attempts)), giveUpAfter)
+	return result
+}
+
+// backoff doubles from one second to ten minutes, a fifth of it at random.
+func backoff(attempts int) time.Duration {
+	d := min(time.Second<<min(attempts-1, 12), 10*time.Minute)
+	return d + time.Duration(rand.Int64N(int64(d)/5)) //nolint:gosec // jitter, no secret
+}

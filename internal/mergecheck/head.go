@@ -1,0 +1,128 @@
+package mergecheck
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// FullCommit is the length of a commit's full hash. Only such hashes decide: an
+// author can make two commits that share the 12 characters Bitbucket shows.
+const FullCommit = 40
+
+// shortestCommit is the fewest characters AppVeyor abbreviates a commit to.
+const shortestCommit = 10
+
+// Head is a commit that was a pull request's head, with the first and the last
+// time it was seen to be during one unbroken stretch. A head that comes back
+// after another is a second Head.
+type Head struct {
+	Commit      string // 40 hex characters
+	FirstSeenOn time.Time
+	LastSeenOn  time.Time
+}
+
+// IsFullCommit reports whether s is a full, lower-case commit hash.
+func IsFullCommit(s string) bool { return len(s) == FullCommit && isHex(s) }
+
+// CommitPrefix normalises what a remote calls a commit: lower-case hex of 10 to
+// 40 characters, or "" for anything else.
+func CommitPrefix(s string) string {
+	s = strings.ToLower(strings.TrimSpace(s))
+	if len(s) < shortestCommit || len(s) > FullCommit || !isHex(s) {
+		return ""
+	}
+	return s
+}
+
+func isHex(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Attribute tells which head a build is of, given every head recorded for its
+// pull request, oldest first. Without a certain answer the commit is empty and
+// reason says why.
+//
+//   - A reported commit of 40 characters is the answer.
+//   - A shorter one counts only where it fits exactly one recorded head.
+//   - With none, the build is of the head that was the pull request's only one
+//     from its creation through its end, unless its commitId is another head.
+func Attribute(b Build, heads []Head) (commit, reason string) {
+	switch {
+	case len(b.ReportedCommit) == FullCommit:
+		return b.ReportedCommit, ""
+	case b.ReportedCommit != "":
+		return attributeShort(b, heads)
+	default:
+		return attributeByTime(b, heads)
+	}
+}
+
+func attributeShort(b Build, heads []Head) (commit, reason string) {
+	for _, h := range heads {
+		if !strings.HasPrefix(h.Commit, b.ReportedCommit) || h.Commit == commit {
+			continue
+		}
+		if commit != "" {
+			return "", fmt.Sprintf("AppVeyor names the head of build %d only as %s, which fits several commits of the pull request", b.BuildID, b.ReportedCommit)
+		}
+		commit = h.Commit
+	}
+	if commit == "" {
+		return "", fmt.Sprintf("AppVeyor names the head of build %d only as %s, which fits no head seen so far", b.BuildID, b.ReportedCommit)
+	}
+	return commit, ""
+}
+
+func attributeByTime(b Build, heads []Head) (commit, reason string) {
+	unknown := fmt.Sprintf("AppVeyor does not name the head of build %d", b.BuildID)
+	if b.CreatedOn.IsZero() {
+		return "", unknown + " nor when it was created"
+	}
+	commit = headAt(b.CreatedOn, heads)
+	if commit == "" {
+		return "", unknown + ", and no head was seen before it was created"
+	}
+	for _, h := range heads {
+		if h.Commit == commit {
+			continue
+		}
+		if seenDuring(h, b) {
+			return "", unknown + ", and the pull request had several while it ran"
+		}
+		if b.CommitID != "" && strings.HasPrefix(h.Commit, b.CommitID) {
+			return "", unknown + ", and the commit it built is another head"
+		}
+	}
+	return commit, ""
+}
+
+// headAt is the head that was last seen at or before t.
+func headAt(t time.Time, heads []Head) (commit string) {
+	var seen time.Time
+	for _, h := range heads {
+		for _, on := range []time.Time{h.FirstSeenOn, h.LastSeenOn} {
+			if !on.After(t) && !on.Before(seen) {
+				commit, seen = h.Commit, on
+			}
+		}
+	}
+	return commit
+}
+
+// seenDuring reports whether h was seen after b was created and before it ended.
+// A build that has not ended has its whole future for another head to appear in.
+func seenDuring(h Head, b Build) bool {
+	if !h.LastSeenOn.After(b.CreatedOn) {
+		return false
+	}
+	if b.FinishedOn.IsZero() {
+		return true
+	}
+	return !h.FirstSeenOn.After(b.FinishedOn)
+}

@@ -1,0 +1,93 @@
+package mergecheck
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// The states of a Bitbucket commit status.
+const (
+	StatusInProgress = "INPROGRESS"
+	StatusSuccessful = "SUCCESSFUL"
+	StatusFailed     = "FAILED"
+	StatusStopped    = "STOPPED"
+)
+
+// MaxStatusKey is how long Bitbucket lets a commit status key be.
+const MaxStatusKey = 40
+
+// Bitbucket's limits for the texts of a commit status; see facts on build
+// statuses in docs. A URL is refused from 450 characters on.
+const (
+	maxStatusName        = 255
+	maxStatusDescription = 255
+	maxStatusURL         = 449
+)
+
+// CommitStatus is what Bitbucket is to show on a source commit.
+type CommitStatus struct {
+	Key         string
+	State       string
+	Name        string
+	Description string
+	URL         string
+	Refname     string // the source branch: ties the status to the pull request
+}
+
+// StatusKey is the commit status key of one project on one pull request. It is
+// stable, at most [MaxStatusKey] characters, and different for every pair:
+// numbers too long to be written in decimal are written in base 36, never cut.
+func StatusKey(projectID, pullRequestID int64) string {
+	key := fmt.Sprintf("appveyor-%d-pr-%d", projectID, pullRequestID)
+	if len(key) <= MaxStatusKey {
+		return key
+	}
+	return "appveyor." + strconv.FormatInt(projectID, 36) + ".pr." + strconv.FormatInt(pullRequestID, 36)
+}
+
+// StatusOf is the commit status that shows b.
+func StatusOf(b Build) CommitStatus {
+	return CommitStatus{
+		Key:         StatusKey(b.Project.ID, b.PullRequestID),
+		State:       statusState(b.State),
+		Name:        oneLine(fmt.Sprintf("AppVeyor PR #%d %s", b.PullRequestID, b.Project.Name()), maxStatusName),
+		Description: oneLine(statusDescription(b), maxStatusDescription),
+		URL:         statusURL(b.URL),
+		Refname:     b.SourceBranch,
+	}
+}
+
+func statusState(s State) string {
+	switch s {
+	case Success:
+		return StatusSuccessful
+	case Failed:
+		return StatusFailed
+	case Cancelled:
+		return StatusStopped
+	default:
+		return StatusInProgress
+	}
+}
+
+func statusDescription(b Build) string {
+	into := ""
+	if b.DestinationBranch != "" {
+		into = " merged into " + b.DestinationBranch
+	}
+	switch b.State {
+	case Success, Failed, Cancelled:
+		return fmt.Sprintf("%s %s%s%s", b.Version, ended(b.State), tests(b.Tests()), into)
+	default:
+		return fmt.Sprintf("%s is %s%s", b.Version, b.State, into)
+	}
+}
+
+// statusURL leaves out a URL that Bitbucket would refuse: a longer one only
+// comes from a project slug nobody can have chosen.
+func statusURL(url string) string {
+	if len(url) > maxStatusURL {
+		return ""
+	}
+	return url
+}

@@ -1,0 +1,294 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mergegate/internal/mergecheck"
+)
+
+// buildRow is a row of the table builds.
+type buildRow struct {
+	WorkspaceUUID     string
+	RepositoryUUID    string
+	ID                int64
+	BuildID           int64
+	ProjectID         int64
+	Account           string
+	Slug              string
+	Repository        string
+	PullRequestID     int64
+	PullRequestTitle  string
+	Version           string
+	State             string
+	ReportedCommit    string
+	SourceCommit      string
+	SourceBranch      string
+	SourceRepository  string
+	DestinationBranch string
+	CommitID          string
+	URL               string
+	Jobs              []mergecheck.Job
+	JobsUpdatedOn     *time.Time
+	JobsState         string
+	CreatedOn         *time.Time
+	StartedOn         *time.Time
+	FinishedOn        *time.Time
+	UpdatedOn         *time.Time
+	ConfirmedBy       string
+}
+
+const buildColumns = `workspace_uuid, repository_uuid, id, build_id, project_id, account, slug, repository,
+	pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
+	source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
+	started_on, finished_on, updated_on, confirmed_by`
+
+func (r buildRow) build() mergecheck.Build {
+	return mergecheck.Build{
+		ID: r.ID, BuildID: r.BuildID,
+		Project:    mergecheck.Project{ID: r.ProjectID, Account: r.Account, Slug: r.Slug},
+		Repository: r.Repository, PullRequestID: r.PullRequestID, PullRequestTitle: r.PullRequestTitle,
+		Version: r.Version, State: mergecheck.State(r.State),
+		ReportedCommit: r.ReportedCommit, SourceCommit: r.SourceCommit, SourceBranch: r.SourceBranch,
+		SourceRepository: r.SourceRepository, DestinationBranch: r.DestinationBranch, CommitID: r.CommitID, URL: r.URL,
+		Jobs: r.Jobs, JobsUpdatedOn: timeOf(r.JobsUpdatedOn), JobsState: mergecheck.State(r.JobsState),
+		CreatedOn: timeOf(r.CreatedOn), StartedOn: timeOf(r.StartedOn), FinishedOn: timeOf(r.FinishedOn),
+		UpdatedOn: timeOf(r.UpdatedOn), ConfirmedBy: r.ConfirmedBy,
+	}
+}
+
+func buildArgs(r Repository, b mergecheck.Build) pgx.NamedArgs {
+	if b.Jobs == nil {
+		b.Jobs = []mergecheck.Job{}
+	}
+	return pgx.NamedArgs{
+		"workspace_uuid": r.WorkspaceUUID, "repository_uuid": r.RepositoryUUID,
+		"build_id": b.BuildID, "project_id": b.Project.ID, "account": b.Project.Account, "slug": b.Project.Slug,
+		"repository": b.Repository, "pull_request_id": b.PullRequestID, "pull_request_title": b.PullRequestTitle,
+		"version": b.Version, "state": b.State, "reported_commit": b.ReportedCommit, "source_commit": b.SourceCommit,
+		"source_branch": b.SourceBranch, "source_repository": b.SourceRepository,
+		"destination_branch": b.DestinationBranch, "commit_id": b.CommitID, "url": b.URL,
+		"jobs": b.Jobs, "jobs_updated_on": nullTime(b.JobsUpdatedOn), "jobs_state": b.JobsState,
+		"created_on": nullTime(b.CreatedOn), "started_on": nullTime(b.StartedOn),
+		"finished_on": nullTime(b.FinishedOn), "updated_on": nullTime(b.UpdatedOn), "confirmed_by": b.ConfirmedBy,
+	}
+}
+
+func timeOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+func nullTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Recorded is what recording a build led to.
+type Recorded struct {
+	Build      mergecheck.Build // as it stands now, after every observation of it
+	Repository Repository
+	// Unsettled says why the build's head can't be told, "" when it can.
+	Unsettled string
+}
+
+// RecordBuild records one observation of a build that AppVeyor confirmed, by the
+// order of [mergecheck.Build.Merge], together with the commit status it makes
+// wanted and the jobs that publish it, look at an unfinished build again, and
+// ask Bitbucket for a repository it has not told yet. With a delivery it also
+// gives that delivery its outcome. All of it is committed, or none.
+func (s *Store) RecordBuild(ctx context.Context, b mergecheck.Build, delivery int64) (rec Recorded, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if rec, err = s.recordBuild(ctx, tx, b); err != nil {
+			return err
+		}
+		if delivery == 0 {
+			return nil
+		}
+		return settleDelivery(ctx, tx, delivery, Processed, rec.Unsettled)
+	})
+	if err != nil {
+		return Recorded{}, fmt.Errorf("record build %d: %w", b.BuildID, err)
+	}
+	return rec, nil
+}
+
+func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Recorded, error) {
+	// Always in this order, so that two recordings never wait for each other:
+	// repository name, build, pull request.
+	if err := lockName(ctx, tx, b.Repository, shared); err != nil {
+		return Recorded{}, err
+	}
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('build', $1))`, b.BuildID); err != nil {
+		return Recorded{}, err
+	}
+	repository, known, err := s.placeOf(ctx, tx, b)
+	if err != nil {
+		return Recorded{}, err
+	}
+	if known != nil {
+		b = known.Merge(b)
+	}
+	heads, err := headsOf(ctx, tx, repository, b.PullRequestID)
+	if err != nil {
+		return Recorded{}, err
+	}
+	rec := Recorded{Repository: repository}
+	b.SourceCommit, rec.Unsettled = mergecheck.Attribute(b, heads)
+	if b.ID, err = upsertBuild(ctx, tx, repository, b); err != nil {
+		return Recorded{}, err
+	}
+	rec.Build = b
+	if err := upsertProject(ctx, tx, repository, b); err != nil {
+		return Recorded{}, err
+	}
+	if err := s.wantStatus(ctx, tx, repository, b); err != nil {
+		return Recorded{}, err
+	}
+	return rec, s.enqueue(ctx, tx, followUps(repository, b)...)
+}
+
+// placeOf finds the repository that b is recorded under, and b as recorded so
+// far. A build stays in the repository it was first recorded under: a transfer
+// starts fresh in the new workspace.
+func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Repository, *mergecheck.Build, error) {
+	rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE build_id = $1`, b.BuildID)
+	row, err := one[buildRow](rows, err)
+	if errors.Is(err, ErrNotFound) {
+		repository, err := ensureRepository(ctx, tx, b.Repository)
+		return repository, nil, err
+	}
+	if err != nil {
+		return Repository{}, nil, err
+	}
+	return Repository{WorkspaceUUID: row.WorkspaceUUID, RepositoryUUID: row.RepositoryUUID, FullName: row.Repository},
+		new(row.build()), nil
+}
+
+func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) (id int64, err error) {
+	err = tx.QueryRow(ctx, `
+		INSERT INTO builds (workspace_uuid, repository_uuid, build_id, project_id, account, slug, repository,
+			pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
+			source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
+			started_on, finished_on, updated_on, confirmed_by)
+		VALUES (@workspace_uuid, @repository_uuid, @build_id, @project_id, @account, @slug, @repository,
+			@pull_request_id, @pull_request_title, @version, @state, @reported_commit, @source_commit, @source_branch,
+			@source_repository, @destination_branch, @commit_id, @url, @jobs, @jobs_updated_on, @jobs_state, @created_on,
+			@started_on, @finished_on, @updated_on, @confirmed_by)
+		ON CONFLICT (workspace_uuid, build_id) DO UPDATE SET
+			project_id = excluded.project_id, account = excluded.account, slug = excluded.slug,
+			pull_request_id = excluded.pull_request_id, pull_request_title = excluded.pull_request_title,
+			version = excluded.version, state = excluded.state, reported_commit = excluded.reported_commit,
+			source_commit = excluded.source_commit, source_branch = excluded.source_branch,
+			source_repository = excluded.source_repository, destination_branch = excluded.destination_branch,
+			commit_id = excluded.commit_id, url = excluded.url, jobs = excluded.jobs,
+			jobs_updated_on = excluded.jobs_updated_on, jobs_state = excluded.jobs_state,
+			created_on = excluded.created_on, started_on = excluded.started_on,
+			finished_on = excluded.finished_on, updated_on = excluded.updated_on, confirmed_by = excluded.confirmed_by
+		RETURNING id`, buildArgs(r, b)).Scan(&id)
+	return id, err
+}
+
+// upsertProject keeps the project under its id. The newest build that names it
+// decides what it is called, whatever order builds come in.
+func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO projects AS p (workspace_uuid, repository_uuid, project_id, account, slug, named_by)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (workspace_uuid, repository_uuid, project_id) DO UPDATE
+			SET account = excluded.account, slug = excluded.slug, named_by = excluded.named_by
+			WHERE p.named_by < excluded.named_by`,
+		r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug, b.BuildID)
+	return err
+}
+
+// Build returns one build by the id of its row.
+func (s *Store) Build(ctx context.Context, id int64) (mergecheck.Build, Repository, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE id = $1`, id)
+	row, err := one[buildRow](rows, err)
+	if err != nil {
+		return mergecheck.Build{}, Repository{}, fmt.Errorf("read build %d: %w", id, err)
+	}
+	repository, err := s.repository(ctx, row.WorkspaceUUID, row.RepositoryUUID)
+	return row.build(), repository, err
+}
+
+func (s *Store) repository(ctx context.Context, workspaceUUID, repositoryUUID string) (Repository, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+repositoryColumns+` FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2`, workspaceUUID, repositoryUUID)
+	r, err := one[Repository](rows, err)
+	if err != nil {
+		return r, fmt.Errorf("read repository %s: %w", repositoryUUID, err)
+	}
+	return r, nil
+}
+
+// BuildFilter narrows a list of builds. Zero fields don't.
+type BuildFilter struct {
+	PullRequestID int64
+	Commit        string // a prefix of the source commit
+	Project       string // "account/slug", or a project id in digits
+	State         mergecheck.State
+	Since         time.Time // created at or after
+	Until         time.Time // created before
+	Before        int64     // build ids below this one: where the page starts
+	Limit         int
+}
+
+// Builds lists a repository's builds, newest build id first.
+func (s *Store) Builds(ctx context.Context, r Repository, f BuildFilter) ([]mergecheck.Build, error) {
+	where, args := f.where()
+	args["workspace_uuid"], args["repository_uuid"], args["limit"] = r.WorkspaceUUID, r.RepositoryUUID, f.Limit
+	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM builds
+		WHERE workspace_uuid = @workspace_uuid AND repository_uuid = @repository_uuid`+where+`
+		ORDER BY build_id DESC LIMIT @limit`, args)
+	list, err := all[buildRow](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("list builds of %s: %w", r.FullName, err)
+	}
+	builds := make([]mergecheck.Build, len(list))
+	for i, row := range list {
+		builds[i] = row.build()
+	}
+	return builds, nil
+}
+
+// where writes only the conditions that are asked for, so that each combination
+// gets the plan of its own index.
+func (f BuildFilter) where() (sql string, args pgx.NamedArgs) {
+	args = pgx.NamedArgs{}
+	add := func(condition, name string, value any) {
+		sql += " AND " + condition
+		args[name] = value
+	}
+	if f.PullRequestID != 0 {
+		add("pull_request_id = @pull_request_id", "pull_request_id", f.PullRequestID)
+	}
+	if f.Commit != "" {
+		add("source_commit LIKE @commit", "commit", f.Commit+"%")
+	}
+	if f.Project != "" {
+		add("(lower(account || '/' || slug) = lower(@project) OR project_id::text = @project)", "project", f.Project)
+	}
+	if f.State != "" {
+		add("state = @state", "state", f.State)
+	}
+	if !f.Since.IsZero() {
+		add("created_on >= @since", "since", f.Since)
+	}
+	if !f.Until.IsZero() {
+		add("created_on < @until", "until", f.Until)
+	}
+	if f.Before != 0 {
+		add("build_id < @before", "before", f.Before)
+	}
+	return sql, args
+}

@@ -1,0 +1,100 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// The queues. Talking to Bitbucket must not wait behind talking to AppVeyor.
+const (
+	QueueBuilds   = "builds"
+	QueueStatuses = "commit_statuses"
+)
+
+// jobAttempts bounds what is only retried when this program itself fails: jobs
+// that wait for a remote snooze, and bound that by time.
+const jobAttempts = 50
+
+// ConfirmDelivery asks AppVeyor about the build a delivery hints at.
+type ConfirmDelivery struct {
+	DeliveryID int64 `json:"delivery_id"`
+}
+
+// Kind names the job in the queue.
+func (ConfirmDelivery) Kind() string { return "confirm_delivery" }
+
+// WatchBuild looks at a build again until it has ended: AppVeyor sends nothing
+// for builds that start, run or are cancelled.
+type WatchBuild struct {
+	Account string `json:"account"`
+	Slug    string `json:"slug"`
+	BuildID int64  `json:"build_id"`
+	Version string `json:"version"`
+}
+
+// Kind names the job in the queue.
+func (WatchBuild) Kind() string { return "watch_build" }
+
+// PublishStatus makes Bitbucket show the commit status that is wanted now.
+type PublishStatus struct {
+	StatusID int64 `json:"status_id"`
+}
+
+// Kind names the job in the queue.
+func (PublishStatus) Kind() string { return "publish_status" }
+
+// LearnRepository asks Bitbucket for the UUIDs behind a repository's name.
+type LearnRepository struct {
+	FullName string `json:"full_name"`
+}
+
+// Kind names the job in the queue.
+func (LearnRepository) Kind() string { return "learn_repository" }
+
+// SettleHeads tells again which heads a pull request's builds are of, after a
+// head was recorded that changes the answer.
+type SettleHeads struct {
+	WorkspaceUUID  string `json:"workspace_uuid"`
+	RepositoryUUID string `json:"repository_uuid"`
+	PullRequestID  int64  `json:"pull_request_id"`
+}
+
+// Kind names the job in the queue.
+func (SettleHeads) Kind() string { return "settle_heads" }
+
+// unfinished are the states in which a second job of the same kind and
+// arguments would only repeat the first.
+var unfinished = []rivertype.JobState{
+	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
+	rivertype.JobStateRunning, rivertype.JobStateScheduled,
+}
+
+func insertOpts(args river.JobArgs) *river.InsertOpts {
+	opts := &river.InsertOpts{Queue: QueueBuilds, MaxAttempts: jobAttempts}
+	switch args.(type) {
+	case PublishStatus:
+		// Not unique: a change that arrives while its status is being posted needs
+		// a job of its own, and a job too many finds nothing to do.
+		opts.Queue = QueueStatuses
+	case WatchBuild:
+		opts.ScheduledAt = time.Now().Add(2 * time.Second)
+		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: unfinished}
+	case LearnRepository:
+		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: unfinished}
+	}
+	return opts
+}
+
+func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, jobs ...river.JobArgs) error {
+	for _, args := range jobs {
+		if _, err := s.jobs.InsertTx(ctx, tx, args, insertOpts(args)); err != nil {
+			return fmt.Errorf("insert job %s: %w", args.Kind(), err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+// Package postgres keeps mergegate's facts in PostgreSQL, and the jobs that
+// follow from them.
+//
+//	store, err := postgres.Open(ctx, url, postgres.Options{})
+//	defer store.Close()
+//	id, err := store.AddDelivery(ctx, delivery) // committed, with its job, when it returns
+//
+// It is the only package that speaks SQL. Jobs are inserted in the transaction
+// that made them necessary, so that neither is ever there without the other.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+)
+
+// ErrNotFound is what looking for one row that isn't there returns.
+var ErrNotFound = errors.New("not found")
+
+// Options tune a store. The zero value suits a service of one replica.
+type Options struct {
+	MaxConns int32 // 0: 16, or what the URL's pool_max_conns says
+	// StatementTimeout is how long PostgreSQL works on one statement; 0: 10 s.
+	StatementTimeout time.Duration
+}
+
+// Store reads and writes facts. It is safe for concurrent use.
+type Store struct {
+	pool *pgxpool.Pool
+	jobs *river.Client[pgx.Tx] // inserts only; see [Store.Pool] for working them
+}
+
+// Open returns a store on a migrated database. It does not connect: a database
+// that is down now is found when it is first asked, and again when it is back.
+func Open(ctx context.Context, url string, opts Options) (*Store, error) {
+	cfg, err := poolConfig(url, opts)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	jobs, err := river.NewClient(riverpgxv5.New(pool), &river.Config{})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open job queue: %w", err)
+	}
+	return &Store{pool: pool, jobs: jobs}, nil
+}
+
+func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// pgx leaves the password out of this error, but not the rest of the URL.
+		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL that pgx can read")
+	}
+	if opts.MaxConns > 0 {
+		cfg.MaxConns = opts.MaxConns
+	} else if cfg.MaxConns < 16 {
+		cfg.MaxConns = 16
+	}
+	if opts.StatementTimeout == 0 {
+		opts.StatementTimeout = 10 * time.Second
+	}
+	params := cfg.ConnConfig.RuntimeParams
+	params["application_name"] = "mergegate"
+	params["timezone"] = "UTC"
+	params["statement_timeout"] = fmt.Sprint(opts.StatementTimeout.Milliseconds())
+	params["idle_in_transaction_session_timeout"] = "60000"
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	return cfg, nil
+}
+
+// Close waits for the store's connections to be given back and closes them.
+func (s *Store) Close() { s.pool.Close() }
+
+// Pool is the store's connections, for the job queue's client.
+func (s *Store) Pool() *pgxpool.Pool { return s.pool }
+
+// Ping reports whether the database answers and is migrated.
+func (s *Store) Ping(ctx context.Context) error {
+	var migrated bool
+	err := s.pool.QueryRow(ctx, `SELECT to_regclass('builds') IS NOT NULL AND to_regclass('river_job') IS NOT NULL`).Scan(&migrated)
+	if err != nil {
+		return fmt.Errorf("ask database: %w", err)
+	}
+	if !migrated {
+		return errors.New("the database is not migrated: run mergegate migrate up")
+	}
+	return nil
+}
+
+// Now is the database's clock, the one that all recorded times are of.
+func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
+	if err = s.pool.QueryRow(ctx, `SELECT now()`).Scan(&now); err != nil {
+		return now, fmt.Errorf("ask database for the time: %w", err)
+	}
+	return now, nil
+}
+
+// inTx runs f in a transaction and commits it when f returns nil.
+func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, s.pool, f)
+}
+
+// one reads a single row into T by column name, [ErrNotFound] when there is none.
+func one[T any](rows pgx.Rows, err error) (T, error) {
+	var none T
+	if err != nil {
+		return none, err
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByNameLax[T])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return none, ErrNotFound
+	}
+	return row, err
+}
+
+// all reads every row into T by column name.
+func all[T any](rows pgx.Rows, err error) ([]T, error) {
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByNameLax[T])
+}
