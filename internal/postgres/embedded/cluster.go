@@ -54,7 +54,7 @@ func (c *cluster) initialise(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(fresh) // what a failure left; after the rename there is nothing of that name
+	defer os.RemoveAll(fresh) //nolint:errcheck // what a failure left is swept next time; after the rename there is nothing
 	if err := errors.Join(c.account.take(fresh), c.initdb(ctx, fresh)); err != nil {
 		return err
 	}

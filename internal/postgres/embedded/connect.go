@@ -20,7 +20,6 @@ const (
 	attachTimeout = 10 * time.Second
 
 	// SQLSTATE codes.
-	duplicateDatabase = "42P04"
 	undefinedDatabase = "3D000"
 	cannotConnectNow  = "57P03"
 )
@@ -58,14 +57,16 @@ func awaitDatabase(ctx context.Context, socket string, ended <-chan struct{}) er
 	return retry(ctx, ended, notYet, func() error { return createDatabase(ctx, socket) })
 }
 
+// createDatabase looks first: an attempt that fails would stand in PostgreSQL's log at every start.
 func createDatabase(ctx context.Context, socket string) error {
 	conn, err := pgx.Connect(ctx, connectionURL(socket, "postgres"))
 	if err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, "create database "+databaseName)
-	if hasCode(err, duplicateDatabase) {
-		err = nil
+	var exists bool
+	err = conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", databaseName).Scan(&exists)
+	if err == nil && !exists {
+		_, err = conn.Exec(ctx, "create database "+databaseName)
 	}
 	return errors.Join(err, conn.Close(ctx))
 }

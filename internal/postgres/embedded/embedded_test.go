@@ -172,7 +172,7 @@ func TestStartFailureShowsTheLog(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `syntax error in file "`) {
 		t.Fatalf("Start: %v, want what PostgreSQL says", err)
 	}
-	lock, err := s.cluster.folder.lock()
+	lock, err := s.cluster.lock()
 	if err != nil {
 		t.Fatalf("the failed Start kept the folder: %v", err)
 	}

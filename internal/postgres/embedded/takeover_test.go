@@ -30,7 +30,7 @@ func serveWithoutLock(t *testing.T, c *cluster) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // the child has it
 	lone := *c
 	lone.log = log
 	socket, err := lone.makeSocket(lone.account)

@@ -47,7 +47,7 @@ func provide(t testing.TB, create func(context.Context, *server) (string, error)
 	t.Helper()
 	shared.once.Do(func() { shared.server, shared.err = startServer() })
 	if shared.err != nil {
-		t.Fatalf("no PostgreSQL for tests: %v", shared.err)
+		t.Fatalf("no PostgreSQL for tests (TEST_DATABASE_URL may name one): %v", shared.err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

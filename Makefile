@@ -1,0 +1,52 @@
+# What a developer does here. `make` alone lists it.
+
+GO      ?= go
+DOCKER  ?= $(shell command -v docker || command -v podman || echo docker)
+TAGS    := nomsgpack
+LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+LINT_VERSION := 2.15.0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+IMAGE   ?= mergegate:$(VERSION)
+FUZZTIME ?= 30s
+ARGS    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint image fuzz bench postgres
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: postgres ## Show the main job from end to end; nothing to sign up for (ARGS=--keep)
+	@$(GO) run -tags $(TAGS) ./cmd/mergegate demo $(ARGS)
+
+run: ## Run the service with the environment's configuration (ARGS)
+	@test -n "$$DATABASE_URL" || ./scripts/postgres.sh
+	@$(GO) run -tags $(TAGS) ./cmd/mergegate serve $(ARGS)
+
+test: postgres ## Run all tests, with the race detector
+	$(GO) test -race -tags $(TAGS) ./...
+
+lint: ## Vet and lint
+	$(GO) vet -tags $(TAGS) ./...
+	@PATH="$$PATH:$$($(GO) env GOPATH)/bin"; \
+	if golangci-lint version 2>/dev/null | grep -q 'version v\{0,1\}$(LINT_VERSION) '; \
+	then set -- golangci-lint; else set -- $(GO) run $(LINT)@v$(LINT_VERSION); fi; \
+	echo "$$@" run; "$$@" run
+
+fuzz: ## Fuzz every target for FUZZTIME (30s) each
+	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		grep -o '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6- | while read -r target; do \
+			echo "$$target in $$(dirname "$$file")"; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
+		done || exit 1; \
+	done
+
+bench: postgres ## Run all benchmarks
+	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+
+image: ## Build the container image (DOCKER, IMAGE, VERSION)
+	$(DOCKER) build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+# The tests want PostgreSQL's programs even with TEST_DATABASE_URL: starting them is tested too.
+postgres:
+	@./scripts/postgres.sh
