@@ -7,9 +7,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
 	"mergegate/internal/builds"
@@ -27,14 +25,14 @@ const (
 
 // workers work the background jobs.
 type workers struct {
-	client *river.Client[pgx.Tx]
+	client *postgres.JobClient
 }
 
 func newWorkers(store *postgres.Store, confirming *builds.Service, publisher *commitstatus.Publisher, reconcile time.Duration, log *slog.Logger) (*workers, error) {
 	registered := river.NewWorkers()
 	confirming.AddWorkers(registered)
 	publisher.AddWorkers(registered)
-	client, err := river.NewClient(riverpgxv5.New(store.Pool()), &river.Config{
+	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{
 			postgres.QueueBuilds:   {MaxWorkers: 8},

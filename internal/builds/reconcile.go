@@ -24,8 +24,10 @@ func (reconcile) Kind() string { return "reconcile" }
 
 // InsertOpts keep rounds from piling up behind a slow one.
 func (reconcile) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: postgres.QueueBuilds, MaxAttempts: 1,
-		UniqueOpts: river.UniqueOpts{ByState: postgres.Unfinished}}
+	return river.InsertOpts{
+		Queue: postgres.QueueBuilds, MaxAttempts: 1,
+		UniqueOpts: river.UniqueOpts{ByState: postgres.Unfinished},
+	}
 }
 
 // Reconciliation is the periodic job that looks at every project's history. One

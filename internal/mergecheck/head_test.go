@@ -18,22 +18,34 @@ func TestAttribute(t *testing.T) {
 	}{
 		{name: "40 characters need no head", build: build(1), want: head},
 		{name: "12 characters, one head", build: build(1, reported(head[:12])), heads: []mergecheck.Head{seen(head, 0, 0)}, want: head},
-		{name: "12 characters, the same head twice", build: build(1, reported(head[:12])),
-			heads: []mergecheck.Head{seen(head, -time.Hour, -time.Hour), seen(other, -time.Hour, -time.Hour), seen(head, 0, 0)}, want: head},
+		{
+			name: "12 characters, the same head twice", build: build(1, reported(head[:12])),
+			heads: []mergecheck.Head{seen(head, -time.Hour, -time.Hour), seen(other, -time.Hour, -time.Hour), seen(head, 0, 0)}, want: head,
+		},
 		{name: "12 characters, twins", build: build(1, reported(head[:12])), heads: []mergecheck.Head{seen(head, 0, 0), seen(twin, 0, 0)}},
 		{name: "12 characters, no head", build: build(1, reported(head[:12])), heads: []mergecheck.Head{seen(other, 0, 0)}},
 		{name: "none, one head all along", build: build(1, reported("")), heads: []mergecheck.Head{seen(head, -time.Hour, 0)}, want: head},
-		{name: "none, another head before and after", build: build(1, reported("")),
-			heads: []mergecheck.Head{seen(other, -2*time.Hour, -time.Hour), seen(head, -30*time.Minute, -30*time.Minute), seen(other, 0, 0)}, want: head},
+		{
+			name: "none, another head before and after", build: build(1, reported("")),
+			heads: []mergecheck.Head{seen(other, -2*time.Hour, -time.Hour), seen(head, -30*time.Minute, -30*time.Minute), seen(other, 0, 0)}, want: head,
+		},
 		{name: "none, head first seen after it was created", build: build(1, reported("")), heads: []mergecheck.Head{seen(head, -9*time.Minute, 0)}},
-		{name: "none, another head while it ran", build: build(1, reported("")),
-			heads: []mergecheck.Head{seen(head, -time.Hour, -time.Hour), seen(other, -5*time.Minute, -5*time.Minute)}},
-		{name: "none, still running and pushed since", build: build(1, reported(""), in(mergecheck.Running)),
-			heads: []mergecheck.Head{seen(head, -time.Hour, -time.Hour), seen(other, 0, 0)}},
-		{name: "none, its commit is another head", build: build(1, reported(""), func(b *mergecheck.Build) { b.CommitID = other }),
-			heads: []mergecheck.Head{seen(other, -2*time.Hour, -2*time.Hour), seen(head, -time.Hour, 0)}},
-		{name: "none, not even a time", build: build(1, reported(""), func(b *mergecheck.Build) { b.CreatedOn = time.Time{} }),
-			heads: []mergecheck.Head{seen(head, -time.Hour, 0)}},
+		{
+			name: "none, another head while it ran", build: build(1, reported("")),
+			heads: []mergecheck.Head{seen(head, -time.Hour, -time.Hour), seen(other, -5*time.Minute, -5*time.Minute)},
+		},
+		{
+			name: "none, still running and pushed since", build: build(1, reported(""), in(mergecheck.Running)),
+			heads: []mergecheck.Head{seen(head, -time.Hour, -time.Hour), seen(other, 0, 0)},
+		},
+		{
+			name: "none, its commit is another head", build: build(1, reported(""), func(b *mergecheck.Build) { b.CommitID = other }),
+			heads: []mergecheck.Head{seen(other, -2*time.Hour, -2*time.Hour), seen(head, -time.Hour, 0)},
+		},
+		{
+			name: "none, not even a time", build: build(1, reported(""), func(b *mergecheck.Build) { b.CreatedOn = time.Time{} }),
+			heads: []mergecheck.Head{seen(head, -time.Hour, 0)},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -49,15 +49,19 @@ func in(s mergecheck.State) func(*mergecheck.Build) {
 		}
 	}
 }
+
 func of(p mergecheck.Project) func(*mergecheck.Build) {
 	return func(b *mergecheck.Build) { b.Project = p }
 }
+
 func reported(commit string) func(*mergecheck.Build) {
 	return func(b *mergecheck.Build) { b.ReportedCommit = commit }
 }
+
 func into(branch string) func(*mergecheck.Build) {
 	return func(b *mergecheck.Build) { b.DestinationBranch = branch }
 }
+
 func passing(b *mergecheck.Build) {
 	b.Jobs = []mergecheck.Job{{Tests: mergecheck.Tests{Total: 312, Passed: 312}}}
 }

@@ -34,7 +34,7 @@ type Options struct {
 // Store reads and writes facts. It is safe for concurrent use.
 type Store struct {
 	pool *pgxpool.Pool
-	jobs *river.Client[pgx.Tx] // inserts only; see [Store.Pool] for working them
+	jobs *JobClient // inserts only
 }
 
 // Open returns a store on a migrated database. It does not connect: a database
@@ -48,12 +48,12 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	jobs, err := river.NewClient(riverpgxv5.New(pool), &river.Config{})
-	if err != nil {
+	s := &Store{pool: pool}
+	if s.jobs, err = s.JobClient(&river.Config{}); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("open job queue: %w", err)
+		return nil, err
 	}
-	return &Store{pool: pool, jobs: jobs}, nil
+	return s, nil
 }
 
 func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
@@ -84,8 +84,17 @@ func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
 // Close waits for the store's connections to be given back and closes them.
 func (s *Store) Close() { s.pool.Close() }
 
-// Pool is the store's connections, for the job queue's client.
-func (s *Store) Pool() *pgxpool.Pool { return s.pool }
+// JobClient inserts and, when configured so, works jobs.
+type JobClient = river.Client[pgx.Tx]
+
+// JobClient returns a client of the job queue on the store's connections.
+func (s *Store) JobClient(cfg *river.Config) (*JobClient, error) {
+	client, err := river.NewClient(riverpgxv5.New(s.pool), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("set up job queue: %w", err)
+	}
+	return client, nil
+}
 
 // Ping reports whether the database answers and is migrated.
 func (s *Store) Ping(ctx context.Context) error {
