@@ -109,6 +109,9 @@ func (k *keySet) settle(ctx context.Context, keys map[string]*rsa.PublicKey, err
 
 // find answers the key. An unknown one is looked for in the set again, as soon as it may be read again.
 func (k *keySet) find(ctx context.Context, kid string) (*rsa.PublicKey, error) {
+	if kid == "" {
+		return nil, errUnknownKey // no set can have it
+	}
 	key, attempt, soon := k.known(kid)
 	if key != nil {
 		return key, nil

@@ -81,22 +81,17 @@ func writeHTML(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("<!DOCTYPE html><title>AppVeyor</title>"))
 }
 
-// getProjects lists what the token is for: it needs one even where none is required.
+// getProjects lists what the token is for. It needs one even where none is required, and a valid one where one is.
 func (s *Server) getProjects(r *http.Request) (any, *refusal) {
-	list := []object{}
-	account, denied := r.PathValue("account"), r.Header.Get("Authorization") == ""
-	for _, p := range s.projects {
-		if account != "" && !strings.EqualFold(account, p.Account) {
-			continue
-		}
-		if !s.authorized(r, p.Account) {
-			denied = denied || account != "" || len(s.tokens) == 1
-			continue
-		}
-		list = append(list, p.listAnswer())
-	}
-	if denied {
+	account := r.PathValue("account")
+	if !s.knows(r) || !s.authorized(r, account) {
 		return nil, unauthorized
+	}
+	list := []object{}
+	for _, p := range s.projects {
+		if (account == "" || strings.EqualFold(account, p.Account)) && s.authorized(r, p.Account) {
+			list = append(list, p.listAnswer())
+		}
 	}
 	return list, nil
 }

@@ -257,3 +257,14 @@ func (s *Server) authorized(r *http.Request, account string) bool {
 	token, required := s.tokens[strings.ToLower(account)]
 	return !required || r.Header.Get("Authorization") == "Bearer "+token
 }
+
+// knows tells whether a request has a token, and one of those that are required when any is.
+func (s *Server) knows(r *http.Request) bool {
+	header := r.Header.Get("Authorization")
+	for _, token := range s.tokens {
+		if header == "Bearer "+token {
+			return true
+		}
+	}
+	return header != "" && len(s.tokens) == 0
+}
