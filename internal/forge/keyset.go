@@ -53,10 +53,12 @@ type keySet struct {
 
 func newKeySet(url string, client *http.Client, log *slog.Logger) *keySet {
 	if client == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.DisableKeepAlives = true // one request a minute
 		client = &http.Client{
-			Transport:     transport,
+			Transport: &http.Transport{
+				Proxy:             http.ProxyFromEnvironment,
+				ForceAttemptHTTP2: true,
+				DisableKeepAlives: true, // one request a minute
+			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
