@@ -94,10 +94,14 @@ func parseBase(given, otherwise string) (*url.URL, error) {
 // newHTTPClient follows redirects (Bitbucket redirects renamed repositories) only where the credential may go and the
 // request stays what it was: a POST turned into a GET would look like a success.
 func newHTTPClient() *http.Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 16
 	return &http.Client{
-		Transport: transport,
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: 16,
+			IdleConnTimeout:     90 * time.Second,
+			TLSHandshakeTimeout: 10 * time.Second,
+		},
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			first := via[0]
 			if len(via) > maxRedirects || req.Method != first.Method || !sameOrigin(req.URL, first.URL) {

@@ -53,10 +53,12 @@ type keySet struct {
 
 func newKeySet(url string, client *http.Client, log *slog.Logger) *keySet {
 	if client == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.DisableKeepAlives = true // one request a minute
 		client = &http.Client{
-			Transport:     transport,
+			Transport: &http.Transport{
+				Proxy:             http.ProxyFromEnvironment,
+				ForceAttemptHTTP2: true,
+				DisableKeepAlives: true, // one request a minute
+			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
@@ -109,6 +111,9 @@ func (k *keySet) settle(ctx context.Context, keys map[string]*rsa.PublicKey, err
 
 // find answers the key. An unknown one is looked for in the set again, as soon as it may be read again.
 func (k *keySet) find(ctx context.Context, kid string) (*rsa.PublicKey, error) {
+	if kid == "" {
+		return nil, errUnknownKey // no set can have it
+	}
 	key, attempt, soon := k.known(kid)
 	if key != nil {
 		return key, nil

@@ -415,3 +415,19 @@ func TestFaultsAndTheRequestLog(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+// TestOwnAnswersAreHeldToTheDocument: the stand-in can't drift from Bitbucket unnoticed.
+func TestOwnAnswersAreHeldToTheDocument(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	pr := bitbuckettest.PullRequest{ID: 9, State: "ABANDONED", SourceBranch: "b", SourceCommit: head, DestinationBranch: "main", DestinationCommit: base}
+	if err := server.PutPullRequest("ws/repo", pr); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := clientOf(t, server, bitbucket.Config{}).PullRequest(t.Context(), "ws", "repo", 9); err != nil {
+		t.Error(err)
+	}
+	if got := server.Violations(); len(got) != 1 || !strings.HasPrefix(got[0], "answer of GET /2.0/repositories/ws/repo/pullrequests/9: ") {
+		t.Errorf("violations %q", got)
+	}
+}

@@ -29,11 +29,12 @@ type Fault = standin.Fault
 
 const keyBits = 2048
 
+// foreignKey is a key that is in no issuer's set.
+var foreignKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, keyBits) })
+
 // Issuer is a running stand-in. Its methods are safe for concurrent use.
 type Issuer struct {
 	*standin.Server // URL, at any path of which the keys are; Close, OnRequest, Requests
-
-	foreign *rsa.PrivateKey // in no set
 
 	mu   sync.Mutex
 	made int
@@ -48,14 +49,11 @@ type key struct {
 
 // New starts an issuer with one key.
 func New() (*Issuer, error) {
-	foreign, err := rsa.GenerateKey(rand.Reader, keyBits)
-	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
-	}
-	i := &Issuer{foreign: foreign}
+	i := &Issuer{}
 	if _, err := i.AddKey(keyBits); err != nil {
 		return nil, err
 	}
+	var err error
 	if i.Server, err = standin.Start(http.HandlerFunc(i.serveKeys)); err != nil {
 		return nil, fmt.Errorf("start the stand-in for Forge: %w", err)
 	}

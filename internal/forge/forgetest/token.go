@@ -79,7 +79,15 @@ func WithClaims(claims map[string]any) Option {
 func WithKeyID(kid string) Option { return func(_ *Issuer, d *draft) { d.kid = kid } }
 
 // WithForeignKey signs with a key that is in no set, under the kid of the one that is.
-func WithForeignKey() Option { return func(i *Issuer, d *draft) { d.key = i.foreign } }
+func WithForeignKey() Option {
+	return func(_ *Issuer, d *draft) {
+		key, err := foreignKey()
+		if err != nil {
+			panic(fmt.Errorf("forgetest: make a key: %w", err))
+		}
+		d.key = key
+	}
+}
 
 // WithAlgorithm signs with another algorithm: "none", "HS256" (with the public key as secret, the classic confusion),
 // "RS384", "RS512" or "PS256".
