@@ -347,7 +347,7 @@ func (w *world) start() {
 	w.must(err)
 	w.must(w.program.cmd.Start())
 	go w.program.follow(stderr, serving)
-	w.t.Cleanup(func() { w.stop(syscall.SIGTERM) })
+	w.t.Cleanup(func() { _ = w.stop(syscall.SIGTERM) })
 	select {
 	case address := <-serving:
 		w.url = "http://" + address
