@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -227,4 +229,78 @@ func TestStatusSurvivesAFlakyBitbucket(t *testing.T) {
 		w.get("/api/v1/commit-statuses?state=posted", &statuses)
 		return len(statuses.Values) == 1
 	})
+}
+
+// TestForgeAppsToken has no credential of its own: the Forge app's is enough to
+// read pull requests and to post statuses.
+func TestForgeAppsToken(t *testing.T) {
+	t.Parallel()
+	const systemToken = "app-system-token-55d0"
+	w := newWorld(t, "MERGEGATE_BITBUCKET_TOKEN=")
+	w.bb.RevokeToken(bitbucketToken)
+	w.bb.AllowToken(systemToken, "acme")
+	w.must(w.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: workspaceUUID, UUID: repositoryUUID, FullName: repository, Private: true}))
+	if a := w.check(event("on-merge")); a.Success || !strings.Contains(a.Message, "no Bitbucket credential") {
+		t.Errorf("without any credential: %+v", a)
+	}
+	ask := func() answer {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/forge/merge-check", strings.NewReader(event("on-merge")))
+		w.must(err)
+		req.Header.Set("Authorization", "Bearer "+w.forge.Token())
+		req.Header.Set("x-forge-oauth-system", systemToken)
+		var a answer
+		w.must(json.Unmarshal(send(t, req).body, &a))
+		return a
+	}
+	if a := ask(); !strings.Contains(a.Message, "AppVeyor has not built 111111111111") {
+		t.Errorf("with the app's token: %+v", a)
+	}
+	w.built(commit('1'), "success")
+	if a := ask(); !a.Success {
+		t.Errorf("with the app's token: %+v", a)
+	}
+	if strings.Contains(w.program.output(), systemToken) {
+		t.Error("the log has the app's token")
+	}
+}
+
+// TestLyingWebhook sends what somebody who knows the secret could write.
+func TestLyingWebhook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(commit('1'), "failed")
+	body := strings.ReplaceAll(string(w.appveyor.WebhookBody(b.ID)), "build_failure", "build_success")
+	for old, lie := range map[string]string{`"passed":false`: `"passed":true`, `"failed":true`: `"failed":false`} {
+		body = strings.ReplaceAll(body, old, lie)
+	}
+	if res := w.post("/webhooks/appveyor", webhookSecret, body); res.status != http.StatusAccepted {
+		t.Fatalf("answered %d %s", res.status, res.body)
+	}
+	w.shows(commit('1'), "FAILED")
+	w.expect("failed", "")
+	// And of a build there isn't.
+	body = strings.ReplaceAll(body, strconv.FormatInt(b.ID, 10), "424242")
+	if res := w.post("/webhooks/appveyor", webhookSecret, body); res.status != http.StatusAccepted {
+		t.Fatalf("answered %d %s", res.status, res.body)
+	}
+	w.expect("failed", "")
+}
+
+// TestWorkspaceByUUID trusts the account for a workspace that is configured by
+// its UUID, which only Bitbucket can tell the slug of.
+func TestWorkspaceByUUID(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, uuid, outcome string }{
+		{name: "its own", uuid: "{" + strings.ToUpper(workspaceUUID) + "}", outcome: "processed"},
+		{name: "another's", uuid: "0c3a7799-53ae-4a5b-9e7e-03338980abb5", outcome: "ignored"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "MERGEGATE_APPVEYOR_ACCOUNTS=acme="+tt.uuid)
+			w.notify(w.build(commit('1'), "success"))
+			if d := w.settled()[0]; d.Outcome != tt.outcome {
+				t.Errorf("delivery %+v, want %s", d, tt.outcome)
+			}
+		})
+	}
 }
