@@ -242,6 +242,7 @@ func TestBuildsFilters(t *testing.T) {
 		{name: "pull request", filter: postgres.BuildFilter{PullRequestID: 7}, want: []int64{4, 3, 2, 1}},
 		{name: "commit", filter: postgres.BuildFilter{Commit: other}, want: []int64{8, 7, 6, 5}},
 		{name: "commit prefix", filter: postgres.BuildFilter{Commit: head[:7]}, want: []int64{4, 3, 2, 1}},
+		{name: "commit is no pattern", filter: postgres.BuildFilter{Commit: "%aaaaaa"}},
 		{name: "no such commit", filter: postgres.BuildFilter{Commit: "eeeeeee"}},
 		{name: "project name in any case", filter: postgres.BuildFilter{Project: "aCME/lIB_1"}, want: []int64{8, 4}},
 		{name: "project name is no pattern", filter: postgres.BuildFilter{Project: "acme/lib%"}},
