@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -130,6 +131,15 @@ func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
 		return now, fmt.Errorf("ask database for the time: %w", err)
 	}
 	return now, nil
+}
+
+// below is the bound of a page: ids below before, or every id where that is 0.
+// One condition for both keeps the index in use whatever plan is cached.
+func below(before int64) int64 {
+	if before == 0 {
+		return math.MaxInt64
+	}
+	return before
 }
 
 // inTx runs f in a transaction and commits it when f returns nil.
