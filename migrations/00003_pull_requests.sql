@@ -33,13 +33,11 @@ ALTER TABLE deliveries ADD COLUMN request_id text;
 ALTER TABLE deliveries ADD COLUMN event text NOT NULL DEFAULT '';
 CREATE UNIQUE INDEX deliveries_request_id ON deliveries (source, request_id);
 
-ALTER TABLE commit_statuses ADD COLUMN pull_request_id bigint NOT NULL DEFAULT 0;
-CREATE INDEX commit_statuses_pull_request ON commit_statuses (workspace_uuid, repository_uuid, pull_request_id);
-UPDATE commit_statuses s SET pull_request_id = b.pull_request_id FROM builds b WHERE b.build_id = s.build_id;
+-- When a pull request closes, the statuses of its builds are stopped.
+CREATE INDEX commit_statuses_build_id ON commit_statuses (build_id) WHERE state = 'INPROGRESS';
 
 -- +goose Down
-DROP INDEX commit_statuses_pull_request;
-ALTER TABLE commit_statuses DROP COLUMN pull_request_id;
+DROP INDEX commit_statuses_build_id;
 DROP INDEX deliveries_request_id;
 ALTER TABLE deliveries DROP COLUMN event, DROP COLUMN request_id;
 DROP TABLE branch_heads, pull_requests;

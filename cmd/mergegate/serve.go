@@ -25,6 +25,7 @@ import (
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 	"mergegate/internal/server"
 )
 
@@ -160,8 +161,9 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	tokens := new(bitbucket.SystemTokens)
 	confirming := builds.New(s.jobs, av, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
 	receiving := confirming.WithStore(s.requests)
+	following := pullrequests.New(s.jobs, bb, tokens, pullrequests.Options{Log: log, Metrics: s.metrics})
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
-	if s.workers, err = newWorkers(s.jobs, confirming, publisher, cfg.reconcileInterval, log); err != nil {
+	if s.workers, err = newWorkers(s.jobs, confirming, following, publisher, cfg.reconcileInterval, log); err != nil {
 		return s, err
 	}
 	verifier, err := newVerifier(ctx, cfg, log)
@@ -169,9 +171,9 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		return s, usageError{err}
 	}
 	s.handler = server.New(server.Config{
-		Store: s.requests, Builds: receiving, Forge: verifier, Log: log, Metrics: s.metrics,
+		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Forge: verifier, Log: log, Metrics: s.metrics,
 		Gate:            gate.New(s.requests, bb, tokens, gate.Options{Log: log, Metrics: s.metrics}),
-		AppVeyorSecrets: cfg.appveyorSecrets, PublicURL: cfg.PublicURL,
+		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL,
 	})
 	return s, nil
 }
