@@ -39,29 +39,35 @@ func (d demoCommand) Run(p *program) error {
 	return runDemo(ctx, p, demoSteps, d.Keep)
 }
 
+// errInterrupted is how the demo ends that was not let to its end.
+var errInterrupted = errors.New("interrupted")
+
 // runDemo tells a story of these steps in a world of its own.
-func runDemo(ctx context.Context, p *program, steps []demoStep, keep bool) (err error) {
-	began := time.Now()
+func runDemo(ctx context.Context, p *program, steps []demoStep, keep bool) error {
 	page := newDemoPage(p.stdout, p.getenv)
 	page.introduction()
 	story, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
+	began := time.Now()
 	world, err := newDemoWorld(story, lost, p.getenv)
-	if err == nil {
-		err = tellDemo(story, world, page, steps)
-		if err == nil {
-			page.summary(len(steps), time.Since(began))
-		}
-		if err == nil && keep {
+	if err != nil {
+		return unlessInterrupted(ctx, err)
+	}
+	if err = tellDemo(story, world, page, steps); err == nil {
+		page.summary(len(steps), time.Since(began))
+		if keep {
 			world.keep(story, page)
 		}
-		err = errors.Join(err, world.stop())
+	} else {
+		err = unlessInterrupted(ctx, err)
 	}
-	switch {
-	case ctx.Err() != nil && !keep:
-		return errors.New("interrupted")
-	case page.err != nil:
-		return fmt.Errorf("print: %w", page.err)
+	return errors.Join(err, world.stop())
+}
+
+// unlessInterrupted keeps quiet about what fails because it was interrupted.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errInterrupted
 	}
 	return err
 }
@@ -75,15 +81,15 @@ func tellDemo(ctx context.Context, world *demoWorld, page *demoPage, steps []dem
 		if s.err != nil || page.err != nil {
 			break
 		}
-		page.heading(i+1, step.title)
-		step.tell(s)
 		s.at = i + 1
+		page.heading(s.at, step.title)
+		step.tell(s)
 	}
 	s.violations()
-	if s.err == nil {
-		return page.err
+	if s.err == nil && page.err != nil {
+		s.err = fmt.Errorf("print: %w", page.err)
 	}
-	if ctx.Err() == nil {
+	if s.err != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
 		page.log(world.lastLog(20))
 	}
 	return s.err

@@ -26,7 +26,7 @@ type demoTale struct {
 	*demoWorld
 	ctx  context.Context //nolint:containedctx // kept like err, so that steps read as what happens
 	page *demoPage
-	at   int // how many steps were told
+	at   int // the step that is told; 0: none yet
 	err  error
 
 	codes []string // of the merge checks of pull request 7, newest first
@@ -58,7 +58,7 @@ func (s *demoTale) expect(what, want, got string) {
 		s.page.held(what, got)
 	default:
 		s.page.broke(what, want, got)
-		s.err = demoNotHeldError{what: what, step: s.at + 1}
+		s.err = demoNotHeldError{what: what, step: s.at}
 	}
 }
 

@@ -219,7 +219,7 @@ func TestDemoInterrupted(t *testing.T) {
 		interrupt()
 		s.eventually("never", func() bool { return false })
 	}}}
-	if err := runDemo(ctx, p, steps, false); err == nil || err.Error() != "interrupted" {
+	if err := runDemo(ctx, p, steps, true); err == nil || err.Error() != "interrupted" {
 		t.Errorf("got %v", err)
 	}
 	if strings.Contains(stdout.String(), "✗") {
