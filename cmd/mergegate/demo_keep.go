@@ -40,7 +40,8 @@ func readLines(r io.Reader, line chan<- struct{}) {
 // keptRequests prints lines to copy, none of which needs another.
 func (w *demoWorld) keptRequests(page *demoPage) {
 	repository := w.url + "/api/v1/repositories/" + demoRepository
-	newest := w.appveyor.Builds("acme", "widgets")[4]
+	builds := w.appveyor.Builds("acme", "widgets")
+	newest := builds[len(builds)-1]
 	for _, request := range []struct{ what, curl string }{
 		{"The builds of the repository", w.curlAPI(repository + "/builds")},
 		{"The verdict of a pull request, explained", w.curlAPI(repository + "/pullrequests/9")},

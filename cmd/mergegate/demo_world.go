@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -166,8 +167,8 @@ func (w *demoWorld) makeDatabase(ctx context.Context) error {
 
 func (w *demoWorld) logFile() string { return filepath.Join(w.folder, "service.log") }
 
-// startService runs serve until stop. It goes on when ctx ends, since the story
-// ends before the service does.
+// startService runs the service until stop. It goes on when ctx ends, since the
+// story ends before the service does.
 func (w *demoWorld) startService(ctx context.Context) error {
 	cfg, err := loadConfig(w.getenv)
 	if err != nil {
@@ -179,15 +180,7 @@ func (w *demoWorld) startService(ctx context.Context) error {
 	}
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ready, ended := make(chan string, 1), make(chan error, 1)
-	go func() {
-		started := false
-		err := serve(serving, cfg, newLogger(cfg, file, slog.LevelInfo), func(address string) { started = true; ready <- address })
-		ended <- err // for whoever asks first, which is once
-		close(ended)
-		if started {
-			w.lost(errors.New("the service ended in the middle of the story"))
-		}
-	}()
+	go w.serve(serving, cfg, file, ready, ended)
 	w.undo = append(w.undo, func() error {
 		cancel()
 		return errors.Join(<-ended, file.Close())
@@ -200,6 +193,17 @@ func (w *demoWorld) startService(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// serve is the service itself. How it ended is for whoever asks first: for who
+// waits for it to start, else for who stops it.
+func (w *demoWorld) serve(ctx context.Context, cfg config, log io.Writer, ready chan<- string, ended chan<- error) {
+	started := false
+	ended <- serve(ctx, cfg, newLogger(cfg, log, slog.LevelInfo), func(address string) { started = true; ready <- address })
+	close(ended)
+	if started {
+		w.lost(errors.New("the service ended in the middle of the story"))
 	}
 }
 
