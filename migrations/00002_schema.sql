@@ -84,6 +84,8 @@ CREATE TABLE builds (
 CREATE INDEX builds_repository ON builds (workspace_uuid, repository_uuid, build_id DESC);
 CREATE INDEX builds_pull_request ON builds (workspace_uuid, repository_uuid, pull_request_id, build_id DESC);
 CREATE INDEX builds_project ON builds (workspace_uuid, repository_uuid, project_id, build_id DESC);
+CREATE INDEX builds_project_name ON builds (workspace_uuid, repository_uuid, lower(account || '/' || slug), build_id DESC);
+CREATE INDEX builds_state ON builds (workspace_uuid, repository_uuid, state, build_id DESC);
 CREATE INDEX builds_source_commit ON builds (workspace_uuid, repository_uuid, source_commit text_pattern_ops);
 CREATE INDEX builds_created_on ON builds (workspace_uuid, repository_uuid, created_on);
 CREATE INDEX builds_build_id ON builds (build_id);
@@ -129,6 +131,8 @@ CREATE TABLE commit_statuses (
     UNIQUE (id)
 );
 CREATE INDEX commit_statuses_delivery ON commit_statuses (delivery, id);
+-- Who is posting is counted before each post; it is never many.
+CREATE INDEX commit_statuses_leased ON commit_statuses (workspace_uuid, repository_uuid) WHERE leased_until IS NOT NULL;
 
 -- Every answer to a merge check, with what it was decided from.
 CREATE TABLE decisions (

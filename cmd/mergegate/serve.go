@@ -28,8 +28,9 @@ import (
 	"mergegate/internal/server"
 )
 
-// drainTimeout is how long requests and jobs get to end at shutdown.
-const drainTimeout = 20 * time.Second
+// drainTimeout is how long requests and jobs get to end at shutdown: less than
+// the half minute that orchestrators wait before they kill.
+const drainTimeout = 12 * time.Second
 
 type serveCommand struct{}
 

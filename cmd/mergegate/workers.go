@@ -60,9 +60,10 @@ func (s *service) work(ctx context.Context) error {
 	defer cancel()
 	if err := s.workers.client.Stop(stop); err != nil {
 		// What was cut off is rescued and worked again: jobs can be repeated.
-		cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		s.log.WarnContext(ctx, "jobs did not end in time", "error", err)
+		cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
-		return s.workers.client.StopAndCancel(cancelled)
+		_ = s.workers.client.StopAndCancel(cancelled)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -136,6 +137,7 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 	}
 	if known != nil {
 		b = known.Merge(b)
+		b.Repository = known.Repository
 	}
 	heads, err := headsOf(ctx, tx, repository, b.PullRequestID)
 	if err != nil {
@@ -147,20 +149,23 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 		return Recorded{}, err
 	}
 	rec.Build = b
-	if err := upsertProject(ctx, tx, repository, b); err != nil {
-		return Recorded{}, err
-	}
-	if err := s.wantStatus(ctx, tx, repository, b); err != nil {
-		return Recorded{}, err
+	if b.Project.ID != 0 { // nobody can be told of a build whose project isn't known yet
+		if err := upsertProject(ctx, tx, repository, b); err != nil {
+			return Recorded{}, err
+		}
+		if err := s.wantStatuses(ctx, tx, repository, b, known, rec.Unsettled); err != nil {
+			return Recorded{}, err
+		}
 	}
 	return rec, s.enqueue(ctx, tx, followUps(repository, b)...)
 }
 
 // placeOf finds the repository that b is recorded under, and b as recorded so
 // far. A build stays in the repository it was first recorded under: a transfer
-// starts fresh in the new workspace.
+// starts fresh in the new workspace. Its row is locked, so that linking that
+// repository, which may be under another name than b has now, waits.
 func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Repository, *mergecheck.Build, error) {
-	rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE build_id = $1`, b.BuildID)
+	rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE build_id = $1 FOR UPDATE`, b.BuildID)
 	row, err := one[buildRow](rows, err)
 	if errors.Is(err, ErrNotFound) {
 		repository, err := ensureRepository(ctx, tx, b.Repository)
@@ -169,8 +174,11 @@ func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Rep
 	if err != nil {
 		return Repository{}, nil, err
 	}
-	return Repository{WorkspaceUUID: row.WorkspaceUUID, RepositoryUUID: row.RepositoryUUID, FullName: row.Repository},
-		new(row.build()), nil
+	repository, err := repositoryOf(ctx, tx, row.WorkspaceUUID, row.RepositoryUUID)
+	if repository.FullName == "" { // another repository has the name now
+		repository.FullName = row.Repository
+	}
+	return repository, new(row.build()), err
 }
 
 func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) (id int64, err error) {
@@ -205,7 +213,8 @@ func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bu
 		VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (workspace_uuid, repository_uuid, project_id) DO UPDATE
 			SET account = excluded.account, slug = excluded.slug, named_by = excluded.named_by
-			WHERE p.named_by < excluded.named_by`,
+			WHERE p.named_by < excluded.named_by
+				OR p.named_by = excluded.named_by AND (p.account, p.slug) <> (excluded.account, excluded.slug)`,
 		r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug, b.BuildID)
 	return err
 }
@@ -217,12 +226,12 @@ func (s *Store) Build(ctx context.Context, id int64) (mergecheck.Build, Reposito
 	if err != nil {
 		return mergecheck.Build{}, Repository{}, fmt.Errorf("read build %d: %w", id, err)
 	}
-	repository, err := s.repository(ctx, row.WorkspaceUUID, row.RepositoryUUID)
+	repository, err := repositoryOf(ctx, s.pool, row.WorkspaceUUID, row.RepositoryUUID)
 	return row.build(), repository, err
 }
 
-func (s *Store) repository(ctx context.Context, workspaceUUID, repositoryUUID string) (Repository, error) {
-	rows, err := s.pool.Query(ctx, `
+func repositoryOf(ctx context.Context, db querier, workspaceUUID, repositoryUUID string) (Repository, error) {
+	rows, err := db.Query(ctx, `
 		SELECT `+repositoryColumns+` FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2`, workspaceUUID, repositoryUUID)
 	r, err := one[Repository](rows, err)
 	if err != nil {
@@ -273,10 +282,14 @@ func (f BuildFilter) where() (sql string, args pgx.NamedArgs) {
 		add("pull_request_id = @pull_request_id", "pull_request_id", f.PullRequestID)
 	}
 	if f.Commit != "" {
-		add("source_commit LIKE @commit", "commit", f.Commit+"%")
+		// A range, in the index's order, where LIKE takes a plan for this very text;
+		// "g" comes after every hex digit.
+		add("source_commit ~>=~ @commit AND source_commit ~<~ (@commit::text || 'g')", "commit", f.Commit)
 	}
-	if f.Project != "" {
-		add("(lower(account || '/' || slug) = lower(@project) OR project_id::text = @project)", "project", f.Project)
+	if id, err := strconv.ParseInt(f.Project, 10, 64); err == nil {
+		add("project_id = @project", "project", id)
+	} else if f.Project != "" {
+		add("lower(account || '/' || slug) = lower(@project)", "project", f.Project)
 	}
 	if f.State != "" {
 		add("state = @state", "state", f.State)

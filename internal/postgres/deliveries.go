@@ -109,7 +109,7 @@ func settleDelivery(ctx context.Context, tx pgx.Tx, id int64, outcome Outcome, r
 func (s *Store) Deliveries(ctx context.Context, before int64, limit int) ([]Delivery, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+deliveryColumns+` FROM deliveries
-		WHERE $1 = 0 OR id < $1 ORDER BY id DESC LIMIT $2`, before, limit)
+		WHERE id < $1 ORDER BY id DESC LIMIT $2`, below(before), limit)
 	list, err := all[Delivery](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)

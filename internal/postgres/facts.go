@@ -120,7 +120,7 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 		_, err := db.Exec(ctx, `
 			INSERT INTO decisions (workspace_uuid, repository_uuid, pull_request_id, trigger, success, code, message,
 				head, destination, policy_version, builds, duration_ms)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint[], '{}'), $12)`,
 			pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, d.Trigger, d.Success, d.Code, d.Message,
 			d.Head, d.Destination, d.PolicyVersion, d.Builds, d.DurationMs)
 		return err
@@ -148,8 +148,8 @@ func (s *Store) Decisions(ctx context.Context, pr PullRequestKey, before int64, 
 	rows, err := s.pool.Query(ctx, `
 		SELECT id, trigger, success, code, message, head, destination, policy_version, builds, duration_ms, created_on
 		FROM decisions
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND ($4 = 0 OR id < $4)
-		ORDER BY id DESC LIMIT $5`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, before, limit)
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND id < $4
+		ORDER BY id DESC LIMIT $5`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, below(before), limit)
 	list, err := all[Decision](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list decisions on pull request %d: %w", pr.PullRequestID, err)

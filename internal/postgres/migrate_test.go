@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
 )
@@ -21,6 +22,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 	}
 	up(t, url)
 	schema := relations(t, url)
+	fill(t, url)
 	down(t, url)
 	if diff := cmp.Diff([]string{"goose_db_version"}, relations(t, url)); diff != "" {
 		t.Errorf("left after the last step down (-want +got):\n%s", diff)
@@ -29,7 +31,43 @@ func TestMigrateUpDownUp(t *testing.T) {
 	if diff := cmp.Diff(schema, relations(t, url)); diff != "" {
 		t.Errorf("schema after the second time up (-first +second):\n%s", diff)
 	}
+	fill(t, url)
 	up(t, url) // nothing left to do
+	store := openURL(t, url)
+	for _, table := range tables {
+		if n := query[int64](t, store, "SELECT count(*) FROM "+table)[0]; n == 0 {
+			t.Errorf("no row is left in %s after a migration with nothing to do", table)
+		}
+	}
+}
+
+// tables are all that mergegate keeps something in.
+var tables = []string{
+	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
+}
+
+// fill puts rows into every table.
+func fill(t *testing.T, url string) {
+	t.Helper()
+	store := openURL(t, url)
+	defer store.Close()
+	r := link(t, store, repository(name))
+	addDelivery(t, store, postgres.Delivery{Source: "appveyor", Body: []byte("{}"), BuildID: 3, Outcome: postgres.Pending})
+	see(t, store, pullRequest(r, 7), head)
+	record(t, store, build(1), build(2, in(mergecheck.Running)), build(3, reported(head[:12])), build(4, of("ws/unlinked")))
+	claim(t, store, statuses(t, store)[0].ID)
+	addDecision(t, store, pullRequest(r, 7), postgres.Decision{Trigger: "on-merge", Code: "passed"}, true)
+	if _, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"read"}}, []byte("h")); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		if n := query[int64](t, store, "SELECT count(*) FROM "+table)[0]; n == 0 {
+			t.Errorf("%s has no row: fill it too", table)
+		}
+	}
+	unknown := query[string](t, store, `SELECT tablename::text FROM pg_tables
+		WHERE schemaname = 'public' AND tablename NOT LIKE 'river\_%' AND tablename <> 'goose_db_version' AND tablename <> ALL($1)`, tables)
+	equal(t, "tables that are not filled", nil, unknown)
 }
 
 func TestMigrateUpAtOnce(t *testing.T) {

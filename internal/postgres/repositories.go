@@ -43,18 +43,20 @@ func (s *Store) RepositoryByName(ctx context.Context, fullName string) (Reposito
 // repository each by slug or by UUID, braces or not.
 func (s *Store) RepositoryByPath(ctx context.Context, workspace, repository string) (Repository, error) {
 	workspaceUUID, repositoryUUID := pathUUID(workspace), pathUUID(repository)
-	if workspaceUUID == nil && repositoryUUID == nil {
+	if workspaceUUID == "" && repositoryUUID == "" {
 		return s.RepositoryByName(ctx, workspace+"/"+repository)
 	}
-	rows, err := s.pool.Query(ctx, `
-		SELECT `+repositoryColumns+` FROM repositories
-		WHERE CASE WHEN @workspace_uuid::uuid IS NULL THEN lower(split_part(full_name, '/', 1)) = lower(@workspace)
-			ELSE workspace_uuid = @workspace_uuid END
-		AND CASE WHEN @repository_uuid::uuid IS NULL THEN lower(split_part(full_name, '/', 2)) = lower(@repository)
-			ELSE repository_uuid = @repository_uuid END
-		LIMIT 1`, pgx.NamedArgs{
-		"workspace": workspace, "workspace_uuid": workspaceUUID, "repository": repository, "repository_uuid": repositoryUUID,
-	})
+	// Written for what is asked, so that a UUID is looked up in the primary key.
+	where, args := "workspace_uuid = $1", []any{workspaceUUID}
+	if workspaceUUID == "" {
+		where, args = "lower(split_part(full_name, '/', 1)) = lower($1)", []any{workspace}
+	}
+	if repositoryUUID == "" {
+		where, args = where+" AND lower(split_part(full_name, '/', 2)) = lower($2)", append(args, repository)
+	} else {
+		where, args = where+" AND repository_uuid = $2", append(args, repositoryUUID)
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE `+where+` LIMIT 1`, args...)
 	r, err := one[Repository](rows, err)
 	if err != nil {
 		return r, fmt.Errorf("find repository %s/%s: %w", workspace, repository, err)
@@ -62,12 +64,19 @@ func (s *Store) RepositoryByPath(ctx context.Context, workspace, repository stri
 	return r, nil
 }
 
-func pathUUID(s string) *string {
-	id, err := uuid.Parse(s)
-	if err != nil || id == uuid.Nil {
-		return nil
+// pathUUID returns s in PostgreSQL's spelling when it is a UUID as Bitbucket
+// writes them, else "". A slug may be 32 hex digits, and is none.
+func pathUUID(s string) string {
+	if inner, ok := strings.CutPrefix(s, "{"); ok {
+		if s, ok = strings.CutSuffix(inner, "}"); !ok {
+			return ""
+		}
 	}
-	return new(id.String())
+	id, err := uuid.Parse(s)
+	if err != nil || len(s) != len(uuid.Nil.String()) || id == uuid.Nil {
+		return ""
+	}
+	return id.String()
 }
 
 // WorkspaceUUID returns the UUID of the workspace that has this slug, learnt
@@ -81,45 +90,6 @@ func (s *Store) WorkspaceUUID(ctx context.Context, slug string) (string, error) 
 		return "", fmt.Errorf("find workspace %s: %w", slug, err)
 	}
 	return id, nil
-}
-
-// LinkRepository records what Bitbucket told of a repository: its UUIDs and its
-// name now. Builds, projects and commit statuses kept under the name alone move
-// to it; another repository that had the name loses it.
-func (s *Store) LinkRepository(ctx context.Context, r Repository) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		if err := lockName(ctx, tx, r.FullName, exclusive); err != nil {
-			return err
-		}
-		from := unlinked(r.FullName)
-		for _, statement := range []string{
-			`DELETE FROM repositories WHERE workspace_uuid = @from_workspace AND repository_uuid = @from_repository`,
-			`UPDATE repositories SET full_name = NULL WHERE lower(full_name) = lower(@full_name)
-				AND (workspace_uuid, repository_uuid) <> (@workspace::uuid, @repository::uuid)`,
-			`INSERT INTO repositories (workspace_uuid, repository_uuid, full_name) VALUES (@workspace, @repository, @full_name)
-				ON CONFLICT (workspace_uuid, repository_uuid) DO UPDATE SET full_name = excluded.full_name`,
-			`UPDATE builds SET workspace_uuid = @workspace, repository_uuid = @repository
-				WHERE workspace_uuid = @from_workspace AND repository_uuid = @from_repository`,
-			`UPDATE commit_statuses SET workspace_uuid = @workspace, repository_uuid = @repository
-				WHERE workspace_uuid = @from_workspace AND repository_uuid = @from_repository`,
-			`INSERT INTO projects (workspace_uuid, repository_uuid, project_id, account, slug, named_by, first_seen_on)
-				SELECT @workspace, @repository, project_id, account, slug, named_by, first_seen_on FROM projects
-				WHERE workspace_uuid = @from_workspace AND repository_uuid = @from_repository ON CONFLICT DO NOTHING`,
-			`DELETE FROM projects WHERE workspace_uuid = @from_workspace AND repository_uuid = @from_repository`,
-		} {
-			if _, err := tx.Exec(ctx, statement, pgx.NamedArgs{
-				"workspace": r.WorkspaceUUID, "repository": r.RepositoryUUID, "full_name": r.FullName,
-				"from_workspace": from.WorkspaceUUID, "from_repository": from.RepositoryUUID,
-			}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("link repository %s: %w", r.FullName, err)
-	}
-	return nil
 }
 
 type lockMode string

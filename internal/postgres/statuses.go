@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +38,7 @@ type CommitStatus struct {
 	Attempts      int
 	PendingSince  time.Time
 	NextAttemptOn *time.Time
+	LeasedUntil   *time.Time // while it is being posted
 	UpdatedOn     time.Time
 }
 
@@ -56,29 +59,68 @@ const maxPerRepository = 4
 
 const statusColumns = `id, workspace_uuid, repository_uuid, commit, key, repository, source_repository, build_id, state,
 	name, description, url, refname, wanted_version, posted_version, posted_state, delivery, http_status, reason,
-	attempts, pending_since, next_attempt_on, updated_on`
+	attempts, pending_since, next_attempt_on, leased_until, updated_on`
 
-// wantStatus makes the commit status of b's project, pull request and head that
-// of the newest build there is for them, and queues its posting when that
-// changed anything.
-func (s *Store) wantStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
-	if b.SourceCommit == "" {
-		return nil
-	}
+// wantStatuses makes the commit status of b's project, pull request and head that
+// of the newest build there is for them, and so for the head that b was taken to
+// be of before. It queues the posting of what that changed.
+func (s *Store) wantStatuses(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, before *mergecheck.Build, unsettled string) error {
 	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('status ' || $1 || ' ' || $2, $3))`,
 		r.WorkspaceUUID, mergecheck.StatusKey(b.Project.ID, b.PullRequestID), b.PullRequestID)
 	if err != nil {
 		return err
 	}
+	if b.SourceCommit != "" {
+		if err := s.wantStatus(ctx, tx, r, b); err != nil {
+			return err
+		}
+	}
+	if before == nil || before.Project.ID == 0 || before.SourceCommit == "" || before.SourceCommit == b.SourceCommit {
+		return nil
+	}
+	withdrawn := b
+	withdrawn.SourceCommit = before.SourceCommit
+	return s.wantWithdrawn(ctx, tx, r, withdrawn, unsettled)
+}
+
+func (s *Store) wantStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
+	newest, err := newestOf(ctx, tx, r, b)
+	if err != nil {
+		return err
+	}
+	return s.want(ctx, tx, r, newest, mergecheck.StatusOf(newest))
+}
+
+// wantWithdrawn is for a commit that b turned out not to be of, or not surely. A
+// status can't be taken back from Bitbucket: without another build it is stopped.
+func (s *Store) wantWithdrawn(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, unsettled string) error {
+	newest, err := newestOf(ctx, tx, r, b)
+	if err == nil {
+		return s.want(ctx, tx, r, newest, mergecheck.StatusOf(newest))
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	status := mergecheck.StatusOf(b)
+	status.State, status.Description = mergecheck.StatusStopped, unsettled
+	if unsettled == "" {
+		status.Description = fmt.Sprintf("AppVeyor build %d is of another commit", b.BuildID)
+	}
+	return s.want(ctx, tx, r, b, status)
+}
+
+// newestOf returns the newest build of b's project, pull request and head.
+func newestOf(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) (mergecheck.Build, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT `+buildColumns+` FROM builds
 		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND project_id = $4 AND source_commit = $5
 		ORDER BY build_id DESC LIMIT 1`, r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID, b.Project.ID, b.SourceCommit)
 	newest, err := one[buildRow](rows, err)
-	if err != nil {
-		return err
-	}
-	changed, err := upsertStatus(ctx, tx, r, newest.build())
+	return newest.build(), err
+}
+
+func (s *Store) want(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, status mergecheck.CommitStatus) error {
+	changed, err := upsertStatus(ctx, tx, r, b, status)
 	if err != nil || changed == 0 {
 		return err
 	}
@@ -86,8 +128,11 @@ func (s *Store) wantStatus(ctx context.Context, tx pgx.Tx, r Repository, b merge
 }
 
 // upsertStatus returns the id of the status when what is wanted changed, else 0.
-func upsertStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) (changed int64, err error) {
-	status := mergecheck.StatusOf(b)
+func upsertStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, status mergecheck.CommitStatus) (changed int64, err error) {
+	source := b.SourceRepository
+	if strings.EqualFold(source, b.Repository) {
+		source = r.FullName // no fork, whatever it was called then
+	}
 	rows, err := tx.Query(ctx, `
 		INSERT INTO commit_statuses AS s (workspace_uuid, repository_uuid, commit, key, repository, source_repository,
 			build_id, state, name, description, url, refname)
@@ -103,7 +148,7 @@ func upsertStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bui
 			IS DISTINCT FROM (excluded.state, excluded.name, excluded.description, excluded.url, excluded.refname, excluded.source_repository)
 		RETURNING id`, pgx.NamedArgs{
 		"workspace_uuid": r.WorkspaceUUID, "repository_uuid": r.RepositoryUUID, "commit": b.SourceCommit, "key": status.Key,
-		"repository": b.Repository, "source_repository": b.SourceRepository, "build_id": b.BuildID,
+		"repository": r.FullName, "source_repository": source, "build_id": b.BuildID,
 		"state": status.State, "name": status.Name, "description": status.Description, "url": status.URL, "refname": status.Refname,
 	})
 	if err != nil {
@@ -131,13 +176,24 @@ func followUps(r Repository, b mergecheck.Build) []river.JobArgs {
 // claimed, and claimed is false, when there is nothing to post (settled) or
 // another worker or too many of the same repository are at it (busy).
 func (s *Store) ClaimStatus(ctx context.Context, id int64, lease time.Duration) (status CommitStatus, claimed, busy bool, err error) {
-	rows, err := s.pool.Query(ctx, `
-		UPDATE commit_statuses c SET leased_until = now() + $2, attempts = attempts + 1
-		WHERE id = $1 AND posted_version < wanted_version AND coalesce(leased_until <= now(), true)
-			AND (SELECT count(*) FROM commit_statuses o WHERE o.workspace_uuid = c.workspace_uuid
-				AND o.repository_uuid = c.repository_uuid AND o.leased_until > now()) < $3
-		RETURNING `+statusColumns, id, lease, maxPerRepository)
-	list, err := all[CommitStatus](rows, err)
+	var list []CommitStatus
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		// One claim of a repository at a time, or several see the same free place.
+		_, err := tx.Exec(ctx, `
+			SELECT pg_advisory_xact_lock(hashtextextended('claim ' || workspace_uuid || ' ' || repository_uuid, 0))
+			FROM commit_statuses WHERE id = $1`, id)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `
+			UPDATE commit_statuses c SET leased_until = now() + $2, attempts = attempts + 1
+			WHERE id = $1 AND posted_version < wanted_version AND coalesce(leased_until <= now(), true)
+				AND (SELECT count(*) FROM commit_statuses o WHERE o.workspace_uuid = c.workspace_uuid
+					AND o.repository_uuid = c.repository_uuid AND o.leased_until > now()) < $3
+			RETURNING `+statusColumns, id, lease, maxPerRepository)
+		list, err = all[CommitStatus](rows, err)
+		return err
+	})
 	if err != nil {
 		return status, false, false, fmt.Errorf("claim commit status %d: %w", id, err)
 	}
@@ -165,27 +221,24 @@ type StatusResult struct {
 func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result StatusResult) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var wanted int64
-		err := tx.QueryRow(ctx, `SELECT wanted_version FROM commit_statuses WHERE id = $1 FOR UPDATE`, status.ID).Scan(&wanted)
+		var leased bool
+		err := tx.QueryRow(ctx, `
+			SELECT wanted_version, leased_until IS NOT DISTINCT FROM $2 FROM commit_statuses WHERE id = $1 FOR UPDATE`,
+			status.ID, status.LeasedUntil).Scan(&wanted, &leased)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil // joined with another status meanwhile, which is posted after this
+		}
 		if err != nil {
 			return err
 		}
+		if !leased {
+			// The lease ran out and somebody else posted, or is at it. Which of the
+			// two Bitbucket shows isn't known, so it is posted once more.
+			_, err := s.wantAgain(ctx, tx, status.ID)
+			return err
+		}
 		superseded := wanted > status.WantedVersion
-		settled := result.Delivery != StatusPending
-		_, err = tx.Exec(ctx, `
-			UPDATE commit_statuses SET leased_until = NULL,
-				posted_version = CASE WHEN @settled THEN @version ELSE posted_version END,
-				posted_state = CASE WHEN @delivery = 'posted' THEN @state ELSE posted_state END,
-				delivery = CASE WHEN @superseded THEN delivery ELSE @delivery END,
-				http_status = CASE WHEN @superseded THEN http_status ELSE @http_status END,
-				reason = CASE WHEN @superseded THEN reason ELSE @reason END,
-				next_attempt_on = CASE WHEN @superseded OR @settled THEN NULL ELSE now() + @retry_in END,
-				updated_on = now()
-			WHERE id = @id`, pgx.NamedArgs{
-			"id": status.ID, "settled": settled, "superseded": superseded, "version": status.WantedVersion,
-			"state": status.State, "delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus),
-			"reason": result.Reason, "retry_in": result.RetryIn,
-		})
-		if err != nil || !superseded {
+		if err := settleStatus(ctx, tx, status, result, superseded); err != nil || !superseded {
 			return err
 		}
 		return s.enqueue(ctx, tx, PublishStatus{StatusID: status.ID})
@@ -194,6 +247,24 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 		return fmt.Errorf("settle commit status %d: %w", status.ID, err)
 	}
 	return nil
+}
+
+func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult, superseded bool) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE commit_statuses SET leased_until = NULL,
+			posted_version = CASE WHEN @settled THEN @version ELSE posted_version END,
+			posted_state = CASE WHEN @delivery = 'posted' THEN @state ELSE posted_state END,
+			delivery = CASE WHEN @superseded THEN delivery ELSE @delivery END,
+			http_status = CASE WHEN @superseded THEN http_status ELSE @http_status END,
+			reason = CASE WHEN @superseded THEN reason ELSE @reason END,
+			next_attempt_on = CASE WHEN @superseded OR @settled THEN NULL ELSE now() + @retry_in END,
+			updated_on = now()
+		WHERE id = @id`, pgx.NamedArgs{
+		"id": status.ID, "settled": result.Delivery != StatusPending, "superseded": superseded, "version": status.WantedVersion,
+		"state": status.State, "delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus),
+		"reason": result.Reason, "retry_in": result.RetryIn,
+	})
+	return err
 }
 
 func nullInt(n int) *int {
@@ -206,9 +277,12 @@ func nullInt(n int) *int {
 // CommitStatuses lists commit statuses by how far they have come ("" for all),
 // newest first, at most limit of those with an id below before (0: no bound).
 func (s *Store) CommitStatuses(ctx context.Context, delivery StatusDelivery, before int64, limit int) ([]CommitStatus, error) {
+	where, args := `id < $1`, []any{below(before), limit}
+	if delivery != "" {
+		where, args = where+` AND delivery = $3`, append(args, delivery)
+	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT `+statusColumns+` FROM commit_statuses
-		WHERE ($1 = '' OR delivery = $1) AND ($2 = 0 OR id < $2) ORDER BY id DESC LIMIT $3`, delivery, before, limit)
+		SELECT `+statusColumns+` FROM commit_statuses WHERE `+where+` ORDER BY id DESC LIMIT $2`, args...)
 	list, err := all[CommitStatus](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list commit statuses: %w", err)
@@ -220,17 +294,25 @@ func (s *Store) CommitStatuses(ctx context.Context, delivery StatusDelivery, bef
 func (s *Store) RetryStatus(ctx context.Context, id int64) (CommitStatus, error) {
 	var status CommitStatus
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `
-			UPDATE commit_statuses SET wanted_version = wanted_version + 1, delivery = 'pending', reason = '',
-				http_status = NULL, attempts = 0, pending_since = now(), next_attempt_on = NULL, updated_on = now()
-			WHERE id = $1 RETURNING `+statusColumns, id)
-		if status, err = one[CommitStatus](rows, err); err != nil {
-			return err
-		}
-		return s.enqueue(ctx, tx, PublishStatus{StatusID: id})
+		var err error
+		status, err = s.wantAgain(ctx, tx, id)
+		return err
 	})
 	if err != nil {
 		return status, fmt.Errorf("retry commit status %d: %w", id, err)
 	}
 	return status, nil
+}
+
+// wantAgain makes a status wanted anew, as it is, and queues its posting.
+func (s *Store) wantAgain(ctx context.Context, tx pgx.Tx, id int64) (CommitStatus, error) {
+	rows, err := tx.Query(ctx, `
+		UPDATE commit_statuses SET wanted_version = wanted_version + 1, delivery = 'pending', reason = '',
+			http_status = NULL, attempts = 0, pending_since = now(), next_attempt_on = NULL, updated_on = now()
+		WHERE id = $1 RETURNING `+statusColumns, id)
+	status, err := one[CommitStatus](rows, err)
+	if err != nil {
+		return status, err
+	}
+	return status, s.enqueue(ctx, tx, PublishStatus{StatusID: id})
 }

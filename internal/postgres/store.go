@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,8 +82,23 @@ func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// Close waits for the store's connections to be given back and closes them.
-func (s *Store) Close() { s.pool.Close() }
+// closeWithin is how long Close waits. A connection whose server hangs may not be
+// given back before that; it ends with the process.
+const closeWithin = 3 * time.Second
+
+// Close waits for the store's connections to be given back and closes them. It
+// returns after some seconds even when a server that hangs keeps one.
+func (s *Store) Close() {
+	closed := make(chan struct{})
+	go func() {
+		s.pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeWithin):
+	}
+}
 
 // JobClient inserts and, when configured so, works jobs.
 type JobClient = river.Client[pgx.Tx]
@@ -115,6 +131,15 @@ func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
 		return now, fmt.Errorf("ask database for the time: %w", err)
 	}
 	return now, nil
+}
+
+// below is the bound of a page: ids below before, or every id where that is 0.
+// One condition for both keeps the index in use whatever plan is cached.
+func below(before int64) int64 {
+	if before == 0 {
+		return math.MaxInt64
+	}
+	return before
 }
 
 // inTx runs f in a transaction and commits it when f returns nil.

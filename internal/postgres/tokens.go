@@ -39,7 +39,8 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (Token, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH used AS (
 			UPDATE tokens SET last_used_on = now()
-			WHERE hash = $1 AND coalesce(last_used_on < now() - interval '1 minute', true)
+			WHERE hash = $1 AND revoked_on IS NULL AND coalesce(expires_on > now(), true)
+				AND coalesce(last_used_on < now() - interval '1 minute', true)
 		)
 		SELECT `+tokenColumns+` FROM tokens
 		WHERE hash = $1 AND revoked_on IS NULL AND coalesce(expires_on > now(), true)`, hash)

@@ -37,7 +37,8 @@ func IsUnavailable(err error) bool {
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 func isUnavailableCode(code string) bool {
 	switch code {
-	case "25006", "40001", "40P01": // read-only, serialization failure, deadlock
+	case "25006", "40001", "40P01", // read-only, serialization failure, deadlock
+		"25P03", "25P04": // ended for idling in a transaction, for the transaction's length
 		return true
 	}
 	if len(code) != 5 {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,16 +40,26 @@ func startContainer(ctx context.Context) (string, func() error, error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("run a PostgreSQL container: %w", err)
 	}
+	cancel := expire(ctx, pool, resource)
 	stop := func() error {
 		defer pool.Client.HTTPClient.CloseIdleConnections()
+		defer cancel()
 		return resource.Close()
 	}
-	_ = resource.Expire(lifetime) // it only starts waiting: there is nothing that can fail
 	address := containerURL(resource.GetHostPort("5432/tcp"))
 	if err := pool.Retry(func() error { return ping(ctx, address) }); err != nil {
 		return "", nil, errors.Join(fmt.Errorf("wait for the PostgreSQL container: %w", err), stop())
 	}
 	return address, stop, nil
+}
+
+// expire has the engine stop the container after its lifetime. The engine answers when it has, and
+// some not even then once the container is removed, so the returned function gives up asking.
+func expire(ctx context.Context, pool *dockertest.Pool, resource *dockertest.Resource) func() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var asking sync.WaitGroup
+	asking.Go(func() { _ = pool.Client.StopContainerWithContext(resource.Container.ID, lifetime, ctx) }) // best effort
+	return func() { cancel(); asking.Wait() }
 }
 
 // containerOptions give up durability: nothing in the container is to outlive it.

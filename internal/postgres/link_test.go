@@ -1,0 +1,223 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// place is what is kept of a repository, and how much is kept under names alone.
+type place struct {
+	Builds, Statuses, Projects, Heads int64
+	Left                              int64
+}
+
+func placeOf(t *testing.T, store *postgres.Store, r postgres.Repository) place {
+	t.Helper()
+	count := func(table string) int64 {
+		return query[int64](t, store, "SELECT count(*) FROM "+table+" WHERE workspace_uuid = $1 AND repository_uuid = $2", r.WorkspaceUUID, r.RepositoryUUID)[0]
+	}
+	return place{
+		Builds: count("builds"), Statuses: count("commit_statuses"), Projects: count("projects"), Heads: count("pull_request_heads"),
+		Left: query[int64](t, store, `SELECT sum(n)::bigint FROM (
+			SELECT count(*) n FROM repositories WHERE workspace_uuid = $1 UNION ALL SELECT count(*) FROM builds WHERE workspace_uuid = $1
+			UNION ALL SELECT count(*) FROM projects WHERE workspace_uuid = $1 UNION ALL SELECT count(*) FROM commit_statuses WHERE workspace_uuid = $1
+			UNION ALL SELECT count(*) FROM pull_request_heads WHERE workspace_uuid = $1) counts`, "00000000-0000-0000-0000-000000000000")[0],
+	}
+}
+
+func TestLinkMovesWhatWasKeptUnderTheName(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	rec := record(t, store, build(1, of("WS/Repo")), build(2, in(mergecheck.Running)))
+	if rec.Repository.Linked() {
+		t.Fatal("linked before anybody told of it")
+	}
+	see(t, store, pullRequest(rec.Repository, 7), head)
+	r := link(t, store, repository(name))
+	equal(t, "kept", place{Builds: 2, Statuses: 1, Projects: 1, Heads: 1}, placeOf(t, store, r))
+	rec = record(t, store, build(2), build(3))
+	equal(t, "recorded under", r, rec.Repository)
+	link(t, store, r) // again changes nothing
+	equal(t, "kept", place{Builds: 3, Statuses: 1, Projects: 1, Heads: 1}, placeOf(t, store, r))
+}
+
+func TestLinkSettlesHeads(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := repository(name)
+	see(t, store, pullRequest(r, 7), head)
+	rec := record(t, store, build(1, reported(head[:12])))
+	equal(t, "head before", "", rec.Build.SourceCommit)
+	link(t, store, r)
+	equal(t, "jobs", 1, len(queued(t, store, "settle_heads")))
+	if err := store.SettleHeads(t.Context(), postgres.SettleHeads(pullRequest(r, 7))); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "statuses", []string{"aaaaaaaaaaaab SUCCESSFUL"}, shown(statuses(t, store)))
+}
+
+func TestRenameKeepsHistory(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository("ws/old"))
+	record(t, store, build(1, of("ws/old")))
+	r.FullName = "ws/new"
+	link(t, store, r)
+	if _, err := store.RepositoryByName(t.Context(), "ws/old"); !isNotFound(err) {
+		t.Errorf("the old name: %v, want ErrNotFound", err)
+	}
+	rec := record(t, store, build(2, of("ws/new")), build(1, of("ws/old"), updated(time.Second)))
+	equal(t, "recorded under", r, rec.Repository)
+	equal(t, "kept", place{Builds: 2, Statuses: 1, Projects: 1}, placeOf(t, store, r))
+	for _, s := range statuses(t, store) {
+		equal(t, "posted to", []string{"ws/new", "ws/new"}, []string{s.Repository, s.SourceRepository})
+	}
+}
+
+func TestForkKeepsItsNameInARename(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository("ws/old"))
+	record(t, store, build(1, of("ws/old"), func(b *mergecheck.Build) { b.SourceRepository = "me/fork" }))
+	r.FullName = "ws/new"
+	link(t, store, r)
+	s := statuses(t, store)[0]
+	equal(t, "posted to", []string{"ws/new", "me/fork"}, []string{s.Repository, s.SourceRepository})
+}
+
+// TestRenameBeforeItIsTold has both names of one repository build the same head:
+// two statuses for the same commit become one, of the newest build.
+func TestRenameBeforeItIsTold(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		old, new int64
+		want     string
+	}{
+		{name: "newer under the new name", old: 1, new: 2, want: mergecheck.StatusFailed},
+		{name: "newer under the old name", old: 2, new: 1, want: mergecheck.StatusSuccessful},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			r := link(t, store, repository("ws/old"))
+			record(t, store, build(tt.old, of("ws/old")), build(tt.new, of("ws/new"), in(mergecheck.Failed)))
+			settle(t, store, claim(t, store, statuses(t, store)[0].ID), postgres.StatusPosted)
+			leased := claim(t, store, statuses(t, store)[1].ID)
+			r.FullName = "ws/new"
+			link(t, store, r)
+
+			equal(t, "kept", place{Builds: 2, Statuses: 1, Projects: 1}, placeOf(t, store, r))
+			s := statuses(t, store)[0]
+			equal(t, "state", tt.want, s.State)
+			if s.PostedVersion >= s.WantedVersion {
+				t.Error("it is not posted again, after whoever posted the other")
+			}
+			if _, claimed, busy := tryClaim(t, store, s.ID); claimed || !busy {
+				t.Errorf("claimed %t, busy %t while the other is being posted", claimed, busy)
+			}
+			settle(t, store, leased, postgres.StatusPosted) // its row is gone
+		})
+	}
+}
+
+func TestNameTakenOver(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	first := link(t, store, repository(name))
+	record(t, store, build(1))
+	second := link(t, store, repository(name))
+	equal(t, "first", place{Builds: 1, Statuses: 1, Projects: 1}, placeOf(t, store, first))
+	equal(t, "second", place{}, placeOf(t, store, second))
+
+	rec := record(t, store, build(2))
+	equal(t, "a new build is recorded under", second, rec.Repository)
+	rec = record(t, store, build(1, updated(time.Second)))
+	equal(t, "a known build is recorded under", first, rec.Repository)
+	equal(t, "names in the store", []string{"", name}, query[string](t, store, `SELECT coalesce(full_name, '') FROM repositories ORDER BY 1`))
+}
+
+func TestProjectsOfBothNamesBecomeOne(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository("ws/old"))
+	named := func(slug string) func(*mergecheck.Build) {
+		return func(b *mergecheck.Build) { b.Project.Slug = slug }
+	}
+	record(t, store, build(1, of("ws/old"), named("app")))
+	if err := store.ForgetProject(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	record(t, store, build(2, of("ws/new"), named("renamed")))
+	r.FullName = "ws/new"
+	link(t, store, r)
+	want := []postgres.SeenProject{{
+		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Repository: "ws/new",
+		ProjectID: 1, Account: "acme", Slug: "renamed", NewestBuildID: 2, Forgotten: true,
+	}}
+	equal(t, "projects", want, projects(t, store))
+}
+
+// TestLinkingWhileRecording leaves no build behind under the name alone, whatever
+// name the build is told under meanwhile.
+func TestLinkingWhileRecording(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	for round := range 8 {
+		fullName := fmt.Sprintf("ws/race%d", round)
+		first := int64(round * 100)
+		record(t, store, build(first+1, of(fullName)))
+		r := repository(fullName)
+		var g errgroup.Group
+		for i := range int64(12) {
+			told := fullName
+			if i%4 == 3 {
+				told = fullName + "-renamed"
+			}
+			b := build(first+1+i%4, of(told), in(mergecheck.States[i%5]), updated(time.Duration(i)*time.Second))
+			if i%4 == 3 {
+				b.BuildID = first + 1
+			}
+			g.Go(func() error { _, err := store.RecordBuild(t.Context(), b, 0); return err })
+			if i == 5 {
+				g.Go(func() error { return store.LinkRepository(t.Context(), r) })
+			}
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, fullName, place{Builds: 3, Statuses: 1, Projects: 1}, placeOf(t, store, r))
+	}
+}
+
+// TestSwappingNames links repositories under each other's names at once.
+func TestSwappingNames(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	a, b := link(t, store, repository("ws/a")), link(t, store, repository("ws/b"))
+	for range 10 {
+		a.FullName, b.FullName = b.FullName, a.FullName
+		var g errgroup.Group
+		for _, r := range []postgres.Repository{a, b} {
+			g.Go(func() error { return store.LinkRepository(t.Context(), r) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		link(t, store, a) // whoever came first lost the name to the other
+		link(t, store, b)
+		for _, r := range []postgres.Repository{a, b} {
+			got, err := store.RepositoryByName(t.Context(), r.FullName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, r.FullName, r, got)
+		}
+	}
+}

@@ -1,0 +1,379 @@
+package postgres_test
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sync/errgroup"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+const lease = time.Minute
+
+func tryClaim(t *testing.T, store *postgres.Store, id int64) (s postgres.CommitStatus, claimed, busy bool) {
+	t.Helper()
+	s, claimed, busy, err := store.ClaimStatus(t.Context(), id, lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, claimed, busy
+}
+
+func claim(t *testing.T, store *postgres.Store, id int64) postgres.CommitStatus {
+	t.Helper()
+	s, claimed, busy := tryClaim(t, store, id)
+	if !claimed {
+		t.Fatalf("not claimed; busy: %t", busy)
+	}
+	return s
+}
+
+func settle(t *testing.T, store *postgres.Store, s postgres.CommitStatus, delivery postgres.StatusDelivery) {
+	t.Helper()
+	settleAs(t, store, s, postgres.StatusResult{Delivery: delivery})
+}
+
+func settleAs(t *testing.T, store *postgres.Store, s postgres.CommitStatus, result postgres.StatusResult) {
+	t.Helper()
+	if err := store.SettleStatus(t.Context(), s, result); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func only(t *testing.T, store *postgres.Store) postgres.CommitStatus {
+	t.Helper()
+	list := statuses(t, store)
+	if len(list) != 1 {
+		t.Fatalf("%d commit statuses, want one", len(list))
+	}
+	return list[0]
+}
+
+func TestStatusIsThatOfTheNewestBuild(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository(name))
+	steps := []struct {
+		name    string
+		b       mergecheck.Build
+		state   string
+		version int64
+	}{
+		{name: "running", b: build(2, in(mergecheck.Running)), state: "INPROGRESS", version: 1},
+		{name: "repeated", b: build(2, in(mergecheck.Running)), state: "INPROGRESS", version: 1},
+		{name: "nothing that shows", b: build(2, in(mergecheck.Running), updated(time.Second)), state: "INPROGRESS", version: 1},
+		{name: "older build", b: build(1, in(mergecheck.Failed)), state: "INPROGRESS", version: 1},
+		{name: "ended", b: build(2, updated(time.Minute)), state: "SUCCESSFUL", version: 2},
+		{name: "late news", b: build(2, in(mergecheck.Queued)), state: "SUCCESSFUL", version: 2},
+		{name: "newer build", b: build(3, in(mergecheck.Cancelled)), state: "STOPPED", version: 3},
+	}
+	for _, tt := range steps {
+		record(t, store, tt.b)
+		s := only(t, store)
+		equal(t, tt.name, tt.state, s.State)
+		equal(t, tt.name+": version", tt.version, s.WantedVersion)
+		equal(t, tt.name+": jobs", int(tt.version), len(queued(t, store, "publish_status")))
+	}
+	want := postgres.CommitStatus{
+		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Commit: head, Key: "appveyor-1-pr-7",
+		Repository: name, SourceRepository: name, BuildID: 3, State: "STOPPED", Name: "AppVeyor PR #7 acme/app",
+		URL: build(3).URL, Refname: "feature", WantedVersion: 3, Delivery: postgres.StatusPending,
+	}
+	equal(t, "status", want, only(t, store), cmpopts.IgnoreFields(postgres.CommitStatus{}, "ID", "Description", "PendingSince", "UpdatedOn"))
+}
+
+func TestStatusesAreApart(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	record(
+		t, store, build(1), build(2, reported(other)),
+		build(3, func(b *mergecheck.Build) { b.PullRequestID = 8 }),
+		build(4, func(b *mergecheck.Build) { b.Project.ID = 2 }),
+		build(5, reported(twin[:12])), build(6, reported(""), func(b *mergecheck.Build) { b.CreatedOn = time.Time{} }),
+	)
+	equal(t, "statuses", 4, len(statuses(t, store)))
+}
+
+func TestSettleStatus(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		result postgres.StatusResult
+		want   postgres.CommitStatus
+		open   bool // claimed once more
+	}{
+		{
+			name: "posted", result: postgres.StatusResult{Delivery: postgres.StatusPosted, HTTPStatus: 201},
+			want: postgres.CommitStatus{Delivery: postgres.StatusPosted, PostedVersion: 1, PostedState: "SUCCESSFUL", HTTPStatus: new(201)},
+		},
+		{
+			name: "temporary", result: postgres.StatusResult{Delivery: postgres.StatusPending, HTTPStatus: 503, Reason: "down", RetryIn: time.Hour},
+			want: postgres.CommitStatus{Delivery: postgres.StatusPending, HTTPStatus: new(503), Reason: "down"}, open: true,
+		},
+		{
+			name: "no answer", result: postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "no answer"},
+			want: postgres.CommitStatus{Delivery: postgres.StatusPending, Reason: "no answer"}, open: true,
+		},
+		{
+			name: "permanent", result: postgres.StatusResult{Delivery: postgres.StatusFailed, HTTPStatus: 403, Reason: "no"},
+			want: postgres.CommitStatus{Delivery: postgres.StatusFailed, PostedVersion: 1, HTTPStatus: new(403), Reason: "no"},
+		},
+		{
+			name: "not postable", result: postgres.StatusResult{Delivery: postgres.StatusNotPostable, HTTPStatus: 404, Reason: "a fork's"},
+			want: postgres.CommitStatus{Delivery: postgres.StatusNotPostable, PostedVersion: 1, HTTPStatus: new(404), Reason: "a fork's"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			record(t, store, build(1))
+			settleAs(t, store, claim(t, store, only(t, store).ID), tt.result)
+			s := only(t, store)
+			got := postgres.CommitStatus{
+				Delivery: s.Delivery, PostedVersion: s.PostedVersion, PostedState: s.PostedState, HTTPStatus: s.HTTPStatus, Reason: s.Reason,
+			}
+			equal(t, "status", tt.want, got)
+			equal(t, "attempts", 1, s.Attempts)
+			equal(t, "next attempt is told", tt.open, s.NextAttemptOn != nil)
+			_, claimed, busy := tryClaim(t, store, s.ID)
+			equal(t, "claimed again", []bool{tt.open, tt.open}, []bool{claimed, claimed || busy})
+		})
+	}
+}
+
+// TestUpdateDuringAPost has another state become wanted while one is posted.
+func TestUpdateDuringAPost(t *testing.T) {
+	t.Parallel()
+	for _, delivery := range []postgres.StatusDelivery{
+		postgres.StatusPosted, postgres.StatusPending, postgres.StatusFailed, postgres.StatusNotPostable,
+	} {
+		t.Run(string(delivery), func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			record(t, store, build(1, in(mergecheck.Running)))
+			s := claim(t, store, only(t, store).ID)
+			record(t, store, build(1, updated(time.Second)))
+			if _, claimed, busy := tryClaim(t, store, s.ID); claimed || !busy {
+				t.Errorf("claimed %t, busy %t during the post", claimed, busy)
+			}
+			jobs := len(queued(t, store, "publish_status"))
+			settle(t, store, s, delivery)
+			equal(t, "jobs after the post", jobs+1, len(queued(t, store, "publish_status")))
+			equal(t, "delivery after the post", postgres.StatusPending, only(t, store).Delivery)
+			next := claim(t, store, s.ID)
+			equal(t, "posted next", "SUCCESSFUL", next.State)
+			settle(t, store, next, postgres.StatusPosted)
+			last := only(t, store)
+			equal(t, "in the end", []any{postgres.StatusPosted, "SUCCESSFUL", last.WantedVersion}, []any{last.Delivery, last.PostedState, last.PostedVersion})
+		})
+	}
+}
+
+func TestFailedStatusIsWantedAgain(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	record(t, store, build(1, in(mergecheck.Running)))
+	id := only(t, store).ID
+	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Delivery: postgres.StatusFailed, HTTPStatus: 403, Reason: "no"})
+	record(t, store, build(1, in(mergecheck.Running)))
+	equal(t, "after no change", postgres.StatusFailed, only(t, store).Delivery)
+	record(t, store, build(1, updated(time.Second)))
+	s := only(t, store)
+	equal(t, "after a change", []any{postgres.StatusPending, "", 0}, []any{s.Delivery, s.Reason, s.Attempts})
+	settle(t, store, claim(t, store, id), postgres.StatusFailed)
+
+	retried, err := store.RetryStatus(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "retried", only(t, store), retried)
+	equal(t, "after retrying", postgres.StatusPending, retried.Delivery)
+	equal(t, "jobs", 3, len(queued(t, store, "publish_status")))
+	settle(t, store, claim(t, store, id), postgres.StatusPosted)
+	if _, err := store.RetryStatus(t.Context(), 99); !isNotFound(err) {
+		t.Errorf("a status that isn't there: %v, want ErrNotFound", err)
+	}
+}
+
+func TestLease(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	record(t, store, build(1))
+	id := only(t, store).ID
+	slow, claimed, _, err := store.ClaimStatus(t.Context(), id, -time.Second) // runs out at once
+	if err != nil || !claimed {
+		t.Fatal(claimed, err)
+	}
+	quick := claim(t, store, id)
+	settle(t, store, slow, postgres.StatusPosted)
+	if _, claimed, busy := tryClaim(t, store, id); claimed || !busy {
+		t.Errorf("claimed %t, busy %t: the lease that ran out gave another's back", claimed, busy)
+	}
+	settle(t, store, quick, postgres.StatusPosted)
+	if s := only(t, store); s.PostedVersion >= s.WantedVersion {
+		t.Error("posted by two at once, and not posted once more")
+	}
+	settle(t, store, claim(t, store, id), postgres.StatusPosted)
+	if _, claimed, busy := tryClaim(t, store, id); claimed || busy {
+		t.Errorf("claimed %t, busy %t: nothing is left to post", claimed, busy)
+	}
+	if _, claimed, busy := tryClaim(t, store, 99); claimed || busy {
+		t.Errorf("claimed %t, busy %t: it isn't there", claimed, busy)
+	}
+}
+
+func TestFourLeasesPerRepository(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	for i := range int64(10) {
+		record(t, store, build(i+1, func(b *mergecheck.Build) { b.PullRequestID = i + 1 }))
+	}
+	record(t, store, build(11, of("ws/elsewhere")))
+	var mu sync.Mutex
+	var leased []postgres.CommitStatus
+	var g errgroup.Group
+	for _, s := range statuses(t, store) {
+		g.Go(func() error {
+			c, claimed, _, err := store.ClaimStatus(t.Context(), s.ID, lease)
+			mu.Lock()
+			defer mu.Unlock()
+			if claimed {
+				leased = append(leased, c)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]int{}
+	for _, s := range leased {
+		byName[s.Repository]++
+	}
+	equal(t, "leased", map[string]int{name: 4, "ws/elsewhere": 1}, byName)
+	settle(t, store, leased[0], postgres.StatusPosted)
+	settle(t, store, leased[1], postgres.StatusPosted)
+	free := 0
+	for _, s := range statuses(t, store) {
+		if _, claimed, _ := tryClaim(t, store, s.ID); claimed {
+			free++
+		}
+	}
+	if free == 0 {
+		t.Error("what was settled made no room")
+	}
+}
+
+// bitbucket shows what was posted last.
+type bitbucket struct {
+	mu    sync.Mutex
+	shows string
+}
+
+func (b *bitbucket) post(s postgres.CommitStatus) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shows = s.Description
+}
+
+// TestWhatBitbucketShowsEndsWanted posts from many goroutines while builds change.
+func TestWhatBitbucketShowsEndsWanted(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		lease time.Duration
+	}{
+		{name: "leases hold", lease: lease},
+		{name: "leases run out at once", lease: -time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			record(t, store, build(1, in(mergecheck.Running)))
+			id := only(t, store).ID
+			shown := new(bitbucket)
+			var g errgroup.Group
+			for worker := range 6 {
+				g.Go(func() error {
+					for round := range 15 {
+						if worker < 2 {
+							b := build(1, in(mergecheck.States[round%5]), updated(time.Duration(round)*time.Second))
+							b.Version = fmt.Sprintf("%d.%d", round, worker)
+							if _, err := store.RecordBuild(t.Context(), b, 0); err != nil {
+								return err
+							}
+							continue
+						}
+						s, claimed, _, err := store.ClaimStatus(t.Context(), id, tt.lease)
+						if err != nil || !claimed {
+							runtime.Gosched()
+							continue
+						}
+						shown.post(s)
+						result := postgres.StatusResult{Delivery: []postgres.StatusDelivery{postgres.StatusPosted, postgres.StatusPending}[round%2]}
+						if err := store.SettleStatus(t.Context(), s, result); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+			if err := g.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			for { // what the jobs that are queued would do
+				s, claimed, _ := tryClaim(t, store, id)
+				if !claimed {
+					break
+				}
+				shown.post(s)
+				settle(t, store, s, postgres.StatusPosted)
+			}
+			s := only(t, store)
+			equal(t, "Bitbucket shows", s.Description, shown.shows)
+			equal(t, "delivery", postgres.StatusPosted, s.Delivery)
+		})
+	}
+}
+
+func TestCommitStatusesList(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	for i := range int64(6) {
+		record(t, store, build(i+1, func(b *mergecheck.Build) { b.PullRequestID = i + 1 }))
+		if i%2 == 0 {
+			settle(t, store, claim(t, store, i+1), postgres.StatusFailed)
+		}
+	}
+	tests := []struct {
+		name     string
+		delivery postgres.StatusDelivery
+		before   int64
+		limit    int
+		want     []int64
+	}{
+		{name: "all", limit: 10, want: []int64{6, 5, 4, 3, 2, 1}},
+		{name: "failed", delivery: postgres.StatusFailed, limit: 10, want: []int64{5, 3, 1}},
+		{name: "page", before: 4, limit: 2, want: []int64{3, 2}},
+		{name: "page of failed", delivery: postgres.StatusFailed, before: 5, limit: 1, want: []int64{3}},
+		{name: "none", delivery: postgres.StatusPosted, limit: 10},
+	}
+	for _, tt := range tests {
+		list, err := store.CommitStatuses(t.Context(), tt.delivery, tt.before, tt.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []int64
+		for _, s := range list {
+			ids = append(ids, s.ID)
+		}
+		equal(t, tt.name, tt.want, ids)
+	}
+}
