@@ -50,7 +50,7 @@ func (serveCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return serve(p.ctx, cfg, newLogger(cfg, p.stderr, slog.LevelInfo))
+	return serve(p.ctx, cfg, newLogger(cfg, p.stderr, slog.LevelInfo), func(string) {})
 }
 
 // newLogger logs as configured, and with least as the level where none is.
@@ -76,8 +76,9 @@ func isTerminal(w io.Writer) bool {
 }
 
 // serve runs the service until ctx ends, then drains it: readiness first, so
-// that nothing new is sent; then requests; then jobs; then the database.
-func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+// that nothing new is sent; then requests; then jobs; then the database. ready
+// is told the address once it serves.
+func serve(ctx context.Context, cfg config, log *slog.Logger, ready func(address string)) error {
 	listener, err := listen(ctx, cfg.Listen)
 	if err != nil {
 		return err
@@ -110,6 +111,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		}
 	})
 	log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "admin", cfg.AdminListen, "version", version)
+	ready(listener.Addr().String())
 	return group.Wait()
 }
 
