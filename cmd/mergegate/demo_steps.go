@@ -51,7 +51,7 @@ func (s *demoTale) before() {
 	s.page.text("Before the story: AppVeyor built pull request 6 and sent its webhook, so the service knows the project.")
 	status, _ := s.do("POST", "/webhooks/appveyor", demoWebhookSecret, s.appveyor.WebhookBody(b.ID))
 	s.expect("the delivery is stored", "202", fmt.Sprint(status))
-	s.shows(6, headBefore, "SUCCESSFUL", "1.0.1 passed (310 tests) merged into main")
+	s.shows(6, headBefore, "SUCCESSFUL", "1.0.1 passed (310 tests), merged into main")
 	s.fail(s.bitbucket.Merge(demoRepository, 6))
 }
 
@@ -65,7 +65,7 @@ func (s *demoTale) opened() {
 func (s *demoTale) started() {
 	s.text("AppVeyor has no webhook for that. The service finds the build in the project's history, at which it looks by itself.")
 	s.build("acme", appveyortest.Build{PullRequestID: 7, PullRequestHeadCommit: headBroken, Status: "running"})
-	s.shows(7, headBroken, "INPROGRESS", "1.0.2 is running merged into main")
+	s.shows(7, headBroken, "INPROGRESS", "1.0.2 is running, merged into main")
 	s.check(7, onPush, "running", "AppVeyor build 1.0.2 has been running")
 }
 
@@ -75,7 +75,7 @@ func (s *demoTale) failed() {
 	b.PullRequestHeadCommit, b.Status, b.Jobs = headBroken, "failed", demoTests(312, 2)
 	s.build("acme", b)
 	s.notify(b.ID)
-	s.shows(7, headBroken, "FAILED", "1.0.2 failed (2 of 312 tests) merged into main")
+	s.shows(7, headBroken, "FAILED", "1.0.2 failed (2 of 312 tests), merged into main")
 	s.check(7, onPush, "failed", "AppVeyor build 1.0.2 failed (2 of 312 tests)")
 }
 
@@ -88,7 +88,7 @@ func (s *demoTale) fixed() {
 func (s *demoTale) passed() {
 	b := s.build("acme", appveyortest.Build{PullRequestID: 7, PullRequestHeadCommit: headFixed, Status: "success", Jobs: demoTests(314, 0)})
 	s.notify(b.ID)
-	s.shows(7, headFixed, "SUCCESSFUL", "1.0.3 passed (314 tests) merged into main")
+	s.shows(7, headFixed, "SUCCESSFUL", "1.0.3 passed (314 tests), merged into main")
 	s.check(7, onPush, "passed", "AppVeyor build 1.0.3 passed (314 tests)")
 }
 
@@ -117,7 +117,7 @@ func (s *demoTale) lied() {
 	s.notify(theirs.ID)
 	s.told()
 	s.check(8, onMerge, "failed", "AppVeyor build 1.0.4 failed (1 of 314 tests)")
-	s.shows(8, headLied, "FAILED", "1.0.4 failed (1 of 314 tests) merged into main")
+	s.shows(8, headLied, "FAILED", "1.0.4 failed (1 of 314 tests), merged into main")
 }
 
 // told waits until AppVeyor was asked about the three deliveries.

@@ -73,7 +73,7 @@ func statusState(s State) string {
 func statusDescription(b Build) string {
 	into := ""
 	if b.DestinationBranch != "" {
-		into = " merged into " + b.DestinationBranch
+		into = ", merged into " + b.DestinationBranch
 	}
 	switch b.State {
 	case Success, Failed, Cancelled:

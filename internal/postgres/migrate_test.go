@@ -44,6 +44,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 // tables are all that mergegate keeps something in.
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
+	"pull_requests", "branch_heads",
 }
 
 // fill puts rows into every table.
@@ -55,6 +56,7 @@ func fill(t *testing.T, url string) {
 	addDelivery(t, store, postgres.Delivery{Source: "appveyor", Body: []byte("{}"), BuildID: 3, Outcome: postgres.Pending})
 	see(t, store, pullRequest(r, 7), head)
 	record(t, store, build(1), build(2, in(mergecheck.Running)), build(3, reported(head[:12])), build(4, of("ws/unlinked")))
+	apply(t, store, pushed(r, "feature", head, 0), told(r, 7, "OPEN", head[:12], 0))
 	claim(t, store, statuses(t, store)[0].ID)
 	addDecision(t, store, pullRequest(r, 7), postgres.Decision{Trigger: "on-merge", Code: "passed"}, true)
 	if _, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"read"}}, []byte("h")); err != nil {
