@@ -40,6 +40,7 @@ type environment struct {
 	BitbucketAPIToken          string `env:"MERGEGATE_BITBUCKET_API_TOKEN" secret:"true"`
 	BitbucketOAuthClientID     string `env:"MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID"`
 	BitbucketOAuthClientSecret string `env:"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET" secret:"true"`
+	BitbucketWebhookSecret     string `env:"MERGEGATE_BITBUCKET_WEBHOOK_SECRET" secret:"true"`
 
 	ForgeAppID        string `env:"MERGEGATE_FORGE_APP_ID"`
 	ForgeEnvironments string `env:"MERGEGATE_FORGE_ENVIRONMENTS" envDefault:"PRODUCTION"`
@@ -55,6 +56,7 @@ type config struct {
 	accounts          builds.Accounts
 	appveyorTokens    map[string]string
 	appveyorSecrets   []string
+	bitbucketSecrets  []string
 	forgeAppIDs       []string
 	forgeEnvironments []string
 	reconcileInterval time.Duration
@@ -169,6 +171,7 @@ func (c *config) understandAppVeyor(wrong *faults) {
 
 func (c *config) understandBitbucket(wrong *faults) {
 	checkURL(wrong, "MERGEGATE_BITBUCKET_API_URL", c.BitbucketAPIURL)
+	c.bitbucketSecrets = list(c.BitbucketWebhookSecret)
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_EMAIL", c.BitbucketEmail, "MERGEGATE_BITBUCKET_API_TOKEN", c.BitbucketAPIToken)
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID", c.BitbucketOAuthClientID,
 		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret)

@@ -94,18 +94,14 @@ func (p *program) withStore(f func(ctx context.Context, store *postgres.Store) e
 		return err
 	}
 	defer stop()
-	if cfg.DatabaseURL == "" {
-		if err := postgres.MigrateUp(p.ctx, url); err != nil {
-			return err
-		}
+	// The first token is made before the first serve as often as after it.
+	if err := postgres.MigrateUp(p.ctx, url); err != nil {
+		return err
 	}
 	store, err := postgres.Open(p.ctx, url, postgres.Options{MaxConns: 2})
 	if err != nil {
 		return usageError{err}
 	}
 	defer store.Close()
-	if err := store.Ping(p.ctx); err != nil {
-		return err
-	}
 	return f(p.ctx, store)
 }

@@ -25,11 +25,13 @@ import (
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 	"mergegate/internal/server"
 )
 
-// drainTimeout is how long requests and jobs get to end at shutdown.
-const drainTimeout = 20 * time.Second
+// drainTimeout is how long requests and jobs get to end at shutdown: less than
+// the half minute that orchestrators wait before they kill.
+const drainTimeout = 12 * time.Second
 
 type serveCommand struct{}
 
@@ -48,7 +50,7 @@ func (serveCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return serve(p.ctx, cfg, newLogger(cfg, p.stderr, slog.LevelInfo))
+	return serve(p.ctx, cfg, newLogger(cfg, p.stderr, slog.LevelInfo), func(string) {})
 }
 
 // newLogger logs as configured, and with least as the level where none is.
@@ -74,8 +76,9 @@ func isTerminal(w io.Writer) bool {
 }
 
 // serve runs the service until ctx ends, then drains it: readiness first, so
-// that nothing new is sent; then requests; then jobs; then the database.
-func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+// that nothing new is sent; then requests; then jobs; then the database. ready
+// is told the address once it serves.
+func serve(ctx context.Context, cfg config, log *slog.Logger, ready func(address string)) error {
 	listener, err := listen(ctx, cfg.Listen)
 	if err != nil {
 		return err
@@ -108,6 +111,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		}
 	})
 	log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "admin", cfg.AdminListen, "version", version)
+	ready(listener.Addr().String())
 	return group.Wait()
 }
 
@@ -159,8 +163,9 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	tokens := new(bitbucket.SystemTokens)
 	confirming := builds.New(s.jobs, av, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
 	receiving := confirming.WithStore(s.requests)
+	following := pullrequests.New(s.jobs, bb, tokens, pullrequests.Options{Log: log, Metrics: s.metrics})
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
-	if s.workers, err = newWorkers(s.jobs, confirming, publisher, cfg.reconcileInterval, log); err != nil {
+	if s.workers, err = newWorkers(s.jobs, confirming, following, publisher, cfg.reconcileInterval, log); err != nil {
 		return s, err
 	}
 	verifier, err := newVerifier(ctx, cfg, log)
@@ -168,9 +173,9 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		return s, usageError{err}
 	}
 	s.handler = server.New(server.Config{
-		Store: s.requests, Builds: receiving, Forge: verifier, Log: log, Metrics: s.metrics,
+		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Forge: verifier, Log: log, Metrics: s.metrics,
 		Gate:            gate.New(s.requests, bb, tokens, gate.Options{Log: log, Metrics: s.metrics}),
-		AppVeyorSecrets: cfg.appveyorSecrets, PublicURL: cfg.PublicURL,
+		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL,
 	})
 	return s, nil
 }

@@ -13,6 +13,7 @@ import (
 	"mergegate/internal/builds"
 	"mergegate/internal/commitstatus"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 )
 
 const (
@@ -28,9 +29,10 @@ type workers struct {
 	client *postgres.JobClient
 }
 
-func newWorkers(store *postgres.Store, confirming *builds.Service, publisher *commitstatus.Publisher, reconcile time.Duration, log *slog.Logger) (*workers, error) {
+func newWorkers(store *postgres.Store, confirming *builds.Service, following *pullrequests.Service, publisher *commitstatus.Publisher, reconcile time.Duration, log *slog.Logger) (*workers, error) {
 	registered := river.NewWorkers()
 	confirming.AddWorkers(registered)
+	following.AddWorkers(registered)
 	publisher.AddWorkers(registered)
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
@@ -38,7 +40,7 @@ func newWorkers(store *postgres.Store, confirming *builds.Service, publisher *co
 			postgres.QueueBuilds:   {MaxWorkers: 8},
 			postgres.QueueStatuses: {MaxWorkers: 16},
 		},
-		PeriodicJobs:         []*river.PeriodicJob{confirming.Reconciliation(reconcile)},
+		PeriodicJobs:         []*river.PeriodicJob{confirming.Reconciliation(reconcile), following.Sweep(reconcile)},
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,
 		RetryPolicy:          retryPolicy{},
@@ -60,9 +62,10 @@ func (s *service) work(ctx context.Context) error {
 	defer cancel()
 	if err := s.workers.client.Stop(stop); err != nil {
 		// What was cut off is rescued and worked again: jobs can be repeated.
-		cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		s.log.WarnContext(ctx, "jobs did not end in time", "error", err)
+		cancelled, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
-		return s.workers.client.StopAndCancel(cancelled)
+		_ = s.workers.client.StopAndCancel(cancelled)
 	}
 	return nil
 }

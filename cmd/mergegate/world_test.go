@@ -239,19 +239,38 @@ func (w *world) post(path, token, body string) response {
 	return w.do(http.MethodPost, path, token, strings.NewReader(body))
 }
 
+// do sends a request and holds it and its answer to the API's description.
 func (w *world) do(method, path, token string, body io.Reader) response {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, body)
+	var content []byte
+	if body != nil {
+		var err error
+		content, err = io.ReadAll(body)
+		w.must(err)
+	}
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, bytes.NewReader(content))
 	w.must(err)
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	res := send(w.t, req)
+	holdToSpecification(w.t, req, content, res)
+	return res
+}
+
+// send sends a request and reads the whole answer.
+func send(t *testing.T, req *http.Request) response {
+	t.Helper()
 	res, err := http.DefaultClient.Do(req)
-	w.must(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer func() { _ = res.Body.Close() }()
-	content, err := io.ReadAll(res.Body)
-	w.must(err)
-	return response{status: res.StatusCode, header: res.Header, body: content}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response{status: res.StatusCode, header: res.Header, body: body}
 }
 
 // get reads a document of the API.
@@ -347,7 +366,7 @@ func (w *world) start() {
 	w.must(err)
 	w.must(w.program.cmd.Start())
 	go w.program.follow(stderr, serving)
-	w.t.Cleanup(func() { w.stop(syscall.SIGTERM) })
+	w.t.Cleanup(func() { _ = w.stop(syscall.SIGTERM) })
 	select {
 	case address := <-serving:
 		w.url = "http://" + address

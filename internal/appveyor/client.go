@@ -55,8 +55,17 @@ func NewClient(cfg Config) (*Client, error) {
 		base:      base,
 		tokens:    cfg.Tokens,
 		userAgent: cfg.UserAgent,
-		http:      &http.Client{Timeout: cfg.Timeout, CheckRedirect: sameHostOnly},
+		http:      &http.Client{Timeout: cfg.Timeout, CheckRedirect: sameHostOnly, Transport: newTransport()},
 	}, nil
+}
+
+// newTransport has connections of its own, so that one remote's habits don't
+// disturb another's.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 8,
+		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 5 * time.Second, ExpectContinueTimeout: time.Second,
+	}
 }
 
 // sameHostOnly keeps the token, and the service, from being sent elsewhere.
@@ -211,3 +220,6 @@ func retryAfter(header string) time.Duration {
 	}
 	return 0
 }
+
+// CloseIdleConnections closes connections that nothing is using.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }

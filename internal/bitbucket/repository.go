@@ -9,7 +9,7 @@ import (
 type Repository struct {
 	UUID          string
 	FullName      string // workspace/slug as it is now; may change
-	WorkspaceUUID string // only in answers that have a "workspace" object
+	WorkspaceUUID string // only in answers that have a "workspace" or, older, an "owner" object
 }
 
 // Repository reads a repository: the one place to learn which UUID a slug has now, and the other way round.
@@ -32,11 +32,15 @@ func (c *Client) Repository(ctx context.Context, workspace, repo string) (Reposi
 
 // repositoryAnswer is the part of Bitbucket's repository schema that is used here.
 type repositoryAnswer struct {
-	UUID      string `json:"uuid"`
-	FullName  string `json:"full_name"`
-	Workspace *struct {
-		UUID string `json:"uuid"`
-	} `json:"workspace"`
+	UUID      string      `json:"uuid"`
+	FullName  string      `json:"full_name"`
+	Workspace *identified `json:"workspace"`
+	// Owner is the workspace as Bitbucket called it before it had workspaces; they kept the UUIDs.
+	Owner *identified `json:"owner"`
+}
+
+type identified struct {
+	UUID string `json:"uuid"`
 }
 
 func (a *repositoryAnswer) repository() Repository {
@@ -44,8 +48,10 @@ func (a *repositoryAnswer) repository() Repository {
 		return Repository{}
 	}
 	r := Repository{UUID: bareUUID(a.UUID), FullName: a.FullName}
-	if a.Workspace != nil {
-		r.WorkspaceUUID = bareUUID(a.Workspace.UUID)
+	for _, place := range []*identified{a.Workspace, a.Owner} {
+		if place != nil && r.WorkspaceUUID == "" {
+			r.WorkspaceUUID = bareUUID(place.UUID)
+		}
 	}
 	return r
 }

@@ -36,6 +36,7 @@ type Service struct {
 	bitbucket *bitbucket.Client
 	accounts  Accounts
 	log       *slog.Logger
+	now       func() time.Time
 
 	deliveries *prometheus.CounterVec
 	confirmed  *prometheus.CounterVec
@@ -45,7 +46,7 @@ type Service struct {
 func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accounts Accounts, opts Options) *Service {
 	metrics := promauto.With(opts.Metrics)
 	return &Service{
-		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log,
+		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log, now: time.Now,
 		deliveries: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_deliveries_total", Help: "Deliveries received, by outcome at once.",
 		}, []string{"source", "outcome"}),

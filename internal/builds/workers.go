@@ -51,7 +51,7 @@ func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.C
 	case r.problem == "":
 		return nil // recorded, and the delivery with it
 	}
-	age := time.Since(d.ReceivedOn)
+	age := s.now().Sub(d.ReceivedOn)
 	if age > giveUpAfter {
 		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, r.problem)
 	}
@@ -67,7 +67,7 @@ func (s *Service) watchBuild(ctx context.Context, job *river.Job[postgres.WatchB
 	if err != nil {
 		return err
 	}
-	age := time.Since(job.CreatedAt)
+	age := s.now().Sub(job.CreatedAt)
 	done := r.ignored != "" || r.problem == "" && r.recorded.Build.State.Finished()
 	if done || age > watchFor {
 		return nil
@@ -77,7 +77,7 @@ func (s *Service) watchBuild(ctx context.Context, job *river.Job[postgres.WatchB
 
 func (s *Service) learnRepository(ctx context.Context, job *river.Job[postgres.LearnRepository]) error {
 	if _, err := s.learn(ctx, job.Args.FullName); err != nil {
-		age := time.Since(job.CreatedAt)
+		age := s.now().Sub(job.CreatedAt)
 		if age > giveUpAfter {
 			return nil // the next build, or merge check, asks again
 		}

@@ -32,6 +32,14 @@ func (i Invocation) ForWorkspace(uuid string) bool {
 	return true
 }
 
+// Workspace answers the one workspace the token speaks for, "" when it names none or several.
+func (i Invocation) Workspace() string {
+	if len(i.workspaces) == 0 || !i.ForWorkspace(i.workspaces[0]) {
+		return ""
+	}
+	return i.workspaces[0]
+}
+
 // claims are those of Atlassian's "Forge Invocation Token (FIT)" that are used.
 type claims struct {
 	jwt.RegisteredClaims

@@ -95,6 +95,9 @@ func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
 	return verdict
 }
 
+// KeepToken keeps a Forge app system token that came with an event.
+func (g *Gate) KeepToken(workspaceUUID, token string) { g.tokens.Keep(workspaceUUID, token) }
+
 // Explain evaluates a pull request as [Gate.Ask] does, for people and programs
 // that want to know; no decision is kept. The pull request is always read from
 // Bitbucket: a verdict is for the head at the moment of asking.

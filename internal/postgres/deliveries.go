@@ -12,8 +12,12 @@ import (
 type Delivery struct {
 	ID      int64
 	Source  string
+	Event   string // Bitbucket's X-Event-Key, or Forge's eventType
 	Body    []byte
-	BuildID int64
+	BuildID int64 // 0 for events
+	// RequestID is the same when the same request is sent again; "" when the
+	// sender doesn't tell.
+	RequestID string
 
 	// Hints out of the body: where to ask, and whom it may concern.
 	Account           string
@@ -41,22 +45,16 @@ const (
 )
 
 // AddDelivery stores d and, when it is pending, the job that processes it. Both
-// are committed when it returns the new id.
+// are committed when it returns the id. A request that was stored before is not
+// stored again: the id is that delivery's.
 func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `
-			INSERT INTO deliveries (source, body, build_id, account, slug, version, hinted_repository,
-				hinted_pull_request, outcome, reason, processed_on)
-			VALUES (@source, @body, @build_id, @account, @slug, @version, @hinted_repository,
-				@hinted_pull_request, @outcome, @reason, CASE WHEN @outcome = 'pending' THEN NULL ELSE now() END)
-			RETURNING id`,
-			pgx.NamedArgs{
-				"source": d.Source, "body": d.Body, "build_id": d.BuildID, "account": d.Account, "slug": d.Slug,
-				"version": d.Version, "hinted_repository": d.HintedRepository,
-				"hinted_pull_request": d.HintedPullRequest, "outcome": d.Outcome, "reason": d.Reason,
-			}).Scan(&id)
-		if err != nil || d.Outcome != Pending {
+		var before bool
+		if id, before, err = insertDelivery(ctx, tx, d); err != nil || before || d.Outcome != Pending {
 			return err
+		}
+		if d.BuildID == 0 {
+			return s.enqueue(ctx, tx, ApplyEvent{DeliveryID: id})
 		}
 		return s.enqueue(ctx, tx, ConfirmDelivery{DeliveryID: id})
 	})
@@ -66,7 +64,33 @@ func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err erro
 	return id, nil
 }
 
-const deliveryColumns = `id, source, coalesce(build_id, 0) AS build_id, account, slug, version, hinted_repository,
+func insertDelivery(ctx context.Context, tx pgx.Tx, d Delivery) (id int64, before bool, err error) {
+	err = tx.QueryRow(ctx, `
+		INSERT INTO deliveries (source, event, body, build_id, request_id, account, slug, version, hinted_repository,
+			hinted_pull_request, outcome, reason, processed_on)
+		VALUES (@source, @event, @body, nullif(@build_id::bigint, 0), nullif(@request_id, ''), @account, @slug, @version,
+			@hinted_repository, @hinted_pull_request, @outcome, @reason,
+			CASE WHEN @outcome = 'pending' THEN NULL ELSE now() END)
+		ON CONFLICT (source, request_id) DO UPDATE SET request_id = excluded.request_id
+		RETURNING id, xmax <> 0`, // xmax is set on a row that was there
+		pgx.NamedArgs{
+			"source": d.Source, "event": d.Event, "body": d.Body, "build_id": d.BuildID, "request_id": d.RequestID,
+			"account": d.Account, "slug": d.Slug, "version": d.Version, "hinted_repository": d.HintedRepository,
+			"hinted_pull_request": d.HintedPullRequest, "outcome": d.Outcome, "reason": d.Reason,
+		}).Scan(&id, &before)
+	return id, before, err
+}
+
+// DeliveryBody returns what was received, as it came.
+func (s *Store) DeliveryBody(ctx context.Context, id int64) ([]byte, error) {
+	var body []byte
+	if err := s.pool.QueryRow(ctx, `SELECT body FROM deliveries WHERE id = $1`, id).Scan(&body); err != nil {
+		return nil, fmt.Errorf("read body of delivery %d: %w", id, err)
+	}
+	return body, nil
+}
+
+const deliveryColumns = `id, source, event, coalesce(build_id, 0) AS build_id, account, slug, version, hinted_repository,
 	hinted_pull_request, outcome, reason, attempts, received_on, processed_on`
 
 // Delivery returns one delivery, without its body.

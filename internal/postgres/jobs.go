@@ -28,6 +28,25 @@ type ConfirmDelivery struct {
 // Kind names the job in the queue.
 func (ConfirmDelivery) Kind() string { return "confirm_delivery" }
 
+// ApplyEvent records what an event tells of branches and pull requests.
+type ApplyEvent struct {
+	DeliveryID int64 `json:"delivery_id"`
+}
+
+// Kind names the job in the queue.
+func (ApplyEvent) Kind() string { return "apply_event" }
+
+// LookAtPullRequest reads a pull request from Bitbucket and records what it is
+// now.
+type LookAtPullRequest struct {
+	WorkspaceUUID  string `json:"workspace_uuid"`
+	RepositoryUUID string `json:"repository_uuid"`
+	PullRequestID  int64  `json:"pull_request_id"`
+}
+
+// Kind names the job in the queue.
+func (LookAtPullRequest) Kind() string { return "look_at_pull_request" }
+
 // WatchBuild looks at a build again until it has ended: AppVeyor sends nothing
 // for builds that start, run or are cancelled.
 type WatchBuild struct {
@@ -84,7 +103,7 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
-	case LearnRepository:
+	case LearnRepository, LookAtPullRequest:
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	}
 	return opts

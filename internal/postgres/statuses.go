@@ -115,6 +115,10 @@ func newestOf(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) 
 }
 
 func (s *Store) want(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, status mergecheck.CommitStatus) error {
+	status, err := stoppedIfClosed(ctx, tx, PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}, status)
+	if err != nil {
+		return err
+	}
 	changed, err := upsertStatus(ctx, tx, r, b, status)
 	if err != nil || changed == 0 {
 		return err

@@ -82,8 +82,23 @@ func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// Close waits for the store's connections to be given back and closes them.
-func (s *Store) Close() { s.pool.Close() }
+// closeWithin is how long Close waits. A connection whose server hangs may not be
+// given back before that; it ends with the process.
+const closeWithin = 3 * time.Second
+
+// Close waits for the store's connections to be given back and closes them. It
+// returns after some seconds even when a server that hangs keeps one.
+func (s *Store) Close() {
+	closed := make(chan struct{})
+	go func() {
+		s.pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeWithin):
+	}
+}
 
 // JobClient inserts and, when configured so, works jobs.
 type JobClient = river.Client[pgx.Tx]

@@ -35,6 +35,10 @@ func (s *Server) routes() *gin.Engine {
 	}
 	if s.Forge != nil {
 		engine.POST("/forge/merge-check", s.handle(s.mergeCheck))
+		engine.POST("/forge/events", s.handle(s.forgeEvent))
+	}
+	if len(s.BitbucketSecrets) > 0 {
+		engine.POST("/webhooks/bitbucket", s.handle(s.bitbucketWebhook))
 	}
 
 	v1 := engine.Group("/api/v1")

@@ -22,20 +22,24 @@ import (
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 )
 
-// Config wires a server. Store, Builds, Gate and Log are required.
+// Config wires a server. Store, Builds, PullRequests, Gate and Log are required.
 type Config struct {
-	Store  *postgres.Store
-	Builds *builds.Service
-	Gate   *gate.Gate
-	Log    *slog.Logger
+	Store        *postgres.Store
+	Builds       *builds.Service
+	PullRequests *pullrequests.Service
+	Gate         *gate.Gate
+	Log          *slog.Logger
 	// Forge verifies invocation tokens; nil: the Forge routes are 404.
 	Forge *forge.Verifier
 	// AppVeyorSecrets are all valid at once; none: the webhook's route is 404.
 	AppVeyorSecrets []string
-	PublicURL       string                // for links; empty: as the request came
-	Metrics         prometheus.Registerer // nil: not counted
+	// BitbucketSecrets are all valid at once; none: the webhook's route is 404.
+	BitbucketSecrets []string
+	PublicURL        string                // for links; empty: as the request came
+	Metrics          prometheus.Registerer // nil: not counted
 }
 
 // Server is the HTTP handler of the public listener.

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func getenv(env map[string]string) func(string) string {
+	return func(name string) string { return env[name] }
+}
+
+func TestEveryConfigurationFaultIsListedByVariable(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	code := run(context.Background(), []string{"serve"}, getenv(map[string]string{
+		"MERGEGATE_LISTEN":                       "8080",
+		"MERGEGATE_ADMIN_LISTEN":                 "x",
+		"MERGEGATE_PUBLIC_URL":                   "gate.example",
+		"MERGEGATE_APPVEYOR_ACCOUNTS":            "acme",
+		"MERGEGATE_APPVEYOR_URL":                 "ftp://x",
+		"MERGEGATE_APPVEYOR_TOKEN":               "a=b,c",
+		"MERGEGATE_RECONCILE_INTERVAL":           "soon",
+		"MERGEGATE_BITBUCKET_API_URL":            "x",
+		"MERGEGATE_BITBUCKET_EMAIL":              "a@b",
+		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID":    "id",
+		"MERGEGATE_LOG_LEVEL":                    "loud",
+		"MERGEGATE_LOG_FORMAT":                   "xml",
+		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE": filepath.Join(t.TempDir(), "none"),
+	}), &stdout, &stderr)
+	if code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	for _, name := range []string{
+		"MERGEGATE_LISTEN", "MERGEGATE_ADMIN_LISTEN", "MERGEGATE_PUBLIC_URL", "MERGEGATE_APPVEYOR_ACCOUNTS",
+		"MERGEGATE_APPVEYOR_URL", "MERGEGATE_APPVEYOR_TOKEN", "MERGEGATE_RECONCILE_INTERVAL", "MERGEGATE_BITBUCKET_API_URL",
+		"MERGEGATE_BITBUCKET_API_TOKEN", "MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", "MERGEGATE_LOG_LEVEL", "MERGEGATE_LOG_FORMAT",
+		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE",
+	} {
+		if !strings.Contains(stderr.String(), "\n  "+name+": ") {
+			t.Errorf("%s is not listed in:\n%s", name, stderr.String())
+		}
+	}
+}
+
+func TestSecretsFromFiles(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("from-file, older\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := loadConfig(getenv(map[string]string{
+		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE": file, "MERGEGATE_APPVEYOR_ACCOUNTS": "Acme={B7EA02C9-0871-4858-A2A6-A190D7DE977C},other=ws",
+		"MERGEGATE_APPVEYOR_TOKEN": "Acme=one,other=v2.two",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"from-file", "older"}, cfg.appveyorSecrets); diff != "" {
+		t.Errorf("secrets (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"acme": "one", "other": "v2.two"}, cfg.appveyorTokens); diff != "" {
+		t.Errorf("tokens (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string][]string{"acme": {"b7ea02c9-0871-4858-a2a6-a190d7de977c"}, "other": {"ws"}}, map[string][]string(cfg.accounts)); diff != "" {
+		t.Errorf("accounts (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		given string
+		want  time.Duration
+		fails bool
+	}{
+		{given: "90d", want: 90 * 24 * time.Hour},
+		{given: "1d12h", want: 36 * time.Hour},
+		{given: "2m", want: 2 * time.Minute},
+		{given: "", fails: true},
+		{given: "d", fails: true},
+		{given: "999999d", fails: true},
+		{given: "5", fails: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.given, func(t *testing.T) {
+			t.Parallel()
+			got, err := parseDuration(tt.given)
+			if (err != nil) != tt.fails || got != tt.want {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestREADMEListsEveryVariable keeps the table and the program from parting.
+func TestREADMEListsEveryVariable(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[environment]()) {
+		if name := field.Tag.Get("env"); !bytes.Contains(readme, []byte("`"+name+"`")) {
+			t.Errorf("README.md does not list %s", name)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		args []string
+		want int
+	}{
+		{name: "help", args: []string{"--help"}, want: exitDone},
+		{name: "help of a command", args: []string{"token", "create", "--help"}, want: exitDone},
+		{name: "no command", want: exitUsage},
+		{name: "unknown command", args: []string{"explode"}, want: exitUsage},
+		{name: "unknown scope", args: []string{"token", "create", "--name", "x", "--scope", "root"}, want: exitUsage},
+		{name: "no name", args: []string{"token", "create", "--scope", "read"}, want: exitUsage},
+		{name: "bad owner", args: []string{"token", "create", "--name", "x", "--scope", "read", "--owner", "me"}, want: exitUsage},
+		{name: "bad glob", args: []string{"token", "create", "--name", "x", "--scope", "read", "--repository", "a["}, want: exitUsage},
+		{name: "bad expiry", args: []string{"token", "create", "--name", "x", "--scope", "read", "--expires", "soon"}, want: exitUsage},
+		{name: "version", args: []string{"version"}, want: exitDone},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			if got := run(context.Background(), tt.args, getenv(nil), &stdout, &stderr); got != tt.want {
+				t.Errorf("exit code %d, want %d\n%s", got, tt.want, stderr.String())
+			}
+		})
+	}
+}

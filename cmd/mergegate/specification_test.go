@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+
+	"mergegate/api"
+)
+
+// specification is api/openapi.yaml, to which every request and answer of these
+// tests is held.
+var specification = sync.OnceValues(func() (routers.Router, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	if err != nil {
+		return nil, err
+	}
+	return legacy.NewRouter(doc)
+})
+
+// holdToSpecification checks an answer, and the request where it was accepted:
+// what these tests send to be refused is against the specification on purpose.
+func holdToSpecification(t *testing.T, req *http.Request, requestBody []byte, res response) {
+	t.Helper()
+	router, err := specification()
+	if err != nil {
+		t.Fatalf("api/openapi.yaml: %v", err)
+	}
+	known := req.Clone(context.Background())
+	known.URL.Scheme, known.URL.Host, known.Host = "", "", ""
+	known.Body = io.NopCloser(bytes.NewReader(requestBody))
+	route, parameters, err := router.FindRoute(known)
+	if err != nil {
+		if res.status != http.StatusNotFound && res.status != http.StatusMethodNotAllowed {
+			t.Errorf("%s %s is not in api/openapi.yaml, but answers %d", req.Method, req.URL.Path, res.status)
+		}
+		return
+	}
+	input := &openapi3filter.RequestValidationInput{
+		Request: known, PathParams: parameters, Route: route,
+		Options: &openapi3filter.Options{
+			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, MultiError: true,
+		},
+	}
+	if res.status < 300 {
+		if known.Header.Get("Content-Type") == "" && len(requestBody) > 0 {
+			known.Header.Set("Content-Type", "application/json")
+		}
+		if err := openapi3filter.ValidateRequest(context.Background(), input); err != nil {
+			t.Errorf("%s %s was accepted against api/openapi.yaml: %v", req.Method, req.URL, err)
+		}
+	}
+	if strings.HasPrefix(res.header.Get("Content-Type"), "application/yaml") {
+		return // the document itself
+	}
+	err = openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: input, Status: res.status, Header: res.header,
+		Body: io.NopCloser(bytes.NewReader(res.body)), Options: input.Options,
+	})
+	if err != nil {
+		t.Errorf("%s %s: the answer %d %s is against api/openapi.yaml: %v", req.Method, req.URL.Path, res.status, res.body, err)
+	}
+}

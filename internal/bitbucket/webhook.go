@@ -1,0 +1,131 @@
+package bitbucket
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"mergegate/internal/mergecheck"
+)
+
+// ErrNotAWebhook is a body that is no JSON object.
+var ErrNotAWebhook = errors.New("not a Bitbucket webhook")
+
+// Signed tells whether header, X-Hub-Signature, is that of the raw body by one of the secrets. All of them are tried in
+// constant time.
+//
+// https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
+func Signed(secrets []string, body []byte, header string) bool {
+	given, err := hex.DecodeString(strings.TrimPrefix(header, "sha256="))
+	if err != nil || !strings.HasPrefix(header, "sha256=") {
+		return false
+	}
+	valid := false
+	for _, secret := range secrets {
+		mac := hmac.New(sha256.New, []byte(secret))
+		_, _ = mac.Write(body)
+		valid = hmac.Equal(mac.Sum(nil), given) || valid
+	}
+	return valid
+}
+
+// ParseWebhook reads a webhook's body by its X-Event-Key. What it doesn't tell is zero; ErrNotAWebhook when it is no
+// JSON object.
+//
+// https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/
+func ParseWebhook(eventKey string, body []byte) (mergecheck.Event, error) {
+	var answer struct {
+		Repository  *repositoryAnswer `json:"repository"`
+		PullRequest *webhookPull      `json:"pullrequest"`
+		Push        struct {
+			Changes []pushChange `json:"changes"`
+		} `json:"push"`
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(body, &object) != nil || object == nil {
+		return mergecheck.Event{}, ErrNotAWebhook
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return mergecheck.Event{}, nil // an object of another shape: it tells nothing that is known
+	}
+	repository := answer.Repository.repository()
+	event := mergecheck.Event{
+		WorkspaceUUID: repository.WorkspaceUUID, RepositoryUUID: repository.UUID, FullName: storable(repository.FullName),
+	}
+	switch {
+	case eventKey == "repo:push":
+		event.Branches = branchHeads(answer.Push.Changes)
+	case isPullRequestEvent(eventKey) && answer.PullRequest != nil && answer.PullRequest.ID > 0:
+		event.PullRequest = answer.PullRequest.event()
+		event.On = instant(answer.PullRequest.UpdatedOn)
+	}
+	return event, nil
+}
+
+// isPullRequestEvent leaves out events that only mention a pull request, such as comments and approvals: their
+// updated_on is not when its head changed.
+func isPullRequestEvent(key string) bool {
+	switch key {
+	case "pullrequest:created", "pullrequest:updated", "pullrequest:push", "pullrequest:fulfilled", "pullrequest:rejected":
+		return true
+	default:
+		return false
+	}
+}
+
+type webhookPull struct {
+	ID          int64          `json:"id"`
+	State       string         `json:"state"`
+	UpdatedOn   string         `json:"updated_on"`
+	Source      endpointAnswer `json:"source"`
+	Destination endpointAnswer `json:"destination"`
+}
+
+func (p *webhookPull) event() *mergecheck.PullRequestEvent {
+	source, destination := p.Source.endpoint(), p.Destination.endpoint()
+	return &mergecheck.PullRequestEvent{
+		ID: p.ID, State: storable(p.State), SourceBranch: storable(source.Branch), SourceCommit: source.Commit,
+		SourceRepository: source.Repository.UUID, DestinationBranch: storable(destination.Branch), DestinationCommit: destination.Commit,
+	}
+}
+
+type pushChange struct {
+	New *struct {
+		Type   string `json:"type"`
+		Name   string `json:"name"`
+		Target struct {
+			Hash string `json:"hash"`
+		} `json:"target"`
+	} `json:"new"`
+}
+
+func branchHeads(changes []pushChange) []mergecheck.BranchHead {
+	var heads []mergecheck.BranchHead
+	for _, change := range changes {
+		if change.New == nil || change.New.Type != "branch" {
+			continue // deleted, or a tag
+		}
+		head := mergecheck.BranchHead{Branch: storable(change.New.Name), Commit: hexHash(change.New.Target.Hash)}
+		if head.Branch != "" && mergecheck.IsFullCommit(head.Commit) {
+			heads = append(heads, head)
+		}
+	}
+	return heads
+}
+
+// storable makes a text one that PostgreSQL can store.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
+}
+
+func instant(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || t.Year() < 2000 || t.Year() > 2200 {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}

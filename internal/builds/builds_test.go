@@ -1,0 +1,241 @@
+package builds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+	"go.uber.org/goleak"
+
+	"mergegate/internal/appveyor"
+	"mergegate/internal/appveyor/appveyortest"
+	"mergegate/internal/bitbucket"
+	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+	"mergegate/internal/postgres/postgrestest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgrestest.Main(m)) }
+
+// bundle is a service with real parts: PostgreSQL, and stand-ins over HTTP.
+type bundle struct {
+	service  *Service
+	store    *postgres.Store
+	appveyor *appveyortest.Server
+	build    appveyortest.Build // a successful pull request build of acme/widgets
+}
+
+func newBundle(t *testing.T) *bundle {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	av, err := appveyortest.New()
+	must(err)
+	t.Cleanup(av.Close)
+	bb, err := bitbuckettest.New()
+	must(err)
+	t.Cleanup(bb.Close)
+	must(av.AddProject(appveyortest.Project{ID: 12064, Account: "acme", Slug: "widgets", RepositoryName: "acme/widgets"}))
+	build, err := av.PutBuild("acme", "widgets", appveyortest.Build{
+		Branch: "main", PullRequestID: 7, PullRequestHeadCommit: "dfc541e7eda18a9eb620a0a352e1d6fe0141b34d", Status: "success",
+	})
+	must(err)
+	store, err := postgres.Open(t.Context(), postgrestest.New(t), postgres.Options{})
+	must(err)
+	t.Cleanup(store.Close)
+	avClient, err := appveyor.NewClient(appveyor.Config{URL: av.URL})
+	must(err)
+	t.Cleanup(avClient.CloseIdleConnections)
+	bbClient, err := bitbucket.NewClient(bitbucket.Config{BaseURL: bb.URL})
+	must(err)
+	t.Cleanup(bbClient.CloseIdleConnections)
+	return &bundle{
+		service: New(store, avClient, bbClient, Accounts{"acme": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)}),
+		store:   store, appveyor: av, build: build,
+	}
+}
+
+// receive stores AppVeyor's webhook of the build and returns the delivery's id.
+func (b *bundle) receive(t *testing.T) int64 {
+	t.Helper()
+	id, err := b.service.Receive(t.Context(), b.appveyor.WebhookBody(b.build.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func (b *bundle) confirm(ctx context.Context, delivery int64) error {
+	return b.service.confirmDelivery(ctx, &river.Job[postgres.ConfirmDelivery]{
+		JobRow: &rivertype.JobRow{CreatedAt: time.Now()}, Args: postgres.ConfirmDelivery{DeliveryID: delivery},
+	})
+}
+
+func (b *bundle) delivery(t *testing.T, id int64) (outcome postgres.Outcome, reason string, attempts int) {
+	t.Helper()
+	d, err := b.store.Delivery(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Outcome, d.Reason, d.Attempts
+}
+
+func TestDeliveryIsAskedAboutForADay(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.appveyor.RequireToken("acme", "a token the service doesn't have")
+	id := b.receive(t)
+
+	for _, age := range []time.Duration{0, time.Hour, 23 * time.Hour} {
+		b.service.now = func() time.Time { return time.Now().Add(age) }
+		var snooze *river.JobSnoozeError
+		if err := b.confirm(t.Context(), id); !errors.As(err, &snooze) {
+			t.Fatalf("after %s: %v, want a snooze", age, err)
+		}
+		if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Pending || reason != "token refused" {
+			t.Errorf("after %s: %s, %q", age, outcome, reason)
+		}
+	}
+	b.service.now = func() time.Time { return time.Now().Add(25 * time.Hour) }
+	if err := b.confirm(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, reason, attempts := b.delivery(t, id); outcome != postgres.Failed || reason != "token refused" || attempts != 4 {
+		t.Errorf("after a day: %s, %q, %d attempts", outcome, reason, attempts)
+	}
+}
+
+func TestConfirmingTwiceChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.receive(t)
+	for range 2 {
+		if err := b.confirm(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if outcome, reason, attempts := b.delivery(t, id); outcome != postgres.Processed || reason != "" || attempts != 1 {
+		t.Errorf("%s, %q, %d attempts", outcome, reason, attempts)
+	}
+}
+
+// TestUnattributedBuild has AppVeyor not name the head, and no head recorded.
+func TestUnattributedBuild(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	unnamed := b.build
+	unnamed.PullRequestHeadCommit = ""
+	if _, err := b.appveyor.PutBuild("acme", "widgets", unnamed); err != nil {
+		t.Fatal(err)
+	}
+	id := b.receive(t)
+	if err := b.confirm(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("AppVeyor does not name the head of build %d, and no head was seen before it was created", b.build.ID)
+	if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Processed || reason != want {
+		t.Errorf("%s, %q; want processed, %q", outcome, reason, want)
+	}
+}
+
+func TestReconcileRepairs(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	if err := b.confirm(t.Context(), b.receive(t)); err != nil {
+		t.Fatal(err)
+	}
+	// A second build, and a change of the first, that no webhook told of.
+	second, err := b.appveyor.PutBuild("acme", "widgets", appveyortest.Build{
+		Branch: "main", PullRequestID: 8, PullRequestHeadCommit: "cfc541e7eda18a9eb620a0a352e1d6fe0141b34d", Status: "cancelled",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.appveyor.SetStatus(b.build.ID, "failed"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.service.reconcile(t.Context(), &river.Job[reconcile]{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repository, err := b.store.RepositoryByName(t.Context(), "acme/widgets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.store.Builds(t.Context(), repository, postgres.BuildFilter{Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[int64]mergecheck.State{}
+	for _, build := range list {
+		got[build.BuildID] = build.State
+	}
+	want := map[int64]mergecheck.State{b.build.ID: mergecheck.Failed, second.ID: mergecheck.Cancelled}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("builds (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseAccounts(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		given string
+		want  Accounts
+		fails bool
+	}{
+		{name: "one", given: "acme=team", want: Accounts{"acme": {"team"}}},
+		{name: "several", given: " Acme = Team , acme=other,b={B7EA02C9-0871-4858-A2A6-A190D7DE977C}", want: Accounts{
+			"acme": {"team", "other"}, "b": {"b7ea02c9-0871-4858-a2a6-a190d7de977c"},
+		}},
+		{name: "none", want: Accounts{}},
+		{name: "no workspace", given: "acme", fails: true},
+		{name: "empty workspace", given: "acme=", fails: true},
+		{name: "empty account", given: "=team", fails: true},
+		{name: "a repository", given: "acme=team/repo", fails: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ParseAccounts(tt.given)
+			if (err != nil) != tt.fails {
+				t.Fatalf("error %v", err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("accounts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWait(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name          string
+		age, from, to time.Duration
+	}{
+		{name: "at first", age: 0, from: 2 * time.Second, to: 2400 * time.Millisecond},
+		{name: "later", age: time.Minute, from: 30 * time.Second, to: 36 * time.Second},
+		{name: "much later", age: 10 * time.Hour, from: 10 * time.Minute, to: 12 * time.Minute},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := wait(tt.age, 2*time.Second, 10*time.Minute); got < tt.from || got > tt.to {
+				t.Errorf("waits %s, want %s to %s", got, tt.from, tt.to)
+			}
+		})
+	}
+}

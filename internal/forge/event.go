@@ -1,0 +1,80 @@
+package forge
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"mergegate/internal/mergecheck"
+)
+
+// maxEventType bounds an event's type.
+const maxEventType = 128
+
+// Event is a product or lifecycle event of Forge.
+type Event struct {
+	Type string // such as avi:bitbucket:push:repository, "" for scheduled triggers
+	mergecheck.Event
+}
+
+// ParseEvent reads the body of an event, flat or under "payload". Any JSON object is one: what it doesn't tell is
+// zero. The error wraps ErrNotAnEvent.
+//
+// https://developer.atlassian.com/platform/forge/events-reference/bitbucket/
+func ParseEvent(body []byte) (Event, error) {
+	var outer fields
+	if err := json.Unmarshal(body, &outer); err != nil || outer == nil {
+		return Event{}, fmt.Errorf("%w: no JSON object", ErrNotAnEvent)
+	}
+	f := outer
+	if _, flat := outer["eventType"]; !flat && outer.object("payload") != nil {
+		f = outer.object("payload")
+	}
+	event := Event{Type: clean(f.text("eventType"), maxEventType), Event: mergecheck.Event{
+		WorkspaceUUID:  bareUUID(f.object("workspace").text("uuid")),
+		RepositoryUUID: bareUUID(f.object("repository").text("uuid")),
+		On:             instant(f.text("timestamp")),
+	}}
+	if push := f.object("push"); push != nil {
+		event.Branches = push.branchHeads()
+	}
+	if pr := f.object("pullrequest"); pr.id("id") > 0 && isPullRequestEvent(event.Type) {
+		event.PullRequest = pr.pullRequestEvent()
+	}
+	return event, nil
+}
+
+// isPullRequestEvent leaves out events that only mention a pull request, such as comments.
+func isPullRequestEvent(eventType string) bool { return strings.HasSuffix(eventType, ":pullrequest") }
+
+func (f fields) branchHeads() []mergecheck.BranchHead {
+	branch := strings.TrimPrefix(name(f.text("ref"), maxBranch), "refs/heads/")
+	commit := hexHash(f.text("after"))
+	if branch == "" || !mergecheck.IsFullCommit(commit) {
+		return nil // a branch was deleted, or something else was pushed
+	}
+	return []mergecheck.BranchHead{{Branch: branch, Commit: commit}}
+}
+
+func (f fields) pullRequestEvent() *mergecheck.PullRequestEvent {
+	source, destination := f.object("source"), f.object("destination")
+	return &mergecheck.PullRequestEvent{
+		ID:                f.id("id"),
+		State:             clean(f.text("state"), maxState),
+		SourceBranch:      name(source.text("branch"), maxBranch),
+		SourceCommit:      hexHash(source.object("commit").text("hash")),
+		SourceRepository:  bareUUID(source.object("repository").text("uuid")),
+		DestinationBranch: name(destination.text("branch"), maxBranch),
+		DestinationCommit: hexHash(destination.object("commit").text("hash")),
+	}
+}
+
+// instant reads a time; what is none, or years away from any event, is zero.
+func instant(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || t.Year() < 2000 || t.Year() > 2200 {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}

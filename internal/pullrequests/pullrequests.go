@@ -1,0 +1,228 @@
+// Package pullrequests keeps what is known of pull requests fresh: their heads
+// over time, where they go to, and whether they are still open.
+//
+// Events of Forge and webhooks of Bitbucket are stored as deliveries and applied
+// by jobs; a sweep looks at open pull requests again, so that a lost event is
+// made up for:
+//
+//	service := pullrequests.New(store, client, tokens, pullrequests.Options{Log: log})
+//	id, err := service.Receive(ctx, pullrequests.Delivery{Source: pullrequests.SourceForge, Body: body})
+//	service.AddWorkers(workers)
+//
+// No verdict rests on this: a merge check reads the head itself.
+package pullrequests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/riverqueue/river"
+
+	"mergegate/internal/bitbucket"
+	"mergegate/internal/forge"
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// Where events come from.
+const (
+	SourceForge     = "forge"
+	SourceBitbucket = "bitbucket"
+)
+
+const (
+	// giveUpAfter is how long Bitbucket is asked about a pull request.
+	giveUpAfter = 24 * time.Hour
+	// sweepSize bounds a round of the sweep, so that a thousand open pull requests
+	// don't use up a credential's rate limit at once.
+	sweepSize = 50
+)
+
+// Options are what a service can do without. Log is required.
+type Options struct {
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // nil: not counted
+}
+
+// Service records what Bitbucket tells. It is safe for concurrent use.
+type Service struct {
+	store  *postgres.Store
+	client *bitbucket.Client
+	tokens *bitbucket.SystemTokens
+	log    *slog.Logger
+	events *prometheus.CounterVec
+}
+
+// New returns a service that reads pull requests with the Forge app's token of
+// the workspace, else as client.
+func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.SystemTokens, opts Options) *Service {
+	return &Service{
+		store: store, client: client, tokens: tokens, log: opts.Log,
+		events: promauto.With(opts.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "mergegate_events_total", Help: "Events received, by where from.",
+		}, []string{"source"}),
+	}
+}
+
+// WithStore returns the same service on other connections, so that receiving
+// events need not wait behind applying them.
+func (s *Service) WithStore(store *postgres.Store) *Service {
+	other := *s
+	other.store = store
+	return &other
+}
+
+// Delivery is one received event.
+type Delivery struct {
+	Source    string // SourceForge or SourceBitbucket
+	Event     string // X-Event-Key, or Forge's eventType
+	RequestID string // the same on retries; "" when not told
+	Body      []byte
+}
+
+// Receive stores an event and returns its delivery's id once that is committed.
+func (s *Service) Receive(ctx context.Context, d Delivery) (id int64, err error) {
+	id, err = s.store.AddDelivery(ctx, postgres.Delivery{
+		Source: d.Source, Event: d.Event, RequestID: d.RequestID, Body: d.Body, Outcome: postgres.Pending,
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.events.WithLabelValues(d.Source).Inc()
+	return id, nil
+}
+
+// AddWorkers registers the jobs of this package.
+func (s *Service) AddWorkers(workers *river.Workers) {
+	river.AddWorker(workers, river.WorkFunc(s.applyEvent))
+	river.AddWorker(workers, river.WorkFunc(s.lookAtPullRequest))
+	river.AddWorker(workers, river.WorkFunc(s.sweep))
+}
+
+func (s *Service) applyEvent(ctx context.Context, job *river.Job[postgres.ApplyEvent]) error {
+	d, err := s.store.Delivery(ctx, job.Args.DeliveryID)
+	if errors.Is(err, postgres.ErrNotFound) || err == nil && d.Outcome != postgres.Pending {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	body, err := s.store.DeliveryBody(ctx, d.ID)
+	if err != nil {
+		return err
+	}
+	event, err := parse(d, body)
+	if err != nil {
+		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, err.Error())
+	}
+	if event.On.IsZero() || event.On.After(d.ReceivedOn) {
+		// Bitbucket's clock is not ours: nothing has happened later than it was told.
+		event.On = d.ReceivedOn
+	}
+	if err := s.store.ApplyEvent(ctx, event, d.ID); err != nil {
+		return err
+	}
+	s.log.InfoContext(ctx, "event applied", "delivery", d.ID, "source", d.Source, "event", d.Event)
+	return nil
+}
+
+func parse(d postgres.Delivery, body []byte) (mergecheck.Event, error) {
+	if d.Source == SourceBitbucket {
+		return bitbucket.ParseWebhook(d.Event, body)
+	}
+	event, err := forge.ParseEvent(body)
+	return event.Event, err
+}
+
+func (s *Service) lookAtPullRequest(ctx context.Context, job *river.Job[postgres.LookAtPullRequest]) error {
+	err := s.look(ctx, postgres.PullRequestKey(job.Args))
+	var e *bitbucket.Error
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &e) && !errors.Is(err, bitbucket.ErrHeadUnknown):
+		return err // the database's
+	case time.Since(job.CreatedAt) > giveUpAfter || e != nil && !e.Temporary():
+		s.log.WarnContext(ctx, "pull request not read", "pull_request", job.Args.PullRequestID, "error", err)
+		return nil
+	}
+	delay := 10 * time.Second
+	if e != nil {
+		delay = max(delay, e.RetryAfter)
+	}
+	return river.JobSnooze(max(delay, min(time.Since(job.CreatedAt)/2, 10*time.Minute)))
+}
+
+// look reads a pull request from Bitbucket and records what it is now.
+func (s *Service) look(ctx context.Context, key postgres.PullRequestKey) error {
+	client := s.client.WithToken(s.tokens.Token(key.WorkspaceUUID))
+	pr, err := client.PullRequest(ctx, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID)
+	if isGone(err) {
+		return s.store.Look(ctx, key, mergecheck.PullRequestEvent{ID: key.PullRequestID, State: "GONE"}, "")
+	}
+	if err != nil {
+		return fmt.Errorf("read pull request %d: %w", key.PullRequestID, err)
+	}
+	told := mergecheck.PullRequestEvent{
+		ID: key.PullRequestID, State: pr.State, SourceBranch: pr.Source.Branch, SourceRepository: pr.Source.Repository.UUID,
+		DestinationBranch: pr.Destination.Branch,
+	}
+	if told.Closed() {
+		return s.store.Look(ctx, key, told, "")
+	}
+	head, err := client.PullRequestHead(ctx, key.WorkspaceUUID, key.RepositoryUUID, pr)
+	if err != nil {
+		return fmt.Errorf("tell head of pull request %d: %w", key.PullRequestID, err)
+	}
+	return s.store.Look(ctx, key, told, head)
+}
+
+// isGone reports a pull request that Bitbucket doesn't have, or doesn't show any
+// more. Asking again changes nothing, and an event would tell.
+func isGone(err error) bool {
+	var e *bitbucket.Error
+	return errors.As(err, &e) && e.StatusCode == http.StatusNotFound
+}
+
+// sweep looks at open pull requests that no event told of for a while.
+type sweep struct{}
+
+// Kind names the job in the queue.
+func (sweep) Kind() string { return "sweep_pull_requests" }
+
+// InsertOpts keep rounds from piling up behind a slow one.
+func (sweep) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{
+		Queue: postgres.QueueBuilds, MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByState: postgres.Unfinished},
+	}
+}
+
+// Sweep is the periodic job that makes up for lost events. One replica inserts
+// it; any works it.
+func (s *Service) Sweep(every time.Duration) *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(every),
+		func() (river.JobArgs, *river.InsertOpts) { return sweep{}, nil }, nil)
+}
+
+func (s *Service) sweep(ctx context.Context, _ *river.Job[sweep]) error {
+	open, err := s.store.OpenPullRequests(ctx, time.Minute, sweepSize)
+	if err != nil {
+		return err
+	}
+	for _, key := range open {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := s.look(ctx, key); err != nil {
+			// One that can't be read must not keep the others from it.
+			s.log.WarnContext(ctx, "pull request not looked at", "pull_request", key.PullRequestID, "error", err)
+		}
+	}
+	return nil
+}

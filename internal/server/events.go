@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/bitbucket"
+	"mergegate/internal/forge"
+	"mergegate/internal/pullrequests"
+)
+
+// maxBitbucketEvent is more than Bitbucket sends: it drops larger ones than 256 KB.
+const maxBitbucketEvent = 1 << 20
+
+// forgeEvent stores a product or lifecycle event of Forge. 202 means that it is
+// committed. The app system token that comes along is kept.
+func (s *Server) forgeEvent(c *gin.Context) error {
+	invocation, err := s.verify(c)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(c, maxEvent)
+	if err != nil {
+		return err
+	}
+	event, err := forge.ParseEvent(body)
+	if err != nil {
+		return err
+	}
+	workspace := event.WorkspaceUUID
+	if workspace == "" {
+		workspace = invocation.Workspace()
+	}
+	if !invocation.ForWorkspace(workspace) {
+		return errForbidden.with("the token is of another workspace")
+	}
+	s.Gate.KeepToken(workspace, c.GetHeader("x-forge-oauth-system"))
+	return s.receiveEvent(c, pullrequests.Delivery{Source: pullrequests.SourceForge, Event: event.Type, Body: body})
+}
+
+// bitbucketWebhook stores a webhook of Bitbucket, once for each X-Request-UUID.
+func (s *Server) bitbucketWebhook(c *gin.Context) error {
+	// The signature is over the body, so that has to be read first; nothing of it
+	// is looked at before it is known to be Bitbucket's.
+	body, err := readBody(c, maxBitbucketEvent)
+	if err != nil {
+		return err
+	}
+	if !bitbucket.Signed(s.BitbucketSecrets, body, c.GetHeader("X-Hub-Signature")) {
+		return errUnauthorized.with("X-Hub-Signature is not that of the body")
+	}
+	event := c.GetHeader("X-Event-Key")
+	if _, err := bitbucket.ParseWebhook(event, body); err != nil {
+		return errNotJSON
+	}
+	d := pullrequests.Delivery{Source: pullrequests.SourceBitbucket, Event: event, RequestID: c.GetHeader("X-Request-UUID"), Body: body}
+	if !storable(d.Event) || !storable(d.RequestID) {
+		return errParameter.with("X-Event-Key or X-Request-UUID is not text")
+	}
+	return s.receiveEvent(c, d)
+}
+
+func (s *Server) receiveEvent(c *gin.Context, d pullrequests.Delivery) error {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), storeTimeout)
+	defer cancel()
+	id, err := s.PullRequests.Receive(ctx, d)
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusAccepted, gin.H{"delivery": strconv.FormatInt(id, 10)})
+	return nil
+}

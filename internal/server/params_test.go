@@ -1,0 +1,130 @@
+package server
+
+import (
+	"encoding/base64"
+	"math"
+	"testing"
+
+	"mergegate/internal/postgres"
+)
+
+func TestPageTokens(t *testing.T) {
+	t.Parallel()
+	for _, before := range []int64{1, 42, math.MaxInt64} {
+		if got, ok := decodePage(encodePage(before)); !ok || got != before {
+			t.Errorf("%d became %d, %v", before, got, ok)
+		}
+	}
+}
+
+func TestForeignPageTokensAreRefused(t *testing.T) {
+	t.Parallel()
+	encode := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	tests := []struct{ name, given string }{
+		{name: "empty"},
+		{name: "a number", given: "2"},
+		{name: "not base64", given: "%%%"},
+		{name: "padded", given: base64.URLEncoding.EncodeToString([]byte(`{"v":1,"b":10}`))},
+		{name: "not JSON", given: encode("{")},
+		{name: "another version", given: encode(`{"v":2,"b":1}`)},
+		{name: "zero", given: encode(`{"v":1,"b":0}`)},
+		{name: "negative", given: encode(`{"v":1,"b":-1}`)},
+		{name: "too large", given: encode(`{"v":1,"b":99999999999999999999}`)},
+		{name: "not as it was written", given: encode(`{"b":1,"v":1}`)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if before, ok := decodePage(tt.given); ok {
+				t.Errorf("accepted as %d", before)
+			}
+		})
+	}
+}
+
+func FuzzDecodePage(f *testing.F) {
+	f.Add(encodePage(1))
+	f.Add("eyJ2IjoxLCJiIjoxfQ")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, given string) {
+		before, ok := decodePage(given)
+		if ok && (before <= 0 || encodePage(before) != given) {
+			t.Errorf("%q accepted as %d", given, before)
+		}
+	})
+}
+
+func TestCovers(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, glob, repository string
+		want                   bool
+	}{
+		{name: "all", glob: "**", repository: "acme/widgets", want: true},
+		{name: "all, even without a name", glob: "**", want: true},
+		{name: "one", glob: "acme/widgets", repository: "acme/widgets", want: true},
+		{name: "another case", glob: "Acme/Widgets", repository: "acme/widgets", want: true},
+		{name: "a workspace", glob: "acme/*", repository: "acme/widgets", want: true},
+		{name: "another workspace", glob: "acme/*", repository: "acmes/widgets"},
+		{name: "another repository", glob: "acme/w", repository: "acme/widgets"},
+		{name: "without a name", glob: "acme/*"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := covers(postgres.Token{Repository: tt.glob}, tt.repository); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestHasScope(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		scopes []string
+		asked  string
+		want   bool
+	}{
+		{name: "read", scopes: []string{"read"}, asked: ScopeRead, want: true},
+		{name: "admin includes read", scopes: []string{"admin"}, asked: ScopeRead, want: true},
+		{name: "admin does not include waive", scopes: []string{"admin"}, asked: ScopeWaive},
+		{name: "admin does not include report", scopes: []string{"admin"}, asked: ScopeReport},
+		{name: "waive does not include read", scopes: []string{"waive", "report"}, asked: ScopeRead},
+		{name: "read is not admin", scopes: []string{"read"}, asked: ScopeAdmin},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := hasScope(postgres.Token{Scopes: tt.scopes}, tt.asked); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestIsOneOf(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		secrets []string
+		given   string
+		want    bool
+	}{
+		{name: "the only", secrets: []string{"a"}, given: "a", want: true},
+		{name: "the second", secrets: []string{"a", "b"}, given: "b", want: true},
+		{name: "none given", secrets: []string{"a"}},
+		{name: "empty secret", secrets: []string{""}},
+		{name: "none configured", given: "a"},
+		{name: "longer", secrets: []string{"a"}, given: "aa"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := isOneOf(tt.secrets, tt.given); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

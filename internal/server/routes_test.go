@@ -1,0 +1,53 @@
+package server
+
+import (
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+
+	"mergegate/api"
+	"mergegate/internal/forge"
+)
+
+// TestRoutesAreThoseOfTheSpecification fails for a route that is not in
+// api/openapi.yaml and for one that is only there.
+func TestRoutesAreThoseOfTheSpecification(t *testing.T) {
+	t.Parallel()
+	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			want = append(want, method+" "+path)
+		}
+	}
+	// Everything configured, nothing called.
+	s := New(Config{Forge: &forge.Verifier{}, AppVeyorSecrets: []string{"x"}, BitbucketSecrets: []string{"x"}, Log: slog.New(slog.DiscardHandler)})
+	parameter := regexp.MustCompile(`:(\w+)`)
+	var got []string
+	for _, route := range s.engine.Routes() {
+		got = append(got, route.Method+" "+parameter.ReplaceAllString(route.Path, "{$1}"))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("routes (-api/openapi.yaml +server):\n%s", diff)
+	}
+}
+
+func TestPartsThatAreNotConfiguredHaveNoRoute(t *testing.T) {
+	t.Parallel()
+	s := New(Config{Log: slog.New(slog.DiscardHandler)})
+	for _, route := range s.engine.Routes() {
+		if strings.HasPrefix(route.Path, "/webhooks/") || strings.HasPrefix(route.Path, "/forge/") {
+			t.Errorf("%s is there without its configuration", route.Path)
+		}
+	}
+}
