@@ -57,16 +57,16 @@ func (s *Store) link(ctx context.Context, tx pgx.Tx, m move) error {
 			return err
 		}
 	}
-	// Builds first: one that is being recorded under another name holds its row
-	// until its status and project are written.
+	// In the order in which recording a build, which may be under another name of
+	// the repository, locks them: build, project, status.
 	pullRequests, err := moved[int64](ctx, tx, moveBuilds, m)
 	if err != nil {
 		return err
 	}
-	if err := s.moveStatuses(ctx, tx, m); err != nil {
+	if _, err := tx.Exec(ctx, moveProjects, m.args()); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, moveProjects, m.args()); err != nil {
+	if err := s.moveStatuses(ctx, tx, m); err != nil {
 		return err
 	}
 	withHeads, err := moved[int64](ctx, tx, moveHeads, m)
