@@ -122,7 +122,7 @@ func TestDatabaseDown(t *testing.T) {
 // shortTempDir is a folder whose path leaves room for a socket's name.
 func shortTempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "mg")
+	dir, err := os.MkdirTemp("", "mg") //nolint:usetesting // t.TempDir has the test's name in it
 	if err != nil {
 		t.Fatal(err)
 	}
