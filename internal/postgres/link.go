@@ -154,6 +154,23 @@ func (s *Store) moveStatuses(ctx context.Context, tx pgx.Tx, m move) error {
 			return err
 		}
 	}
+	return s.stopMoved(ctx, tx, m)
+}
+
+// stopMoved ends what is in progress on pull requests that closed before it was
+// known which repository they are of.
+func (s *Store) stopMoved(ctx context.Context, tx pgx.Tx, m move) error {
+	pullRequests, err := moved[int64](ctx, tx, `
+		SELECT DISTINCT b.pull_request_id FROM commit_statuses c JOIN builds b USING (workspace_uuid, repository_uuid, build_id)
+		WHERE workspace_uuid = @workspace AND repository_uuid = @repository AND c.state = 'INPROGRESS' ORDER BY 1`, m)
+	if err != nil {
+		return err
+	}
+	for _, id := range pullRequests {
+		if err := s.stopStatuses(ctx, tx, PullRequestKey{m.to.WorkspaceUUID, m.to.RepositoryUUID, id}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -62,6 +62,26 @@ func TestLinkSettlesHeads(t *testing.T) {
 	equal(t, "statuses", []string{"aaaaaaaaaaaab SUCCESSFUL"}, shown(statuses(t, store)))
 }
 
+func TestLinkStopsWhatClosedBefore(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, state, want string }{
+		{name: "merged", state: "MERGED", want: "aaaaaaaaaaaab STOPPED"},
+		{name: "open", state: "OPEN", want: "aaaaaaaaaaaab INPROGRESS"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			r := repository(name)
+			record(t, store, build(1, in(mergecheck.Running)))
+			if err := store.Look(t.Context(), pullRequest(r, 7), mergecheck.PullRequestEvent{ID: 7, State: tt.state}, ""); err != nil {
+				t.Fatal(err)
+			}
+			link(t, store, r)
+			equal(t, "status", []string{tt.want}, shown(statuses(t, store)))
+		})
+	}
+}
+
 func TestRenameKeepsHistory(t *testing.T) {
 	t.Parallel()
 	store := open(t)
