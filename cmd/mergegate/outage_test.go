@@ -162,6 +162,19 @@ func TestOwnDatabase(t *testing.T) {
 	}
 }
 
+// TestDraining asks for readiness while the program shuts down.
+func TestDraining(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(w.program.cmd.Process.Signal(syscall.SIGTERM))
+	w.eventually("/readyz says that it drains", func() bool {
+		return w.do(http.MethodGet, "/readyz", "", nil).status == http.StatusServiceUnavailable
+	})
+	if err := w.stop(syscall.SIGTERM); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 func TestLostWebhooksAreFoundByReconciliation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "MERGEGATE_RECONCILE_INTERVAL=1s")

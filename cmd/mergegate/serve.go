@@ -33,6 +33,9 @@ import (
 // the half minute that orchestrators wait before they kill.
 const drainTimeout = 12 * time.Second
 
+// drainDelay is how long /readyz answers 503 before the listener closes.
+const drainDelay = time.Second
+
 type serveCommand struct{}
 
 // Help explains serve.
@@ -231,6 +234,12 @@ func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener, dr
 	case <-ctx.Done():
 	}
 	drain()
+	// Load balancers have to see that before the listener is gone.
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-time.After(drainDelay):
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {

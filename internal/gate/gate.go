@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,12 +87,12 @@ func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
 	defer cancel()
 	g.tokens.Keep(q.PullRequest.WorkspaceUUID, q.SystemToken)
 
-	verdict, newHead := g.evaluate(ctx, q)
+	verdict, unsettled := g.evaluate(ctx, q, true)
 	took := time.Since(start)
 	trigger := triggerLabel(q.Trigger)
 	g.answers.WithLabelValues(trigger, string(verdict.Code)).Inc()
 	g.duration.WithLabelValues(yesNo(q.Brought == nil)).Observe(took.Seconds())
-	g.keep(ctx, q, verdict, newHead, took)
+	g.keep(ctx, q, verdict, unsettled, took)
 	return verdict
 }
 
@@ -99,34 +100,45 @@ func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
 func (g *Gate) KeepToken(workspaceUUID, token string) { g.tokens.Keep(workspaceUUID, token) }
 
 // Explain evaluates a pull request as [Gate.Ask] does, for people and programs
-// that want to know; no decision is kept. The pull request is always read from
+// that want to know; nothing is kept. The pull request is always read from
 // Bitbucket: a verdict is for the head at the moment of asking.
 func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
 	verdict, _ := g.evaluate(ctx, Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID,
-	}})
+	}}, false)
 	return verdict
 }
 
-func (g *Gate) evaluate(ctx context.Context, q Question) (verdict mergecheck.Verdict, newHead bool) {
+// evaluate answers q, and records the head as seen now where record is set.
+// unsettled is set when a build is stored as of another head than it is of.
+func (g *Gate) evaluate(ctx context.Context, q Question, record bool) (verdict mergecheck.Verdict, unsettled bool) {
 	snapshot := g.snapshot(ctx, q)
 	pr := snapshot.pullRequest(q.PullRequest.PullRequestID)
-	facts, problem := g.facts(ctx, q, snapshot)
+	facts, problem := g.facts(ctx, q, snapshot, record)
 	if problem != "" {
 		return mergecheck.Unanswerable(pr, problem, time.Now()), false
 	}
 	return mergecheck.Evaluate(mergecheck.Facts{
 		PullRequest: pr, Heads: facts.Heads, Builds: facts.Builds, Required: facts.Required,
 		Unconfirmed: facts.Unconfirmed, Now: facts.Now,
-	}), facts.NewHead
+	}), isUnsettled(facts)
+}
+
+// isUnsettled reports whether the heads recorded meanwhile tell of a build that
+// it is of another head than the store has it: its commit status has to follow.
+func isUnsettled(facts postgres.Facts) bool {
+	return slices.ContainsFunc(facts.Builds, func(b mergecheck.Build) bool {
+		commit, _ := mergecheck.Attribute(b, facts.Heads)
+		return commit != b.SourceCommit
+	})
 }
 
 // facts reads what the store knows. A repository whose name it doesn't know, or
 // that was renamed, is linked to its name first: AppVeyor knows only names.
-func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot) (facts postgres.Facts, problem string) {
-	facts, err := g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, true)
+func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot, record bool) (facts postgres.Facts, problem string) {
+	facts, err := g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, record)
 	if err != nil {
 		return facts, g.storeProblem(ctx, err)
 	}
@@ -137,17 +149,15 @@ func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot) (facts 
 	case problem != "" || name == "":
 		return facts, problem
 	}
-	newHead := facts.NewHead
 	err = g.store.LinkRepository(ctx, postgres.Repository{
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
 	})
 	if err == nil {
-		facts, err = g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, true)
+		facts, err = g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, record)
 	}
 	if err != nil {
 		return facts, g.storeProblem(ctx, err)
 	}
-	facts.NewHead = newHead
 	return facts, ""
 }
 
@@ -156,12 +166,12 @@ func (g *Gate) storeProblem(ctx context.Context, err error) string {
 	return "mergegate cannot read its database now, so this pull request is not let through. Re-run this check in a minute; if it lasts, tell who runs mergegate."
 }
 
-func (g *Gate) keep(ctx context.Context, q Question, v mergecheck.Verdict, newHead bool, took time.Duration) {
+func (g *Gate) keep(ctx context.Context, q Question, v mergecheck.Verdict, unsettled bool, took time.Duration) {
 	err := g.store.AddDecision(ctx, q.PullRequest, postgres.Decision{
 		Trigger: q.Trigger, Success: v.Success, Code: string(v.Code), Message: v.Message,
 		Head: v.PullRequest.Head, Destination: v.PullRequest.DestinationBranch,
 		Builds: buildIDs(v), DurationMs: int(took.Milliseconds()),
-	}, newHead)
+	}, unsettled)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		g.lost.Inc()
 		g.log.ErrorContext(ctx, "decision not kept", "pull_request", q.PullRequest.PullRequestID,
