@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/forge/forgetest"
 	"mergegate/internal/postgres/embedded"
@@ -315,5 +316,23 @@ func TestWorkspaceByUUID(t *testing.T) {
 				t.Errorf("delivery %+v, want %s", d, tt.outcome)
 			}
 		})
+	}
+}
+
+// TestMergeCheckFindsAFinishedBuild loses the webhook of a build and asks before
+// any reconciliation.
+func TestMergeCheckFindsAFinishedBuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.built(commit('1'), "success") // now the project is known
+	w.put(pullRequest(commit('2')))
+	w.build(commit('2'), "success")
+	w.expect("passed", "AppVeyor build 1.0.2 passed")
+	w.shows(commit('2'), "SUCCESSFUL")
+
+	w.put(pullRequest(commit('3')))
+	w.appveyor.OnRequest(func(*http.Request) appveyortest.Fault { return appveyortest.Fault{Hang: true} })
+	if a := w.checkInTime(event("on-merge")); a.Success {
+		t.Errorf("passed while AppVeyor hangs: %+v", a)
 	}
 }

@@ -177,7 +177,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	}
 	s.handler = server.New(server.Config{
 		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Forge: verifier, Log: log, Metrics: s.metrics,
-		Gate:            gate.New(s.requests, bb, tokens, gate.Options{Log: log, Metrics: s.metrics}),
+		Gate:            gate.New(s.requests, bb, tokens, gate.Options{Log: log, Metrics: s.metrics, Look: receiving.LookNow}),
 		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL,
 	})
 	return s, nil
