@@ -26,6 +26,7 @@ import (
 	"mergegate/internal/gate"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
+	"mergegate/internal/retention"
 	"mergegate/internal/server"
 )
 
@@ -168,7 +169,9 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	receiving := confirming.WithStore(s.requests)
 	following := pullrequests.New(s.jobs, bb, tokens, pullrequests.Options{Log: log, Metrics: s.metrics})
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
-	if s.workers, err = newWorkers(s.jobs, confirming, following, publisher, cfg.reconcileInterval, log); err != nil {
+	if s.workers, err = newWorkers(s.jobs, services{
+		confirming: confirming, following: following, publisher: publisher, retaining: retention.New(s.jobs, cfg.retention, log),
+	}, cfg.reconcileInterval, log); err != nil {
 		return s, err
 	}
 	verifier, err := newVerifier(ctx, cfg, log)
