@@ -152,20 +152,13 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	if s.jobs, err = postgres.Open(ctx, url, postgres.Options{}); err != nil {
 		return s, usageError{err}
 	}
-	userAgent := "mergegate/" + version
-	av, err := appveyor.NewClient(appveyor.Config{URL: cfg.AppVeyorURL, Tokens: cfg.appveyorTokens, UserAgent: userAgent})
+	remotes, err := newRemotes(cfg)
 	if err != nil {
-		return s, usageError{err}
+		return s, err
 	}
-	bb, err := bitbucket.NewClient(bitbucket.Config{
-		BaseURL: cfg.BitbucketAPIURL, Token: cfg.BitbucketToken, Email: cfg.BitbucketEmail, APIToken: cfg.BitbucketAPIToken,
-		OAuthClientID: cfg.BitbucketOAuthClientID, OAuthClientSecret: cfg.BitbucketOAuthClientSecret, UserAgent: userAgent,
-	})
-	if err != nil {
-		return s, usageError{err}
-	}
+	bb := remotes.bitbucket
 	tokens := new(bitbucket.SystemTokens)
-	confirming := builds.New(s.jobs, av, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
+	confirming := builds.New(s.jobs, remotes.appveyor, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
 	receiving := confirming.WithStore(s.requests)
 	following := pullrequests.New(s.jobs, bb, tokens, pullrequests.Options{Log: log, Metrics: s.metrics})
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
@@ -184,6 +177,28 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL,
 	})
 	return s, nil
+}
+
+// remotes are the clients of the services that mergegate talks to.
+type remotes struct {
+	appveyor  *appveyor.Client
+	bitbucket *bitbucket.Client
+}
+
+func newRemotes(cfg config) (r remotes, err error) {
+	userAgent := "mergegate/" + version
+	r.appveyor, err = appveyor.NewClient(appveyor.Config{URL: cfg.AppVeyorURL, Tokens: cfg.appveyorTokens, UserAgent: userAgent})
+	if err != nil {
+		return r, usageError{err}
+	}
+	r.bitbucket, err = bitbucket.NewClient(bitbucket.Config{
+		BaseURL: cfg.BitbucketAPIURL, Token: cfg.BitbucketToken, Email: cfg.BitbucketEmail, APIToken: cfg.BitbucketAPIToken,
+		OAuthClientID: cfg.BitbucketOAuthClientID, OAuthClientSecret: cfg.BitbucketOAuthClientSecret, UserAgent: userAgent,
+	})
+	if err != nil {
+		return r, usageError{err}
+	}
+	return r, nil
 }
 
 func newVerifier(ctx context.Context, cfg config, log *slog.Logger) (*forge.Verifier, error) {

@@ -110,7 +110,7 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		if err := s.reconcilePage(ctx, p, page, askedBy); err != nil {
+		if _, err := s.reconcilePage(ctx, p, page, askedBy); err != nil {
 			return err
 		}
 		oldest := page[len(page)-1].Build.BuildID
@@ -122,14 +122,15 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 	return nil
 }
 
-func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, page []appveyor.Answer, askedBy string) error {
+// reconcilePage confirms what is new or has changed, and returns how many.
+func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, page []appveyor.Answer, askedBy string) (confirmed int, err error) {
 	ids := make([]int64, len(page))
 	for i, a := range page {
 		ids[i] = a.Build.BuildID
 	}
 	known, err := s.store.UpdatedOn(ctx, ids)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, a := range page {
 		b := a.Build
@@ -138,10 +139,11 @@ func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, pag
 		}
 		ref := appveyor.Ref{Account: p.Account, Slug: p.Slug, BuildID: b.BuildID, Version: b.Version}
 		if _, err := s.confirm(ctx, ref, 0, askedBy); err != nil {
-			return fmt.Errorf("confirm build %d: %w", b.BuildID, err)
+			return confirmed, fmt.Errorf("confirm build %d: %w", b.BuildID, err)
 		}
+		confirmed++
 	}
-	return nil
+	return confirmed, nil
 }
 
 // LookNow looks through the histories of a repository's projects at once, for

@@ -49,6 +49,7 @@ func (s *Server) routes() *gin.Engine {
 	repository.GET("/pullrequests/:id/decisions", s.authorized(ScopeRead, s.listDecisions))
 	v1.GET("/builds/:id", s.authorized(ScopeRead, s.getBuild))
 	v1.GET("/deliveries", s.authorized(ScopeAdmin, s.listDeliveries))
+	v1.POST("/deliveries/:id/replay", s.authorized(ScopeAdmin, s.replayDelivery))
 	v1.GET("/commit-statuses", s.authorized(ScopeAdmin, s.listCommitStatuses))
 	v1.POST("/commit-statuses/:id/retry", s.authorized(ScopeAdmin, s.retryCommitStatus))
 	return engine
