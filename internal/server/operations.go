@@ -49,7 +49,7 @@ func (s *Server) listDeliveries(c *gin.Context, _ postgres.Token) error {
 
 // replayDelivery has a delivery processed anew.
 func (s *Server) replayDelivery(c *gin.Context, _ postgres.Token) error {
-	id, err := pathID(c, "id")
+	id, err := pathID(c)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (s *Server) listCommitStatuses(c *gin.Context, _ postgres.Token) error {
 
 // retryCommitStatus queues a commit status again that Bitbucket refused.
 func (s *Server) retryCommitStatus(c *gin.Context, _ postgres.Token) error {
-	id, err := pathID(c, "id")
+	id, err := pathID(c)
 	if err != nil {
 		return err
 	}
