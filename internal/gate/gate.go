@@ -37,6 +37,10 @@ const bitbucketBudget = 2500 * time.Millisecond
 type Options struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: not counted
+	// Look asks AppVeyor at once for builds of a repository that nobody told of,
+	// until its context ends, and has it looked at again for a while. It reports
+	// whether it could. nil: nobody is asked.
+	Look func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
 }
 
 // Gate answers merge checks. It is safe for concurrent use.
@@ -45,6 +49,8 @@ type Gate struct {
 	client *bitbucket.Client
 	tokens *bitbucket.SystemTokens
 	log    *slog.Logger
+	look   func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
+	looks  recent
 
 	answers  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -56,7 +62,7 @@ type Gate struct {
 func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.SystemTokens, opts Options) *Gate {
 	metrics := promauto.With(opts.Metrics)
 	return &Gate{
-		store: store, client: client, tokens: tokens, log: opts.Log,
+		store: store, client: client, tokens: tokens, log: opts.Log, look: opts.Look,
 		answers: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_merge_checks_total", Help: "Merge checks answered, by code.",
 		}, []string{"trigger", "code"}),
@@ -115,6 +121,15 @@ func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID
 // unsettled is set when a build is stored as of another head than it is of.
 func (g *Gate) evaluate(ctx context.Context, q Question, record bool) (verdict mergecheck.Verdict, unsettled bool) {
 	snapshot := g.snapshot(ctx, q)
+	verdict, unsettled = g.judge(ctx, q, snapshot, record)
+	if record && g.worthLooking(ctx, q, verdict) && g.lookNow(ctx, q) {
+		return g.judge(ctx, q, snapshot, record)
+	}
+	return verdict, unsettled
+}
+
+// judge reads the facts of a pull request and has the domain decide.
+func (g *Gate) judge(ctx context.Context, q Question, snapshot Snapshot, record bool) (verdict mergecheck.Verdict, unsettled bool) {
 	pr := snapshot.pullRequest(q.PullRequest.PullRequestID)
 	facts, problem := g.facts(ctx, q, snapshot, record)
 	if problem != "" {
