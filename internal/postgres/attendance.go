@@ -19,14 +19,16 @@ const attendEvery = 2 * time.Second
 // available again, and the leadership of the queue is taken from it, long before
 // the queue itself would find out by time.
 //
-// A replica that lives can lose its session, with a failover for instance, and
-// then its jobs. That is safe: every job may be worked twice, at once too, since
-// it only makes what is there what it should be.
+// A replica that lives can lose its session, when PostgreSQL crashes or fails
+// over, and then its jobs; it gives up those it had itself, since it can't know
+// which it was given without having heard of it. That is safe: every job may be
+// worked twice, at once too, since it only makes what is there what it should be.
 type Attendance struct {
 	pool *pgxpool.Pool
 	id   string
 	log  *slog.Logger
-	conn *pgxpool.Conn // nil while the session is lost
+	conn *pgxpool.Conn // nil while there is no session
+	lost bool          // there was a session, and it was lost
 }
 
 // Attend shows that the job client with this id lives, and takes over from those
@@ -83,8 +85,10 @@ func (a *Attendance) round(ctx context.Context) error {
 	taken, err := a.takeOver(ctx)
 	if err != nil {
 		a.Close()
+		a.lost = true
 		return fmt.Errorf("take over jobs: %w", err)
 	}
+	a.lost = false
 	if taken > 0 {
 		a.log.InfoContext(ctx, "took over jobs of replicas that are gone", "jobs", taken)
 	}
@@ -107,6 +111,11 @@ func (a *Attendance) takeOver(ctx context.Context) (taken int64, err error) {
 		if err != nil {
 			return err
 		}
+		if a.lost {
+			if taken, err = release(ctx, tx, a.id); err != nil {
+				return err
+			}
+		}
 		for _, id := range ids {
 			n, err := takeOverFrom(ctx, tx, id)
 			if err != nil {
@@ -125,13 +134,18 @@ func takeOverFrom(ctx context.Context, tx pgx.Tx, id string) (taken int64, err e
 	if err != nil || !gone {
 		return 0, err
 	}
-	// The attempt didn't end, so it doesn't count.
-	tag, err := tx.Exec(ctx, `
-		UPDATE river_job SET state = 'available', attempt = greatest(attempt - 1, 0), scheduled_at = now()
-		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1`, id)
-	if err != nil {
+	if taken, err = release(ctx, tx, id); err != nil {
 		return 0, err
 	}
 	_, err = tx.Exec(ctx, `DELETE FROM river_leader WHERE leader_id = $1`, id)
+	return taken, err
+}
+
+// release makes a replica's jobs available. Their attempt didn't end, so it
+// doesn't count.
+func release(ctx context.Context, tx pgx.Tx, id string) (released int64, err error) {
+	tag, err := tx.Exec(ctx, `
+		UPDATE river_job SET state = 'available', attempt = greatest(attempt - 1, 0), scheduled_at = now()
+		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1`, id)
 	return tag.RowsAffected(), err
 }

@@ -3,7 +3,9 @@ package postgres_test
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -23,7 +25,7 @@ func TestAttendance(t *testing.T) {
 		t.Fatal(err)
 	}
 	attend(t, store, "lives")
-	newcomer := attend(t, store, "newcomer")
+	attend(t, store, "newcomer")
 
 	type job struct {
 		By      string
@@ -50,12 +52,27 @@ func TestAttendance(t *testing.T) {
 	if err := store.Pool().QueryRow(t.Context(), `SELECT count(*) FROM river_leader`).Scan(&leaders); err != nil || leaders != 0 {
 		t.Errorf("%d leaders, error %v; the one that is gone is none", leaders, err)
 	}
+}
 
-	newcomer.Close() // once more: nothing happens
-	newcomer.Close()
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	newcomer.Run(ended)
+// TestAttendanceThatWasLost ends a replica's session: what it was given may not
+// have reached it.
+func TestAttendanceThatWasLost(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	attend(t, store, "a")
+	insertRunning(t, store, "a")
+	if _, err := store.Pool().Exec(t.Context(), `
+		SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for running := 1; running > 0; {
+		if err := store.Pool().QueryRow(ctx, `SELECT count(*) FROM river_job WHERE state = 'running'`).Scan(&running); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestAttendanceWithoutDatabase is what a failover looks like to a replica.
@@ -74,7 +91,10 @@ func attend(t *testing.T, store *postgres.Store, id string) *postgres.Attendance
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(a.Close)
+	running, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var group sync.WaitGroup
+	group.Go(func() { a.Run(running) })
+	t.Cleanup(func() { stop(); group.Wait(); a.Close() })
 	return a
 }
 

@@ -17,7 +17,7 @@ type SeenProject struct {
 	// ReconciledTo is the newest build at the last whole look through the history;
 	// before the first one, the oldest build seen.
 	ReconciledTo int64
-	Forgotten      bool
+	Forgotten    bool
 }
 
 // Projects lists every project seen, forgotten ones too.
