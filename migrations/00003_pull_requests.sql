@@ -36,6 +36,14 @@ ALTER TABLE deliveries ADD COLUMN pending_since timestamptz NOT NULL DEFAULT now
 UPDATE deliveries SET pending_since = received_on;
 CREATE UNIQUE INDEX deliveries_request_id ON deliveries (source, request_id);
 
+-- Forge app system tokens, encrypted with MERGEGATE_SECRET_KEY.
+CREATE TABLE app_tokens (
+    workspace_uuid uuid PRIMARY KEY,
+    sealed         bytea NOT NULL,
+    expires_on     timestamptz NOT NULL,
+    updated_on     timestamptz NOT NULL DEFAULT now()
+);
+
 -- When a pull request closes, the statuses of its builds are stopped.
 CREATE INDEX commit_statuses_build_id ON commit_statuses (build_id) WHERE state = 'INPROGRESS';
 
@@ -43,4 +51,4 @@ CREATE INDEX commit_statuses_build_id ON commit_statuses (build_id) WHERE state 
 DROP INDEX commit_statuses_build_id;
 DROP INDEX deliveries_request_id;
 ALTER TABLE deliveries DROP COLUMN event, DROP COLUMN request_id, DROP COLUMN pending_since;
-DROP TABLE branch_heads, pull_requests;
+DROP TABLE app_tokens, branch_heads, pull_requests;

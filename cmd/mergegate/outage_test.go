@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -372,4 +373,25 @@ func TestReplayAndBackfill(t *testing.T) {
 	if out := w.command("backfill", "--project", "acme/widgets", "--since", "1d"); out != "121 builds looked at, 0 confirmed" {
 		t.Errorf("a second backfill printed %q", out)
 	}
+}
+
+// TestForgeAppsTokenSurvivesARestart gets the app's token with an event, and
+// posts a status with it after a restart.
+func TestForgeAppsTokenSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	const systemToken = "app-system-token-55d0"
+	w := newWorld(t, "MERGEGATE_BITBUCKET_TOKEN=", "MERGEGATE_SECRET_KEY="+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32))))
+	w.bb.RevokeToken(bitbucketToken)
+	w.bb.AllowToken(systemToken, "acme")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/forge/events", strings.NewReader(`{"eventType":"avi:forge:installed:app"}`))
+	w.must(err)
+	req.Header.Set("Authorization", "Bearer "+w.forge.Token())
+	req.Header.Set("x-forge-oauth-system", systemToken)
+	if res := send(t, req); res.status != http.StatusAccepted {
+		t.Fatalf("the event was answered %d %s", res.status, res.body)
+	}
+	_ = w.stop(syscall.SIGKILL)
+	w.start()
+	w.check(event("on-merge")) // links the repository
+	w.built(commit('1'), "success")
 }

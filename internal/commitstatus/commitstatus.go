@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/riverqueue/river"
 
+	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/postgres"
 )
@@ -45,14 +46,14 @@ type Options struct {
 type Publisher struct {
 	store  *postgres.Store
 	client *bitbucket.Client
-	tokens *bitbucket.SystemTokens
+	tokens *apptokens.Tokens
 	log    *slog.Logger
 	posts  *prometheus.CounterVec
 }
 
 // New returns a publisher that posts as client, or where that has no credential
 // with the Forge app's token of the workspace.
-func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.SystemTokens, opts Options) *Publisher {
+func New(store *postgres.Store, client *bitbucket.Client, tokens *apptokens.Tokens, opts Options) *Publisher {
 	return &Publisher{
 		store: store, client: client, tokens: tokens, log: opts.Log,
 		posts: promauto.With(opts.Metrics).NewCounterVec(prometheus.CounterOpts{
@@ -92,7 +93,7 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 // post tries the repository of the pull request and, where that doesn't have the
 // commit because it is a fork's, the fork.
 func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.StatusResult {
-	client, ok := p.clientFor(s.WorkspaceUUID)
+	client, ok := p.clientFor(ctx, s.WorkspaceUUID)
 	if !ok {
 		return retry(s, 0, 0, "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app")
 	}
@@ -111,11 +112,11 @@ func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.
 
 // clientFor prefers the configured credential over the app's: only the creator
 // of a status may overwrite it, so it has to stay the same one.
-func (p *Publisher) clientFor(workspaceUUID string) (client *bitbucket.Client, ok bool) {
+func (p *Publisher) clientFor(ctx context.Context, workspaceUUID string) (client *bitbucket.Client, ok bool) {
 	if p.client.HasCredential() {
 		return p.client, true
 	}
-	token := p.tokens.Token(workspaceUUID)
+	token := p.tokens.Token(ctx, workspaceUUID)
 	return p.client.WithToken(token), token != ""
 }
 
