@@ -44,6 +44,18 @@ CREATE TABLE app_tokens (
     updated_on     timestamptz NOT NULL DEFAULT now()
 );
 
+-- AppVeyor is asked once for each head and destination to build again.
+CREATE TABLE rebuilds (
+    workspace_uuid  uuid NOT NULL,
+    repository_uuid uuid NOT NULL,
+    pull_request_id bigint NOT NULL,
+    project_id      bigint NOT NULL,
+    head            text NOT NULL,
+    destination     text NOT NULL,
+    requested_on    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination)
+);
+
 -- When a pull request closes, the statuses of its builds are stopped.
 CREATE INDEX commit_statuses_build_id ON commit_statuses (build_id) WHERE state = 'INPROGRESS';
 
@@ -51,4 +63,4 @@ CREATE INDEX commit_statuses_build_id ON commit_statuses (build_id) WHERE state 
 DROP INDEX commit_statuses_build_id;
 DROP INDEX deliveries_request_id;
 ALTER TABLE deliveries DROP COLUMN event, DROP COLUMN request_id, DROP COLUMN pending_since;
-DROP TABLE app_tokens, branch_heads, pull_requests;
+DROP TABLE rebuilds, app_tokens, branch_heads, pull_requests;

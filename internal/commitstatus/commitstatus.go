@@ -49,6 +49,7 @@ type Publisher struct {
 	tokens *apptokens.Tokens
 	log    *slog.Logger
 	posts  *prometheus.CounterVec
+	pauses pauses
 }
 
 // New returns a publisher that posts as client, or where that has no credential
@@ -97,6 +98,27 @@ func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.
 	if !ok {
 		return retry(s, 0, 0, "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app")
 	}
+	credential := p.credentialOf(s)
+	if left := p.pauses.left(credential, time.Now()); left > 0 {
+		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "Bitbucket's rate limit is used up", RetryIn: left}
+	}
+	result := p.postWith(ctx, client, s)
+	if result.HTTPStatus == http.StatusTooManyRequests {
+		p.pauses.pause(credential, time.Now().Add(result.RetryIn))
+	}
+	return result
+}
+
+// credentialOf names what a rate limit is for: the one configured credential, or
+// the app's of each workspace.
+func (p *Publisher) credentialOf(s postgres.CommitStatus) string {
+	if p.client.HasCredential() {
+		return ""
+	}
+	return s.WorkspaceUUID
+}
+
+func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) postgres.StatusResult {
 	err := p.postTo(ctx, client, s.Repository, s)
 	if !isNotFound(err) || !isFork(s) {
 		return resultOf(s, err)
