@@ -59,7 +59,11 @@ CREATE TABLE rebuilds (
 -- When a pull request closes, the statuses of its builds are stopped.
 CREATE INDEX commit_statuses_build_id ON commit_statuses (build_id) WHERE state = 'INPROGRESS';
 
+-- The newest build at the last whole look through the project's history.
+ALTER TABLE projects ADD COLUMN reconciled_to bigint NOT NULL DEFAULT 0;
+
 -- +goose Down
+ALTER TABLE projects DROP COLUMN reconciled_to;
 DROP INDEX commit_statuses_build_id;
 DROP INDEX deliveries_request_id;
 ALTER TABLE deliveries DROP COLUMN event, DROP COLUMN request_id, DROP COLUMN pending_since;
