@@ -54,7 +54,7 @@ func (s *Service) reconcile(ctx context.Context, _ *river.Job[reconcile]) error 
 	if err != nil {
 		return err
 	}
-	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool { return p.Forgotten })
+	projects := slices.DeleteFunc(slices.Clone(seen), func(p postgres.SeenProject) bool { return p.Forgotten })
 	return s.lookThrough(ctx, append(projects, s.unseen(ctx, seen)...), "reconcile")
 }
 
@@ -86,11 +86,14 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 	var group errgroup.Group
 	group.SetLimit(projectsAtOnce)
 	for _, p := range projects {
-		if !s.accounts.known(p.Account) {
+		if !s.accounts.known(p.Account) || !s.faults.over(p.ProjectID, s.now()) {
 			continue
 		}
 		group.Go(func() error {
 			err := s.reconcileProject(ctx, p, askedBy)
+			if ctx.Err() == nil {
+				s.faults.note(p.ProjectID, err, s.now())
+			}
 			if err != nil && ctx.Err() == nil {
 				s.log.WarnContext(ctx, "project not reconciled", "project", p.Account+"/"+p.Slug, "error", err)
 			}

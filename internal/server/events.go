@@ -37,7 +37,7 @@ func (s *Server) forgeEvent(c *gin.Context) error {
 	if !invocation.ForWorkspace(workspace) {
 		return errForbidden.with("the token is of another workspace")
 	}
-	s.Gate.KeepToken(workspace, c.GetHeader("x-forge-oauth-system"))
+	s.Gate.KeepToken(c.Request.Context(), workspace, c.GetHeader("x-forge-oauth-system"))
 	return s.receiveEvent(c, pullrequests.Delivery{Source: pullrequests.SourceForge, Event: event.Type, Body: body})
 }
 
