@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/standin"
 )
 
@@ -34,15 +35,15 @@ func failing(faults ...standin.Fault) func(*http.Request) standin.Fault {
 // script as with remotes that don't: they end the same.
 func TestRemotesThatFail(t *testing.T) {
 	t.Parallel()
-	play := func(t *testing.T, appveyor, bitbucket []standin.Fault) outcome {
+	play := func(t *testing.T, faults []standin.Fault) outcome {
 		w := newWorld(t, "MERGEGATE_RECONCILE_INTERVAL=2s")
 		w.built(commit('1'), "success") // now the project is known
 		w.must(w.bb.Decline(repository, 7))
 		tr := newTraffic(w, 2)
 		tr.keep(w)
 		tr.pace = 10 * time.Millisecond
-		w.appveyor.OnRequest(failing(appveyor...))
-		w.bb.OnRequest(failing(bitbucket...))
+		w.appveyor.OnRequest(failing(faults...))
+		w.bb.OnRequest(failing(faults...))
 		tr.run(t.Context(), 5)
 		got := tr.ends()
 		for head, s := range got.Statuses {
@@ -54,30 +55,20 @@ func TestRemotesThatFail(t *testing.T) {
 	var once sync.Once
 	var want outcome
 	for _, tt := range []struct {
-		name      string
-		appveyor  []standin.Fault
-		bitbucket []standin.Fault
+		name   string
+		faults []standin.Fault // of AppVeyor, and of Bitbucket
 	}{
-		{name: "AppVeyor 5xx", appveyor: []standin.Fault{{Status: 500}, {Status: 502, HTML: true}, {Status: 503, RetryAfter: "1"}}},
-		{name: "AppVeyor 429", appveyor: []standin.Fault{{Status: 429, RetryAfter: "2"}, {Status: 429}}},
-		{name: "AppVeyor hangs", appveyor: []standin.Fault{{Hang: true}}},
-		{name: "AppVeyor breaks off", appveyor: []standin.Fault{{Reset: true}, {Reset: true}}},
-		{name: "AppVeyor answers a page", appveyor: []standin.Fault{{HTML: true}, {HTML: true, Status: 404}}},
-		{name: "AppVeyor answers wrong JSON", appveyor: []standin.Fault{
-			{Body: `[]`}, {Body: `{"build":{"buildId":1,"status":"success"}}`}, {Body: `{"build":`}, {Body: `null`},
-		}},
-		{name: "Bitbucket 5xx", bitbucket: []standin.Fault{{Status: 500}, {Status: 502, HTML: true}, {Status: 503, RetryAfter: "1", Applied: true}}},
-		{name: "Bitbucket 429", bitbucket: []standin.Fault{{Status: 429, RetryAfter: "2"}, {Status: 429}}},
-		{name: "Bitbucket hangs", bitbucket: []standin.Fault{{Hang: true}}},
-		{name: "Bitbucket breaks off", bitbucket: []standin.Fault{{Reset: true}, {Reset: true, Applied: true}}},
-		{name: "Bitbucket answers a page", bitbucket: []standin.Fault{{HTML: true}, {HTML: true}}},
-		{name: "Bitbucket answers wrong JSON", bitbucket: []standin.Fault{{Body: `[]`}, {Body: `{"id":1}`}, {Body: `{"type":`}, {Body: `null`}}},
-		{name: "both", appveyor: []standin.Fault{{Status: 503}, {Reset: true}}, bitbucket: []standin.Fault{{Status: 429}, {Reset: true}}},
+		{name: "5xx", faults: []standin.Fault{{Status: 500}, {Status: 502, HTML: true}, {Status: 503, RetryAfter: "1"}}},
+		{name: "429", faults: []standin.Fault{{Status: 429, RetryAfter: "2"}, {Status: 429}}},
+		{name: "hanging", faults: []standin.Fault{{Hang: true}}},
+		{name: "breaking off", faults: []standin.Fault{{Reset: true}, {Reset: true, Applied: true}}},
+		{name: "pages", faults: []standin.Fault{{HTML: true}, {HTML: true, Status: 503}}},
+		{name: "wrong JSON", faults: []standin.Fault{{Body: `[]`}, {Body: `{"build":{"buildId":1,"status":"success"}}`}, {Body: `{"type":`}, {Body: `null`}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := play(t, tt.appveyor, tt.bitbucket)
-			once.Do(func() { want = play(t, nil, nil) })
+			got := play(t, tt.faults)
+			once.Do(func() { want = play(t, nil) })
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("other than without faults (-want +got):\n%s", diff)
 			}
@@ -125,6 +116,44 @@ func TestLostMessages(t *testing.T) {
 				t.Errorf("converged within %s, want one interval of %s", took, interval)
 			}
 			tr.ends()
+		})
+	}
+}
+
+// TestLostCloses has a pull request closed while its build runs, and nobody tell.
+func TestLostCloses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		told []string // events that arrive before
+	}{
+		{name: "known", told: []string{pullRequestEvent(101, headOf(101, 0), "OPEN")}},
+		{name: "never told of"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			const interval = time.Second
+			w := newWorld(t, "MERGEGATE_RECONCILE_INTERVAL="+interval.String())
+			tr := newTraffic(w, 1)
+			for _, body := range tt.told {
+				tr.send(classPullRequest, body)
+			}
+			b := w.build(headOf(101, 0), "running", func(b *appveyortest.Build) { b.PullRequestID = 101 })
+			w.notify(b)
+			shows := func(state string) {
+				t.Helper()
+				w.eventually("Bitbucket shows "+state, func() bool {
+					shown := w.bb.CommitStatuses(repository, headOf(101, 0))
+					return len(shown) == 1 && shown[0].State == state
+				})
+			}
+			shows("INPROGRESS")
+			w.must(w.bb.Decline(repository, 101))
+			start := time.Now()
+			shows("STOPPED")
+			if took := time.Since(start); took > interval+slack {
+				t.Errorf("stopped after %s, want one interval of %s", took, interval)
+			}
 		})
 	}
 }

@@ -224,6 +224,22 @@ func (s *Store) Look(ctx context.Context, key PullRequestKey, pr mergecheck.Pull
 	return nil
 }
 
+// lookAtUntold asks Bitbucket for the pull request of a build in progress where no
+// event told of it, so that the sweep knows of it and notices when it closes.
+func (s *Store) lookAtUntold(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
+	if b.State.Finished() || !r.Linked() {
+		return nil
+	}
+	var told bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pull_requests WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3)`,
+		r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID).Scan(&told)
+	if err != nil || told {
+		return err
+	}
+	return s.enqueue(ctx, tx, LookAtPullRequest{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})
+}
+
 // OpenPullRequests returns pull requests that are open as far as is known and
 // were not looked at for a while, those longest ago first.
 func (s *Store) OpenPullRequests(ctx context.Context, notFor time.Duration, limit int) ([]PullRequestKey, error) {
