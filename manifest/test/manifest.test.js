@@ -6,10 +6,11 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { ProcessorBuilder, ValidationTypes } from '@forge/manifest';
 import { parse, stringify } from 'yaml';
 
-const app = path.join(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '..');
+const app = fileURLToPath(new URL('..', import.meta.url));
 const mistakes = path.join(app, 'test', 'testdata', 'mistakes');
 const manifests = ['manifest.yml', 'manifest.remote.yml'];
 const backend = 'https://gate.example.com';
