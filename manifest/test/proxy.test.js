@@ -129,6 +129,7 @@ describe('the question', () => {
     'with a twin on another page': [(where) => (where.includes('page=2') ? page([commit(head, twin)]) : page([commit(twin, root)], next(where))), head],
     'with an unrelated twin': [() => page([commit(head, root), commit(twin, root)]), undefined],
     'with a twin that is each other’s parent by 12': [() => page([commit(head, twin.slice(0, 12)), commit(twin, root)]), undefined],
+    'below one that was pushed meanwhile': [() => page([commit(older, head), commit(head, root)]), head],
     'told twice': [() => page([commit(head, older), commit(head, older)]), head],
     'not there': [() => page([commit(older, root)]), undefined],
     'abbreviated there too': [() => page([commit(head.slice(0, 12), root)]), undefined],
@@ -147,6 +148,7 @@ describe('the question', () => {
     forge({ pr: Response.json({ ...pullRequest, source: { ...pullRequest.source, commit: null } }) });
     assert.deepEqual(await run(event), passed);
     assert.equal(questions[0].body.pullRequest.source.commit, undefined);
+    assert.deepEqual(asked, [pullRequestPath]);
   });
 });
 
@@ -157,6 +159,7 @@ describe('when Bitbucket does not tell, mergegate is asked without the pull requ
     'no such pull request': { pr: () => new Response('', { status: 404 }) },
     'too many requests': { pr: () => new Response('', { status: 429 }) },
     'an outage': { pr: () => new Response('Bad gateway', { status: 502 }) },
+    'an outage with an old answer': { pr: () => Response.json(pullRequest, { status: 500 }) },
     'an outage in between': { commits: () => new Response('', { status: 503 }) },
     'a fork that is gone': { commits: () => new Response('', { status: 404 }) },
     'no connection': { pr: broken },
