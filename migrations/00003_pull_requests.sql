@@ -31,6 +31,9 @@ CREATE INDEX branch_heads_pushed_on ON branch_heads (pushed_on);
 -- The same request, sent again, is the same delivery.
 ALTER TABLE deliveries ADD COLUMN request_id text;
 ALTER TABLE deliveries ADD COLUMN event text NOT NULL DEFAULT '';
+-- From when on it is tried for a day: its receipt, or its replay.
+ALTER TABLE deliveries ADD COLUMN pending_since timestamptz NOT NULL DEFAULT now();
+UPDATE deliveries SET pending_since = received_on;
 CREATE UNIQUE INDEX deliveries_request_id ON deliveries (source, request_id);
 
 -- When a pull request closes, the statuses of its builds are stopped.
@@ -39,5 +42,5 @@ CREATE INDEX commit_statuses_build_id ON commit_statuses (build_id) WHERE state 
 -- +goose Down
 DROP INDEX commit_statuses_build_id;
 DROP INDEX deliveries_request_id;
-ALTER TABLE deliveries DROP COLUMN event, DROP COLUMN request_id;
+ALTER TABLE deliveries DROP COLUMN event, DROP COLUMN request_id, DROP COLUMN pending_since;
 DROP TABLE branch_heads, pull_requests;

@@ -85,10 +85,14 @@ func TestWebhookAnswers(t *testing.T) {
 		{name: "another host", body: hook(`{"buildId":99,"buildUrl":"http://169.254.169.254/project/acme/widgets/builds/99"}`), status: 202, reason: "other_host"},
 		{name: "a host that only begins alike", body: hook(fmt.Sprintf(`{"buildId":99,"buildUrl":%q}`, w.appveyor.URL+"@evil.example/project/acme/widgets/builds/99")), status: 202, reason: "other_host"},
 		{name: "another account", body: hook(fmt.Sprintf(`{"buildId":99,"buildUrl":%q}`, w.appveyor.URL+"/project/mallory/widgets/builds/99")), status: 202, reason: "untrusted_account"},
-		{name: "NUL and broken UTF-8 everywhere", status: 202, reason: "other_provider",
-			body: hook(fmt.Sprintf(`{"buildId":99,"buildUrl":%q,"repositoryName":"a\u0000/b`+"\xff"+`","buildVersion":"\u0000\ud800","repositoryProvider":"git\u0000Hub","branch":"\u0000"}`, url))},
-		{name: "fields of other types", body: hook(`{"buildId":99,"buildUrl":7,"repositoryName":{},"pullRequestId":[],"buildVersion":1.5,"isPullRequest":"no"}`), status: 202,
-			reason: "buildUrl is missing or names no project: a custom body needs {{buildUrl}}"},
+		{
+			name: "NUL and broken UTF-8 everywhere", status: 202, reason: "other_provider",
+			body: hook(fmt.Sprintf(`{"buildId":99,"buildUrl":%q,"repositoryName":"a\u0000/b`+"\xff"+`","buildVersion":"\u0000\ud800","repositoryProvider":"git\u0000Hub","branch":"\u0000"}`, url)),
+		},
+		{
+			name: "fields of other types", body: hook(`{"buildId":99,"buildUrl":7,"repositoryName":{},"pullRequestId":[],"buildVersion":1.5,"isPullRequest":"no"}`), status: 202,
+			reason: "buildUrl is missing or names no project: a custom body needs {{buildUrl}}",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

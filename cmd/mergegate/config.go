@@ -17,6 +17,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"mergegate/internal/builds"
+	"mergegate/internal/retention"
 )
 
 // environment is every variable the program reads, as text. A secret may be
@@ -46,6 +47,7 @@ type environment struct {
 	ForgeEnvironments string `env:"MERGEGATE_FORGE_ENVIRONMENTS" envDefault:"PRODUCTION"`
 	ForgeJWKSURL      string `env:"MERGEGATE_FORGE_JWKS_URL" envDefault:"https://forge.cdn.prod.atlassian-dev.net/.well-known/jwks.json"`
 
+	Retention string `env:"MERGEGATE_RETENTION" envDefault:"deliveries=30d,decisions=400d"`
 	LogLevel  string `env:"MERGEGATE_LOG_LEVEL" envDefault:"info"`
 	LogFormat string `env:"MERGEGATE_LOG_FORMAT"`
 }
@@ -60,6 +62,7 @@ type config struct {
 	forgeAppIDs       []string
 	forgeEnvironments []string
 	reconcileInterval time.Duration
+	retention         retention.Policy
 }
 
 // faults collects what is wrong with the environment, by variable.
@@ -132,6 +135,10 @@ func (c *config) understand(wrong *faults) {
 	c.understandAppVeyor(wrong)
 	c.understandBitbucket(wrong)
 	c.forgeAppIDs, c.forgeEnvironments = list(c.ForgeAppID), list(c.ForgeEnvironments)
+	var err error
+	if c.retention, err = retention.Parse(c.Retention, parseDuration); err != nil {
+		wrong.add("MERGEGATE_RETENTION", "%v", err)
+	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(c.LogLevel)) {
 		wrong.add("MERGEGATE_LOG_LEVEL", "%q is not debug, info, warn or error", c.LogLevel)
 	}

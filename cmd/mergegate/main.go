@@ -51,6 +51,9 @@ type commands struct {
 	Token    tokenCommand    `cmd:"" help:"API tokens."`
 	Projects projectsCommand `cmd:"" help:"AppVeyor projects seen per repository."`
 
+	Replay   replayCommand   `cmd:"" help:"Process stored deliveries again."`
+	Backfill backfillCommand `cmd:"" help:"Recover builds from a project's history on AppVeyor."`
+
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running service on this machine whether it is up; for container health checks."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

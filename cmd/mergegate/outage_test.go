@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/forge/forgetest"
 	"mergegate/internal/postgres/embedded"
@@ -122,7 +124,7 @@ func TestDatabaseDown(t *testing.T) {
 // shortTempDir is a folder whose path leaves room for a socket's name.
 func shortTempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "mg")
+	dir, err := os.MkdirTemp("", "mg") //nolint:usetesting // t.TempDir has the test's name in it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,6 +161,19 @@ func TestOwnDatabase(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(home, ".local", "share", "mergegate")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDraining asks for readiness while the program shuts down.
+func TestDraining(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(w.program.cmd.Process.Signal(syscall.SIGTERM))
+	w.eventually("/readyz says that it drains", func() bool {
+		return w.do(http.MethodGet, "/readyz", "", nil).status == http.StatusServiceUnavailable
+	})
+	if err := w.stop(syscall.SIGTERM); err != nil {
+		t.Errorf("ended with %v", err)
 	}
 }
 
@@ -302,5 +317,59 @@ func TestWorkspaceByUUID(t *testing.T) {
 				t.Errorf("delivery %+v, want %s", d, tt.outcome)
 			}
 		})
+	}
+}
+
+// TestMergeCheckFindsAFinishedBuild loses the webhook of a build and asks before
+// any reconciliation.
+func TestMergeCheckFindsAFinishedBuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.built(commit('1'), "success") // now the project is known
+	w.put(pullRequest(commit('2')))
+	w.build(commit('2'), "success")
+	w.expect("passed", "AppVeyor build 1.0.2 passed")
+	w.shows(commit('2'), "SUCCESSFUL")
+
+	w.put(pullRequest(commit('3')))
+	w.appveyor.OnRequest(func(*http.Request) appveyortest.Fault { return appveyortest.Fault{Hang: true} })
+	if a := w.checkInTime(event("on-merge")); a.Success {
+		t.Errorf("passed while AppVeyor hangs: %+v", a)
+	}
+}
+
+// TestReplayAndBackfill recovers what a wrong configuration ignored, and what
+// AppVeyor built before anybody listened.
+func TestReplayAndBackfill(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "MERGEGATE_APPVEYOR_ACCOUNTS=other=acme")
+	b := w.build(commit('1'), "success")
+	w.notify(b)
+	if d := w.settled()[0]; d.Outcome != "ignored" {
+		t.Fatalf("delivery %+v", d)
+	}
+	_ = w.stop(syscall.SIGTERM)
+	w.env["MERGEGATE_APPVEYOR_ACCOUNTS"] = "acme=acme"
+	w.start()
+	w.expect("no_build", "")
+	if out := w.command("replay", "--since", "1d"); out != "1 deliveries queued" {
+		t.Errorf("replay printed %q", out)
+	}
+	w.shows(commit('1'), "SUCCESSFUL")
+	if d := w.settled()[0]; d.Outcome != "processed" {
+		t.Errorf("delivery %+v", d)
+	}
+	if res := w.post("/api/v1/deliveries/"+w.settled()[0].ID+"/replay", w.token, ""); res.status != http.StatusAccepted {
+		t.Errorf("replay answered %d %s", res.status, res.body)
+	}
+
+	for i := range 120 {
+		w.build(fmt.Sprintf("%040x", i+1), "success", func(b *appveyortest.Build) { b.PullRequestID = int64(100 + i) })
+	}
+	if out := w.command("backfill", "--project", "acme/widgets", "--since", "1d"); out != "121 builds looked at, 120 confirmed" {
+		t.Errorf("backfill printed %q", out)
+	}
+	if out := w.command("backfill", "--project", "acme/widgets", "--since", "1d"); out != "121 builds looked at, 0 confirmed" {
+		t.Errorf("a second backfill printed %q", out)
 	}
 }

@@ -26,12 +26,16 @@ import (
 	"mergegate/internal/gate"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
+	"mergegate/internal/retention"
 	"mergegate/internal/server"
 )
 
 // drainTimeout is how long requests and jobs get to end at shutdown: less than
 // the half minute that orchestrators wait before they kill.
 const drainTimeout = 12 * time.Second
+
+// drainDelay is how long /readyz answers 503 before the listener closes.
+const drainDelay = time.Second
 
 type serveCommand struct{}
 
@@ -148,24 +152,19 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	if s.jobs, err = postgres.Open(ctx, url, postgres.Options{}); err != nil {
 		return s, usageError{err}
 	}
-	userAgent := "mergegate/" + version
-	av, err := appveyor.NewClient(appveyor.Config{URL: cfg.AppVeyorURL, Tokens: cfg.appveyorTokens, UserAgent: userAgent})
+	remotes, err := newRemotes(cfg)
 	if err != nil {
-		return s, usageError{err}
+		return s, err
 	}
-	bb, err := bitbucket.NewClient(bitbucket.Config{
-		BaseURL: cfg.BitbucketAPIURL, Token: cfg.BitbucketToken, Email: cfg.BitbucketEmail, APIToken: cfg.BitbucketAPIToken,
-		OAuthClientID: cfg.BitbucketOAuthClientID, OAuthClientSecret: cfg.BitbucketOAuthClientSecret, UserAgent: userAgent,
-	})
-	if err != nil {
-		return s, usageError{err}
-	}
+	bb := remotes.bitbucket
 	tokens := new(bitbucket.SystemTokens)
-	confirming := builds.New(s.jobs, av, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
+	confirming := builds.New(s.jobs, remotes.appveyor, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
 	receiving := confirming.WithStore(s.requests)
 	following := pullrequests.New(s.jobs, bb, tokens, pullrequests.Options{Log: log, Metrics: s.metrics})
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
-	if s.workers, err = newWorkers(s.jobs, confirming, following, publisher, cfg.reconcileInterval, log); err != nil {
+	if s.workers, err = newWorkers(s.jobs, services{
+		confirming: confirming, following: following, publisher: publisher, retaining: retention.New(s.jobs, cfg.retention, log),
+	}, cfg.reconcileInterval, log); err != nil {
 		return s, err
 	}
 	verifier, err := newVerifier(ctx, cfg, log)
@@ -174,10 +173,32 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	}
 	s.handler = server.New(server.Config{
 		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Forge: verifier, Log: log, Metrics: s.metrics,
-		Gate:            gate.New(s.requests, bb, tokens, gate.Options{Log: log, Metrics: s.metrics}),
+		Gate:            gate.New(s.requests, bb, tokens, gate.Options{Log: log, Metrics: s.metrics, Look: receiving.LookNow}),
 		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL,
 	})
 	return s, nil
+}
+
+// remotes are the clients of the services that mergegate talks to.
+type remotes struct {
+	appveyor  *appveyor.Client
+	bitbucket *bitbucket.Client
+}
+
+func newRemotes(cfg config) (r remotes, err error) {
+	userAgent := "mergegate/" + version
+	r.appveyor, err = appveyor.NewClient(appveyor.Config{URL: cfg.AppVeyorURL, Tokens: cfg.appveyorTokens, UserAgent: userAgent})
+	if err != nil {
+		return r, usageError{err}
+	}
+	r.bitbucket, err = bitbucket.NewClient(bitbucket.Config{
+		BaseURL: cfg.BitbucketAPIURL, Token: cfg.BitbucketToken, Email: cfg.BitbucketEmail, APIToken: cfg.BitbucketAPIToken,
+		OAuthClientID: cfg.BitbucketOAuthClientID, OAuthClientSecret: cfg.BitbucketOAuthClientSecret, UserAgent: userAgent,
+	})
+	if err != nil {
+		return r, usageError{err}
+	}
+	return r, nil
 }
 
 func newVerifier(ctx context.Context, cfg config, log *slog.Logger) (*forge.Verifier, error) {
@@ -231,6 +252,12 @@ func serveUntil(ctx context.Context, srv *http.Server, listener net.Listener, dr
 	case <-ctx.Done():
 	}
 	drain()
+	// Load balancers have to see that before the listener is gone.
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-time.After(drainDelay):
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {

@@ -14,6 +14,7 @@ import (
 	"mergegate/internal/commitstatus"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
+	"mergegate/internal/retention"
 )
 
 const (
@@ -29,18 +30,29 @@ type workers struct {
 	client *postgres.JobClient
 }
 
-func newWorkers(store *postgres.Store, confirming *builds.Service, following *pullrequests.Service, publisher *commitstatus.Publisher, reconcile time.Duration, log *slog.Logger) (*workers, error) {
+// services are those that work jobs.
+type services struct {
+	confirming *builds.Service
+	following  *pullrequests.Service
+	publisher  *commitstatus.Publisher
+	retaining  *retention.Service
+}
+
+func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log *slog.Logger) (*workers, error) {
 	registered := river.NewWorkers()
-	confirming.AddWorkers(registered)
-	following.AddWorkers(registered)
-	publisher.AddWorkers(registered)
+	s.confirming.AddWorkers(registered)
+	s.following.AddWorkers(registered)
+	s.publisher.AddWorkers(registered)
+	s.retaining.AddWorkers(registered)
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{
 			postgres.QueueBuilds:   {MaxWorkers: 8},
 			postgres.QueueStatuses: {MaxWorkers: 16},
 		},
-		PeriodicJobs:         []*river.PeriodicJob{confirming.Reconciliation(reconcile), following.Sweep(reconcile)},
+		PeriodicJobs: []*river.PeriodicJob{
+			s.confirming.Reconciliation(reconcile), s.following.Sweep(reconcile), s.retaining.Periodic(),
+		},
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,
 		RetryPolicy:          retryPolicy{},

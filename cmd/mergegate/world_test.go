@@ -160,9 +160,9 @@ func (w *world) notify(b appveyortest.Build) {
 }
 
 // built notifies of a finished build and waits for Bitbucket to show it.
-func (w *world) built(head, status string, changes ...func(*appveyortest.Build)) appveyortest.Build {
+func (w *world) built(head, status string) appveyortest.Build {
 	w.t.Helper()
-	b := w.build(head, status, changes...)
+	b := w.build(head, status)
 	w.notify(b)
 	w.shows(head, map[string]string{"success": "SUCCESSFUL", "failed": "FAILED", "cancelled": "STOPPED", "running": "INPROGRESS", "queued": "INPROGRESS"}[status])
 	return b
@@ -340,7 +340,7 @@ func programCommand(t *testing.T, env map[string]string, args ...string) *exec.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, args...) //nolint:noctx // ended by the test that starts it
+	cmd := exec.Command(self, args...)
 	cmd.Env = []string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.Getenv("TMPDIR")}
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -370,7 +370,8 @@ func (w *world) start() {
 	select {
 	case address := <-serving:
 		w.url = "http://" + address
-	case <-w.program.done:
+	case err := <-w.program.done:
+		w.program.done <- err
 		w.t.Fatalf("the program ended:\n%s", w.program.output())
 	case <-time.After(patience):
 		w.t.Fatalf("the program does not serve:\n%s", w.program.output())

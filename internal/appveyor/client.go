@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mergegate/internal/mergecheck"
 )
 
 // DefaultURL is AppVeyor's hosted service.
@@ -223,3 +225,36 @@ func retryAfter(header string) time.Duration {
 
 // CloseIdleConnections closes connections that nothing is using.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// ListedProject is a project in an account's list.
+type ListedProject struct {
+	Project        mergecheck.Project
+	RepositoryType string
+}
+
+// IsBitbucket reports whether the project builds a Bitbucket Cloud repository.
+func (p ListedProject) IsBitbucket() bool { return strings.EqualFold(p.RepositoryType, "bitBucket") }
+
+// Projects lists an account's projects. AppVeyor tells them only to a token, so
+// without one for the account it is refused without being asked.
+func (c *Client) Projects(ctx context.Context, account string) ([]ListedProject, error) {
+	if c.token(account) == "" {
+		return nil, statusError(http.StatusUnauthorized, 0)
+	}
+	target := c.base.String() + "/api/projects"
+	if strings.HasPrefix(c.token(account), "v2.") { // a user's token, which is for several accounts
+		target = c.base.String() + "/api/account/" + url.PathEscape(account) + "/projects"
+	}
+	var wire []wireProject
+	if err := c.get(ctx, account, target, &wire); err != nil {
+		return nil, err
+	}
+	projects := make([]ListedProject, len(wire))
+	for i, p := range wire {
+		projects[i] = ListedProject{
+			Project:        mergecheck.Project{ID: int64(p.ProjectID), Account: string(p.AccountName), Slug: string(p.Slug)},
+			RepositoryType: string(p.RepositoryType),
+		}
+	}
+	return projects, nil
+}

@@ -33,8 +33,10 @@ func TestParseWebhook(t *testing.T) {
 			EventName: "build_success", BuildID: 14636, ProjectID: 12064, Provider: "gitHub", Repository: "JohnSmith/test-web",
 			Version: "1.0.26", BuildURL: "https://ci.appveyor.com/project/JohnSmith/test-web/build/1.0.26", PullRequestID: 1,
 		}},
-		{name: "numbers as strings", body: `{"eventName":"build_failure","eventData":{"buildId":"5","pullRequestId":"7"}}`,
-			want: appveyor.Webhook{EventName: "build_failure", BuildID: 5, PullRequestID: 7}},
+		{
+			name: "numbers as strings", body: `{"eventName":"build_failure","eventData":{"buildId":"5","pullRequestId":"7"}}`,
+			want: appveyor.Webhook{EventName: "build_failure", BuildID: 5, PullRequestID: 7},
+		},
 		{name: "no pull request", body: `{"eventData":{"buildId":5,"isPullRequest": false }}`, want: appveyor.Webhook{BuildID: 5, NotPullRequest: true}},
 		{name: "NUL is dropped", body: `{"eventData":{"buildId":5,"repositoryName":"a\u0000/b"}}`, want: appveyor.Webhook{BuildID: 5, Repository: "a/b"}},
 		{name: "empty", err: appveyor.ErrNotJSON},

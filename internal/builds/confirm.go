@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"mergegate/internal/appveyor"
@@ -129,6 +130,14 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 	if answer.WorkspaceUUID == "" {
 		return known, errors.New("Bitbucket's answer names no workspace") //nolint:staticcheck // a proper name
 	}
-	repository := postgres.Repository{WorkspaceUUID: answer.WorkspaceUUID, RepositoryUUID: answer.UUID, FullName: answer.FullName}
+	repository := postgres.Repository{WorkspaceUUID: answer.WorkspaceUUID, RepositoryUUID: answer.UUID, FullName: fullName}
+	if !strings.EqualFold(answer.FullName, fullName) {
+		// Renamed since AppVeyor learnt the name: what is kept under the old one
+		// belongs to it too.
+		if err := s.store.LinkRepository(ctx, repository); err != nil {
+			return repository, err
+		}
+	}
+	repository.FullName = answer.FullName
 	return repository, s.store.LinkRepository(ctx, repository)
 }

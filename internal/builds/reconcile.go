@@ -1,20 +1,32 @@
 package builds
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
+	"golang.org/x/sync/errgroup"
 
 	"mergegate/internal/appveyor"
 	"mergegate/internal/postgres"
 )
 
-// historyLength is how many builds of a project's history are looked at.
-const historyLength = 50
+const (
+	// historyLength is how many builds of a project's history are read at once.
+	historyLength = 50
+	// maxHistoryPages bounds how far a round pages back to the last build seen: a
+	// thousand builds missed is an outage of days.
+	maxHistoryPages = 20
+	// projectsAtOnce is how many projects' histories are read at a time.
+	projectsAtOnce = 4
+)
 
-// reconcile looks through the history of every project seen for builds that no
+// reconcile looks through the history of every project for builds that no
 // delivery told of: AppVeyor sends each webhook once, and none for builds that
 // start or are cancelled.
 type reconcile struct{}
@@ -38,46 +50,119 @@ func (s *Service) Reconciliation(every time.Duration) *river.PeriodicJob {
 }
 
 func (s *Service) reconcile(ctx context.Context, _ *river.Job[reconcile]) error {
-	projects, err := s.store.Projects(ctx)
+	seen, err := s.store.Projects(ctx)
 	if err != nil {
 		return err
 	}
-	looked := map[int64]bool{}
-	for _, p := range projects {
-		if looked[p.ProjectID] || p.Forgotten || !s.accounts.known(p.Account) {
+	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool { return p.Forgotten })
+	return s.lookThrough(ctx, append(projects, s.unseen(ctx, seen)...), "reconcile")
+}
+
+// unseen are the projects of trusted accounts, where a token allows to list them,
+// that have built no pull request so far.
+func (s *Service) unseen(ctx context.Context, seen []postgres.SeenProject) []postgres.SeenProject {
+	var projects []postgres.SeenProject
+	for account := range s.accounts {
+		list, err := s.appveyor.Projects(ctx, account)
+		if err != nil {
+			s.log.DebugContext(ctx, "projects not listed", "account", account, "error", err)
 			continue
 		}
-		looked[p.ProjectID] = true
-		if err := s.reconcileProject(ctx, p); err != nil {
-			// One project that can't be read must not keep the others from it.
-			s.log.WarnContext(ctx, "project not reconciled", "project", p.Account+"/"+p.Slug, "error", err)
+		for _, p := range list {
+			known := slices.ContainsFunc(seen, func(s postgres.SeenProject) bool { return s.ProjectID == p.Project.ID })
+			if !known && p.IsBitbucket() && strings.EqualFold(p.Project.Account, account) {
+				projects = append(projects, postgres.SeenProject{ProjectID: p.Project.ID, Account: p.Project.Account, Slug: p.Project.Slug})
+			}
 		}
 	}
+	return projects
+}
+
+// lookThrough reads the projects' histories, some at a time. One that can't be
+// read doesn't keep the others from it; the errors are for the log.
+func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProject, askedBy string) error {
+	slices.SortFunc(projects, func(a, b postgres.SeenProject) int { return cmp.Compare(a.ProjectID, b.ProjectID) })
+	projects = slices.CompactFunc(projects, func(a, b postgres.SeenProject) bool { return a.ProjectID == b.ProjectID })
+	var group errgroup.Group
+	group.SetLimit(projectsAtOnce)
+	for _, p := range projects {
+		if !s.accounts.known(p.Account) {
+			continue
+		}
+		group.Go(func() error {
+			err := s.reconcileProject(ctx, p, askedBy)
+			if err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "project not reconciled", "project", p.Account+"/"+p.Slug, "error", err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // every error was logged
 	return ctx.Err()
 }
 
-func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject) error {
-	history, err := s.appveyor.History(ctx, p.Account, p.Slug, 0, historyLength)
-	if err != nil {
-		return err
+// reconcileProject pages back to the newest build seen, and confirms what is new
+// or has changed since.
+func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, askedBy string) error {
+	before := int64(0)
+	for range maxHistoryPages {
+		page, err := s.appveyor.History(ctx, p.Account, p.Slug, before, historyLength)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		if _, err := s.reconcilePage(ctx, p, page, askedBy); err != nil {
+			return err
+		}
+		oldest := page[len(page)-1].Build.BuildID
+		if len(page) < historyLength || oldest <= p.NewestBuildID || p.NewestBuildID == 0 || before != 0 && oldest >= before {
+			return nil
+		}
+		before = oldest
 	}
-	ids := make([]int64, len(history))
-	for i, a := range history {
+	return nil
+}
+
+// reconcilePage confirms what is new or has changed, and returns how many.
+func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, page []appveyor.Answer, askedBy string) (confirmed int, err error) {
+	ids := make([]int64, len(page))
+	for i, a := range page {
 		ids[i] = a.Build.BuildID
 	}
 	known, err := s.store.UpdatedOn(ctx, ids)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, a := range history {
+	for _, a := range page {
 		b := a.Build
 		if seen, ok := known[b.BuildID]; b.PullRequestID == 0 || ok && !b.UpdatedOn.After(seen) {
 			continue
 		}
 		ref := appveyor.Ref{Account: p.Account, Slug: p.Slug, BuildID: b.BuildID, Version: b.Version}
-		if _, err := s.confirm(ctx, ref, 0, "reconcile"); err != nil {
-			return fmt.Errorf("confirm build %d: %w", b.BuildID, err)
+		if _, err := s.confirm(ctx, ref, 0, askedBy); err != nil {
+			return confirmed, fmt.Errorf("confirm build %d: %w", b.BuildID, err)
 		}
+		confirmed++
 	}
-	return nil
+	return confirmed, nil
+}
+
+// LookNow looks through the histories of a repository's projects at once, for
+// somebody who waits for the answer, until ctx ends. It reports whether there
+// was anything to look through; what it finds is in the store.
+func (s *Service) LookNow(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error) {
+	seen, err := s.store.Projects(ctx)
+	if err != nil {
+		return false, err
+	}
+	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool {
+		return p.Forgotten || p.WorkspaceUUID != workspaceUUID || p.RepositoryUUID != repositoryUUID
+	})
+	if len(projects) == 0 {
+		return false, nil
+	}
+	err = s.lookThrough(ctx, projects, "merge_check")
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // what was found by then is found
+	}
+	return true, err
 }

@@ -38,6 +38,13 @@ func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.C
 	if err != nil {
 		return err
 	}
+	ignored, err := s.ignored(ctx, d)
+	if err != nil {
+		return err
+	}
+	if ignored.Outcome != postgres.Pending {
+		return s.store.SettleDelivery(ctx, d.ID, ignored.Outcome, ignored.Reason)
+	}
 	ref := appveyor.Ref{Account: d.Account, Slug: d.Slug, BuildID: d.BuildID, Version: d.Version}
 	r, err := s.confirm(ctx, ref, d.ID, "delivery")
 	switch {
@@ -51,7 +58,7 @@ func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.C
 	case r.problem == "":
 		return nil // recorded, and the delivery with it
 	}
-	age := s.now().Sub(d.ReceivedOn)
+	age := s.now().Sub(d.PendingSince)
 	if age > giveUpAfter {
 		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, r.problem)
 	}
@@ -59,6 +66,20 @@ func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.C
 		return err
 	}
 	return river.JobSnooze(max(r.retryIn, wait(age, 2*time.Second, 10*time.Minute)))
+}
+
+// ignored decides again what was decided on receipt: a delivery may be replayed
+// because that was wrong, such as by an account that was not configured yet.
+func (s *Service) ignored(ctx context.Context, d postgres.Delivery) (postgres.Delivery, error) {
+	body, err := s.store.DeliveryBody(ctx, d.ID)
+	if err != nil {
+		return d, err
+	}
+	hook, err := appveyor.ParseWebhook(body)
+	if err != nil {
+		return postgres.Delivery{Outcome: postgres.Failed, Reason: err.Error()}, nil //nolint:nilerr // that is what became of it
+	}
+	return s.delivery(hook), nil
 }
 
 func (s *Service) watchBuild(ctx context.Context, job *river.Job[postgres.WatchBuild]) error {

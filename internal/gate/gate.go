@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,10 @@ const bitbucketBudget = 2500 * time.Millisecond
 type Options struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: not counted
+	// Look asks AppVeyor at once for builds of a repository that nobody told of,
+	// until its context ends, and has it looked at again for a while. It reports
+	// whether it could. nil: nobody is asked.
+	Look func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
 }
 
 // Gate answers merge checks. It is safe for concurrent use.
@@ -44,6 +49,8 @@ type Gate struct {
 	client *bitbucket.Client
 	tokens *bitbucket.SystemTokens
 	log    *slog.Logger
+	look   func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
+	looks  recent
 
 	answers  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -55,7 +62,7 @@ type Gate struct {
 func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.SystemTokens, opts Options) *Gate {
 	metrics := promauto.With(opts.Metrics)
 	return &Gate{
-		store: store, client: client, tokens: tokens, log: opts.Log,
+		store: store, client: client, tokens: tokens, log: opts.Log, look: opts.Look,
 		answers: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_merge_checks_total", Help: "Merge checks answered, by code.",
 		}, []string{"trigger", "code"}),
@@ -86,12 +93,12 @@ func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
 	defer cancel()
 	g.tokens.Keep(q.PullRequest.WorkspaceUUID, q.SystemToken)
 
-	verdict, newHead := g.evaluate(ctx, q)
+	verdict, unsettled := g.evaluate(ctx, q, true)
 	took := time.Since(start)
 	trigger := triggerLabel(q.Trigger)
 	g.answers.WithLabelValues(trigger, string(verdict.Code)).Inc()
 	g.duration.WithLabelValues(yesNo(q.Brought == nil)).Observe(took.Seconds())
-	g.keep(ctx, q, verdict, newHead, took)
+	g.keep(ctx, q, verdict, unsettled, took)
 	return verdict
 }
 
@@ -99,34 +106,54 @@ func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
 func (g *Gate) KeepToken(workspaceUUID, token string) { g.tokens.Keep(workspaceUUID, token) }
 
 // Explain evaluates a pull request as [Gate.Ask] does, for people and programs
-// that want to know; no decision is kept. The pull request is always read from
+// that want to know; nothing is kept. The pull request is always read from
 // Bitbucket: a verdict is for the head at the moment of asking.
 func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
 	verdict, _ := g.evaluate(ctx, Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID,
-	}})
+	}}, false)
 	return verdict
 }
 
-func (g *Gate) evaluate(ctx context.Context, q Question) (verdict mergecheck.Verdict, newHead bool) {
+// evaluate answers q, and records the head as seen now where record is set.
+// unsettled is set when a build is stored as of another head than it is of.
+func (g *Gate) evaluate(ctx context.Context, q Question, record bool) (verdict mergecheck.Verdict, unsettled bool) {
 	snapshot := g.snapshot(ctx, q)
+	verdict, unsettled = g.judge(ctx, q, snapshot, record)
+	if record && g.worthLooking(ctx, q, verdict) && g.lookNow(ctx, q) {
+		return g.judge(ctx, q, snapshot, record)
+	}
+	return verdict, unsettled
+}
+
+// judge reads the facts of a pull request and has the domain decide.
+func (g *Gate) judge(ctx context.Context, q Question, snapshot Snapshot, record bool) (verdict mergecheck.Verdict, unsettled bool) {
 	pr := snapshot.pullRequest(q.PullRequest.PullRequestID)
-	facts, problem := g.facts(ctx, q, snapshot)
+	facts, problem := g.facts(ctx, q, snapshot, record)
 	if problem != "" {
 		return mergecheck.Unanswerable(pr, problem, time.Now()), false
 	}
 	return mergecheck.Evaluate(mergecheck.Facts{
 		PullRequest: pr, Heads: facts.Heads, Builds: facts.Builds, Required: facts.Required,
 		Unconfirmed: facts.Unconfirmed, Now: facts.Now,
-	}), facts.NewHead
+	}), isUnsettled(facts)
+}
+
+// isUnsettled reports whether the heads recorded meanwhile tell of a build that
+// it is of another head than the store has it: its commit status has to follow.
+func isUnsettled(facts postgres.Facts) bool {
+	return slices.ContainsFunc(facts.Builds, func(b mergecheck.Build) bool {
+		commit, _ := mergecheck.Attribute(b, facts.Heads)
+		return commit != b.SourceCommit
+	})
 }
 
 // facts reads what the store knows. A repository whose name it doesn't know, or
 // that was renamed, is linked to its name first: AppVeyor knows only names.
-func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot) (facts postgres.Facts, problem string) {
-	facts, err := g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, true)
+func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot, record bool) (facts postgres.Facts, problem string) {
+	facts, err := g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, record)
 	if err != nil {
 		return facts, g.storeProblem(ctx, err)
 	}
@@ -137,17 +164,15 @@ func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot) (facts 
 	case problem != "" || name == "":
 		return facts, problem
 	}
-	newHead := facts.NewHead
 	err = g.store.LinkRepository(ctx, postgres.Repository{
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
 	})
 	if err == nil {
-		facts, err = g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, true)
+		facts, err = g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, record)
 	}
 	if err != nil {
 		return facts, g.storeProblem(ctx, err)
 	}
-	facts.NewHead = newHead
 	return facts, ""
 }
 
@@ -156,12 +181,12 @@ func (g *Gate) storeProblem(ctx context.Context, err error) string {
 	return "mergegate cannot read its database now, so this pull request is not let through. Re-run this check in a minute; if it lasts, tell who runs mergegate."
 }
 
-func (g *Gate) keep(ctx context.Context, q Question, v mergecheck.Verdict, newHead bool, took time.Duration) {
+func (g *Gate) keep(ctx context.Context, q Question, v mergecheck.Verdict, unsettled bool, took time.Duration) {
 	err := g.store.AddDecision(ctx, q.PullRequest, postgres.Decision{
 		Trigger: q.Trigger, Success: v.Success, Code: string(v.Code), Message: v.Message,
 		Head: v.PullRequest.Head, Destination: v.PullRequest.DestinationBranch,
 		Builds: buildIDs(v), DurationMs: int(took.Milliseconds()),
-	}, newHead)
+	}, unsettled)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		g.lost.Inc()
 		g.log.ErrorContext(ctx, "decision not kept", "pull_request", q.PullRequest.PullRequestID,

@@ -100,6 +100,9 @@ type Verdict struct {
 // this very destination branch, for every required project. The order of the
 // facts is irrelevant.
 func Evaluate(f Facts) Verdict {
+	if f.PullRequest.Head != "" { // recorded or not, it is the head now
+		f.Heads = append(slices.Clone(f.Heads), Head{Commit: f.PullRequest.Head, FirstSeenOn: f.Now, LastSeenOn: f.Now})
+	}
 	v := Verdict{PullRequest: f.PullRequest, EvaluatedOn: f.Now}
 	v.Projects = evaluateProjects(f)
 	v.Code = decide(f, v.Projects)

@@ -252,9 +252,10 @@ func TestPassNeedsASuccessfulBuildOfThisHead(t *testing.T) {
 		if len(f.Required) == 0 || f.PullRequest.State == "MERGED" {
 			t.Fatalf("passed without a required project or on a closed pull request: %+v", v)
 		}
+		heads := append(slices.Clone(f.Heads), seen(f.PullRequest.Head, 0, 0))
 		for _, p := range f.Required {
 			if !slices.ContainsFunc(f.Builds, func(b mergecheck.Build) bool {
-				commit, _ := mergecheck.Attribute(b, f.Heads)
+				commit, _ := mergecheck.Attribute(b, heads)
 				return b.Project == p && commit == f.PullRequest.Head && commit != "" && b.State == mergecheck.Success && b.DestinationBranch == "main"
 			}) {
 				t.Fatalf("passed without a successful build of %s in %s", f.PullRequest.Head, p.Name())

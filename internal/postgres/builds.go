@@ -124,7 +124,7 @@ func (s *Store) RecordBuild(ctx context.Context, b mergecheck.Build, delivery in
 
 func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Recorded, error) {
 	// Always in this order, so that two recordings never wait for each other:
-	// repository name, build, pull request.
+	// repository name, build, project.
 	if err := lockName(ctx, tx, b.Repository, shared); err != nil {
 		return Recorded{}, err
 	}
@@ -206,7 +206,9 @@ func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Buil
 }
 
 // upsertProject keeps the project under its id. The newest build that names it
-// decides what it is called, whatever order builds come in.
+// decides what it is called, whatever order builds come in. The row stays locked
+// until the transaction ends, named anew or not: of two builds that are recorded
+// at once, the second then sees the first when it tells which is the newest.
 func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO projects AS p (workspace_uuid, repository_uuid, project_id, account, slug, named_by)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
 )
 
 // Delivery is one received webhook or event, stored as it came.
@@ -26,11 +27,13 @@ type Delivery struct {
 	HintedRepository  string
 	HintedPullRequest int64
 
-	Outcome     Outcome
-	Reason      string
-	Attempts    int
-	ReceivedOn  time.Time
-	ProcessedOn *time.Time
+	Outcome    Outcome
+	Reason     string
+	Attempts   int
+	ReceivedOn time.Time
+	// PendingSince is when it was received, or replayed last.
+	PendingSince time.Time
+	ProcessedOn  *time.Time
 }
 
 // Outcome is what became of a delivery.
@@ -53,10 +56,8 @@ func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err erro
 		if id, before, err = insertDelivery(ctx, tx, d); err != nil || before || d.Outcome != Pending {
 			return err
 		}
-		if d.BuildID == 0 {
-			return s.enqueue(ctx, tx, ApplyEvent{DeliveryID: id})
-		}
-		return s.enqueue(ctx, tx, ConfirmDelivery{DeliveryID: id})
+		d.ID = id
+		return s.enqueue(ctx, tx, jobOf(d))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("add delivery: %w", err)
@@ -91,7 +92,7 @@ func (s *Store) DeliveryBody(ctx context.Context, id int64) ([]byte, error) {
 }
 
 const deliveryColumns = `id, source, event, coalesce(build_id, 0) AS build_id, account, slug, version, hinted_repository,
-	hinted_pull_request, outcome, reason, attempts, received_on, processed_on`
+	hinted_pull_request, outcome, reason, attempts, received_on, pending_since, processed_on`
 
 // Delivery returns one delivery, without its body.
 func (s *Store) Delivery(ctx context.Context, id int64) (Delivery, error) {
@@ -126,6 +127,40 @@ func settleDelivery(ctx context.Context, tx pgx.Tx, id int64, outcome Outcome, r
 		return fmt.Errorf("settle delivery %d: %w", id, err)
 	}
 	return nil
+}
+
+// ReplayDelivery has a delivery processed anew, whatever came of it.
+func (s *Store) ReplayDelivery(ctx context.Context, id int64) (d Delivery, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			UPDATE deliveries SET outcome = 'pending', reason = '', processed_on = NULL, pending_since = now()
+			WHERE id = $1 RETURNING `+deliveryColumns, id)
+		if d, err = one[Delivery](rows, err); err != nil {
+			return err
+		}
+		return s.enqueue(ctx, tx, jobOf(d))
+	})
+	if err != nil {
+		return d, fmt.Errorf("replay delivery %d: %w", id, err)
+	}
+	return d, nil
+}
+
+// jobOf is the job that processes a delivery.
+func jobOf(d Delivery) river.JobArgs {
+	if d.BuildID == 0 {
+		return ApplyEvent{DeliveryID: d.ID}
+	}
+	return ConfirmDelivery{DeliveryID: d.ID}
+}
+
+// DeliveriesSince returns the ids of deliveries received since a time, oldest first.
+func (s *Store) DeliveriesSince(ctx context.Context, since time.Time) ([]int64, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id FROM deliveries WHERE received_on >= $1 ORDER BY id`, since)
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
 // Deliveries lists deliveries, newest first, at most limit of those older than

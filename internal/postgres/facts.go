@@ -28,9 +28,6 @@ type Facts struct {
 	Required    []mergecheck.Project
 	Unconfirmed []mergecheck.Unconfirmed
 	Now         time.Time // the database's clock
-	// NewHead is set when the head recorded with this reading was never seen
-	// before, so that builds may have to be told anew which head they are of.
-	NewHead bool
 }
 
 // Facts reads, in one round trip, all that a verdict on the pull request's head
@@ -70,7 +67,7 @@ func (s *Store) Facts(ctx context.Context, pr PullRequestKey, head string, seen 
 
 func readFacts(results pgx.BatchResults, seen bool) (f Facts, err error) {
 	if seen {
-		if err := results.QueryRow().Scan(&f.NewHead); err != nil {
+		if _, err := results.Exec(); err != nil {
 			return f, err
 		}
 	}
@@ -113,9 +110,9 @@ type Decision struct {
 	CreatedOn     time.Time
 }
 
-// AddDecision keeps d, and with newHead queues telling the pull request's builds
+// AddDecision keeps d, and with settle queues telling the pull request's builds
 // anew which head they are of. Both are committed when it returns.
-func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, newHead bool) error {
+func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, settle bool) error {
 	insert := func(db execer) error {
 		_, err := db.Exec(ctx, `
 			INSERT INTO decisions (workspace_uuid, repository_uuid, pull_request_id, trigger, success, code, message,
@@ -126,7 +123,7 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 		return err
 	}
 	var err error
-	if newHead {
+	if settle {
 		err = s.inTx(ctx, func(tx pgx.Tx) error {
 			if err := insert(tx); err != nil {
 				return err

@@ -26,16 +26,15 @@ func TestFactsRecordHeads(t *testing.T) {
 	steps := []struct {
 		name, head string
 		seen       bool
-		newHead    bool
 		want       []string // commits, oldest stretch first
 	}{
 		{name: "only asked about", head: head},
 		{name: "short", head: head[:12], seen: true},
 		{name: "upper case", head: "AAAAAAAAAAAABBBBBBBBBBBBBBBBBBBBBBBBBBBB", seen: true},
 		{name: "unknown", seen: true},
-		{name: "first", head: head, seen: true, newHead: true, want: []string{head}},
+		{name: "first", head: head, seen: true, want: []string{head}},
 		{name: "the same again", head: head, seen: true, want: []string{head}},
-		{name: "another", head: other, seen: true, newHead: true, want: []string{head, other}},
+		{name: "another", head: other, seen: true, want: []string{head, other}},
 		{name: "the first comes back", head: head, seen: true, want: []string{head, other, head}},
 		{name: "and stays", head: head, seen: true, want: []string{head, other, head}},
 	}
@@ -47,7 +46,6 @@ func TestFactsRecordHeads(t *testing.T) {
 			commits = append(commits, h.Commit)
 		}
 		equal(t, tt.name, tt.want, commits)
-		equal(t, tt.name+": new head", tt.newHead, f.NewHead)
 		heads = f.Heads
 	}
 	if lengthened := heads[0].LastSeenOn.After(heads[0].FirstSeenOn) && heads[2].LastSeenOn.After(heads[2].FirstSeenOn); !lengthened {
@@ -55,9 +53,6 @@ func TestFactsRecordHeads(t *testing.T) {
 	}
 	if !heads[0].LastSeenOn.Before(heads[1].FirstSeenOn) || !heads[1].LastSeenOn.Before(heads[2].FirstSeenOn) {
 		t.Errorf("stretches overlap: %v", heads)
-	}
-	if f := see(t, store, pullRequest(r, 8), head); !f.NewHead {
-		t.Error("a head of another pull request isn't new")
 	}
 }
 
@@ -260,9 +255,9 @@ func TestDecisions(t *testing.T) {
 	equal(t, "jobs", 1, len(queued(t, store, "settle_heads")))
 }
 
-func addDecision(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey, d postgres.Decision, newHead bool) {
+func addDecision(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey, d postgres.Decision, settle bool) {
 	t.Helper()
-	if err := store.AddDecision(t.Context(), pr, d, newHead); err != nil {
+	if err := store.AddDecision(t.Context(), pr, d, settle); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -105,9 +105,9 @@ func record(t testing.TB, store *postgres.Store, builds ...mergecheck.Build) pos
 }
 
 // see records commit as the pull request's head now.
-func see(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit string) postgres.Facts {
+func see(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit string) {
 	t.Helper()
-	return facts(t, store, pr, commit, true)
+	facts(t, store, pr, commit, true)
 }
 
 func facts(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit string, seen bool) postgres.Facts {

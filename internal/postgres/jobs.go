@@ -103,7 +103,7 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
-	case LearnRepository, LookAtPullRequest:
+	case LearnRepository, LookAtPullRequest, SettleHeads:
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	}
 	return opts

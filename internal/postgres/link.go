@@ -57,16 +57,16 @@ func (s *Store) link(ctx context.Context, tx pgx.Tx, m move) error {
 			return err
 		}
 	}
-	// Builds first: one that is being recorded under another name holds its row
-	// until its status and project are written.
+	// In the order in which recording a build, which may be under another name of
+	// the repository, locks them: build, project, status.
 	pullRequests, err := moved[int64](ctx, tx, moveBuilds, m)
 	if err != nil {
 		return err
 	}
-	if err := s.moveStatuses(ctx, tx, m); err != nil {
+	if _, err := tx.Exec(ctx, moveProjects, m.args()); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, moveProjects, m.args()); err != nil {
+	if err := s.moveStatuses(ctx, tx, m); err != nil {
 		return err
 	}
 	withHeads, err := moved[int64](ctx, tx, moveHeads, m)
@@ -151,6 +151,23 @@ func (s *Store) moveStatuses(ctx context.Context, tx pgx.Tx, m move) error {
 	}
 	for _, id := range joined {
 		if err := s.joinStatus(ctx, tx, m.to, id); err != nil {
+			return err
+		}
+	}
+	return s.stopMoved(ctx, tx, m)
+}
+
+// stopMoved ends what is in progress on pull requests that closed before it was
+// known which repository they are of.
+func (s *Store) stopMoved(ctx context.Context, tx pgx.Tx, m move) error {
+	pullRequests, err := moved[int64](ctx, tx, `
+		SELECT DISTINCT b.pull_request_id FROM commit_statuses c JOIN builds b USING (workspace_uuid, repository_uuid, build_id)
+		WHERE workspace_uuid = @workspace AND repository_uuid = @repository AND c.state = 'INPROGRESS' ORDER BY 1`, m)
+	if err != nil {
+		return err
+	}
+	for _, id := range pullRequests {
+		if err := s.stopStatuses(ctx, tx, PullRequestKey{m.to.WorkspaceUUID, m.to.RepositoryUUID, id}); err != nil {
 			return err
 		}
 	}

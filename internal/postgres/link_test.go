@@ -62,6 +62,26 @@ func TestLinkSettlesHeads(t *testing.T) {
 	equal(t, "statuses", []string{"aaaaaaaaaaaab SUCCESSFUL"}, shown(statuses(t, store)))
 }
 
+func TestLinkStopsWhatClosedBefore(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, state, want string }{
+		{name: "merged", state: "MERGED", want: "aaaaaaaaaaaab STOPPED"},
+		{name: "open", state: "OPEN", want: "aaaaaaaaaaaab INPROGRESS"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			r := repository(name)
+			record(t, store, build(1, in(mergecheck.Running)))
+			if err := store.Look(t.Context(), pullRequest(r, 7), mergecheck.PullRequestEvent{ID: 7, State: tt.state}, ""); err != nil {
+				t.Fatal(err)
+			}
+			link(t, store, r)
+			equal(t, "status", []string{tt.want}, shown(statuses(t, store)))
+		})
+	}
+}
+
 func TestRenameKeepsHistory(t *testing.T) {
 	t.Parallel()
 	store := open(t)
@@ -196,12 +216,40 @@ func TestLinkingWhileRecording(t *testing.T) {
 	}
 }
 
+// TestRenamingWhileRecording has builds told under the old and the new name while
+// the rename is told.
+func TestRenamingWhileRecording(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	for round := range 20 {
+		before, after := fmt.Sprintf("ws/old%d", round), fmt.Sprintf("ws/new%d", round)
+		first := int64(round*100 + 1)
+		r := link(t, store, repository(before))
+		record(t, store, build(first, of(before)), build(first+1, of(after)))
+		var g errgroup.Group
+		for i := range int64(8) {
+			b := build(first+i, of([]string{before, after}[i%2]), in(mergecheck.Failed), updated(time.Second))
+			g.Go(func() error { _, err := store.RecordBuild(t.Context(), b, 0); return err })
+			if i == 3 {
+				r.FullName = after
+				g.Go(func() error { return store.LinkRepository(t.Context(), r) })
+			}
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		got := query[int64](t, store, `SELECT count(*) FROM builds WHERE repository = $1`, after)[0]
+		moved := query[int64](t, store, `SELECT count(*) FROM builds WHERE repository = $1 AND repository_uuid = $2`, after, r.RepositoryUUID)[0]
+		equal(t, after, []int64{4, 4}, []int64{got, moved})
+	}
+}
+
 // TestSwappingNames links repositories under each other's names at once.
 func TestSwappingNames(t *testing.T) {
 	t.Parallel()
 	store := open(t)
 	a, b := link(t, store, repository("ws/a")), link(t, store, repository("ws/b"))
-	for range 10 {
+	for range 60 {
 		a.FullName, b.FullName = b.FullName, a.FullName
 		var g errgroup.Group
 		for _, r := range []postgres.Repository{a, b} {

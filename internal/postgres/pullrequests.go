@@ -162,7 +162,7 @@ func (s *Store) stopStatuses(ctx context.Context, tx pgx.Tx, pr PullRequestKey) 
 			http_status = NULL, reason = '', attempts = 0, pending_since = now(), next_attempt_on = NULL, updated_on = now()
 		FROM builds b, pull_requests p
 		WHERE b.build_id = c.build_id AND b.workspace_uuid = $1 AND b.repository_uuid = $2 AND b.pull_request_id = $3
-			AND p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.pull_request_id = $3 AND p.state <> 'OPEN'
+			AND p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.pull_request_id = $3 AND p.state NOT IN ('OPEN', '')
 			AND c.workspace_uuid = $1 AND c.repository_uuid = $2 AND c.state = 'INPROGRESS'
 		RETURNING c.id`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, mergecheck.StatusStopped, closedDescription)
 	if err != nil {

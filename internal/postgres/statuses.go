@@ -65,11 +65,6 @@ const statusColumns = `id, workspace_uuid, repository_uuid, commit, key, reposit
 // of the newest build there is for them, and so for the head that b was taken to
 // be of before. It queues the posting of what that changed.
 func (s *Store) wantStatuses(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, before *mergecheck.Build, unsettled string) error {
-	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('status ' || $1 || ' ' || $2, $3))`,
-		r.WorkspaceUUID, mergecheck.StatusKey(b.Project.ID, b.PullRequestID), b.PullRequestID)
-	if err != nil {
-		return err
-	}
 	if b.SourceCommit != "" {
 		if err := s.wantStatus(ctx, tx, r, b); err != nil {
 			return err

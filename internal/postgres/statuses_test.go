@@ -88,6 +88,26 @@ func TestStatusIsThatOfTheNewestBuild(t *testing.T) {
 	equal(t, "status", want, only(t, store), cmpopts.IgnoreFields(postgres.CommitStatus{}, "ID", "Description", "PendingSince", "UpdatedOn"))
 }
 
+// TestNewestOfBuildsAtOnce records the builds of one head for the first time, all
+// at once.
+func TestNewestOfBuildsAtOnce(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	for pr := range int64(25) {
+		var g errgroup.Group
+		for i := range int64(4) {
+			b := build(pr*10+i+1, func(b *mergecheck.Build) { b.PullRequestID = pr + 1 })
+			g.Go(func() error { _, err := store.RecordBuild(t.Context(), b, 0); return err })
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, s := range statuses(t, store) {
+		equal(t, s.Key, build(int64(i*10+4)).URL, s.URL)
+	}
+}
+
 func TestStatusesAreApart(t *testing.T) {
 	t.Parallel()
 	store := open(t)

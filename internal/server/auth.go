@@ -46,7 +46,7 @@ type authorizedHandler func(c *gin.Context, token postgres.Token) error
 
 // authorized lets a request through whose token is valid and has the scope.
 func (s *Server) authorized(scope string, f authorizedHandler) gin.HandlerFunc {
-	return s.handle(func(c *gin.Context) error {
+	return s.handle(bounded(s.api, func(c *gin.Context) error {
 		given := bearer(c.Request)
 		if given == "" {
 			return errUnauthorized.with("send an API token as Authorization: Bearer TOKEN")
@@ -62,7 +62,7 @@ func (s *Server) authorized(scope string, f authorizedHandler) gin.HandlerFunc {
 			return errForbidden.with("this needs a token with scope %s", scope)
 		}
 		return f(c, token)
-	})
+	}))
 }
 
 func hasScope(token postgres.Token, scope string) bool {

@@ -87,7 +87,7 @@ func (s *Server) pullRequest(c *gin.Context, token postgres.Token) (postgres.Rep
 	if err != nil {
 		return repository, 0, err
 	}
-	id, err := pathID(c, "id")
+	id, err := pathID(c)
 	return repository, id, err
 }
 
@@ -125,7 +125,7 @@ func (s *Server) listDecisions(c *gin.Context, token postgres.Token) error {
 
 // getBuild returns one build with its jobs.
 func (s *Server) getBuild(c *gin.Context, token postgres.Token) error {
-	id, err := pathID(c, "id")
+	id, err := pathID(c)
 	if err != nil {
 		return err
 	}

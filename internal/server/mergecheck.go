@@ -36,6 +36,11 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 	if !invocation.ForWorkspace(event.WorkspaceUUID) {
 		return errForbidden.with("the token is of another workspace")
 	}
+	if !s.checks.take(c.Request.Context()) {
+		c.JSON(http.StatusOK, gin.H{"success": false, "message": "mergegate is answering too many merge checks now. Re-run this check in a minute."})
+		return nil
+	}
+	defer s.checks.give()
 	verdict := s.Gate.Ask(c.Request.Context(), gate.Question{
 		PullRequest: postgres.PullRequestKey{
 			WorkspaceUUID: event.WorkspaceUUID, RepositoryUUID: event.RepositoryUUID, PullRequestID: event.PullRequestID,

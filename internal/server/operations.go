@@ -47,6 +47,20 @@ func (s *Server) listDeliveries(c *gin.Context, _ postgres.Token) error {
 	return writePage(s, c, list, length, func(d postgres.Delivery) int64 { return d.ID }, deliveryOf)
 }
 
+// replayDelivery has a delivery processed anew.
+func (s *Server) replayDelivery(c *gin.Context, _ postgres.Token) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	d, err := s.Store.ReplayDelivery(c.Request.Context(), id)
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusAccepted, deliveryOf(d))
+	return nil
+}
+
 var deliveryPattern = regexp.MustCompile(`^(pending|posted|failed|not_postable)$`)
 
 // listCommitStatuses lists commit statuses by how far they have come.
@@ -66,7 +80,7 @@ func (s *Server) listCommitStatuses(c *gin.Context, _ postgres.Token) error {
 
 // retryCommitStatus queues a commit status again that Bitbucket refused.
 func (s *Server) retryCommitStatus(c *gin.Context, _ postgres.Token) error {
-	id, err := pathID(c, "id")
+	id, err := pathID(c)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@ func storable(s string) bool {
 }
 
 // pathID reads a positive id out of the path. Anything else names nothing.
-func pathID(c *gin.Context, name string) (int64, error) {
-	id, err := strconv.ParseInt(c.Param(name), 10, 64)
+func pathID(c *gin.Context) (int64, error) {
+	id, err := strconv.ParseInt(c.Param("id"), 10, 64)
 	if err != nil || id <= 0 {
 		return 0, errNotFound
 	}

@@ -42,6 +42,7 @@ var (
 	errNotBuild     = problem{Status: 422, Code: "invalid_delivery", Title: "Not a build"}
 	errParameter    = problem{Status: 400, Code: "invalid_parameter", Title: "Invalid parameter"}
 	errUnavailable  = problem{Status: 503, Code: "unavailable", Title: "Unavailable", Detail: "the database cannot be used now; try again"}
+	errTooMany      = problem{Status: 429, Code: "too_many_failures", Title: "Too many failures", Detail: "too many requests from here were not authenticated"}
 	errInternal     = problem{Status: 500, Code: "internal", Title: "Internal error"}
 )
 
@@ -84,7 +85,7 @@ func (s *Server) handle(f func(*gin.Context) error) gin.HandlerFunc {
 }
 
 func (s *Server) fail(c *gin.Context, err error) {
-	p := asProblem(err)
+	p := s.limited(c, asProblem(err))
 	p.RequestID = requestID(c)
 	if p.Status >= 500 {
 		s.Log.ErrorContext(c.Request.Context(), "request failed", "request_id", p.RequestID, "route", c.FullPath(), "error", err)

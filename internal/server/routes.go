@@ -30,15 +30,16 @@ func (s *Server) routes() *gin.Engine {
 	engine.GET("/readyz", s.handle(s.readyz))
 	engine.GET("/openapi.yaml", s.handle(s.openAPI))
 
+	deliveries := make(places, deliveriesAtOnce)
 	if len(s.AppVeyorSecrets) > 0 {
-		engine.POST("/webhooks/appveyor", s.handle(s.appveyorWebhook))
+		engine.POST("/webhooks/appveyor", s.handle(bounded(deliveries, s.appveyorWebhook)))
 	}
 	if s.Forge != nil {
 		engine.POST("/forge/merge-check", s.handle(s.mergeCheck))
-		engine.POST("/forge/events", s.handle(s.forgeEvent))
+		engine.POST("/forge/events", s.handle(bounded(deliveries, s.forgeEvent)))
 	}
 	if len(s.BitbucketSecrets) > 0 {
-		engine.POST("/webhooks/bitbucket", s.handle(s.bitbucketWebhook))
+		engine.POST("/webhooks/bitbucket", s.handle(bounded(deliveries, s.bitbucketWebhook)))
 	}
 
 	v1 := engine.Group("/api/v1")
@@ -49,6 +50,7 @@ func (s *Server) routes() *gin.Engine {
 	repository.GET("/pullrequests/:id/decisions", s.authorized(ScopeRead, s.listDecisions))
 	v1.GET("/builds/:id", s.authorized(ScopeRead, s.getBuild))
 	v1.GET("/deliveries", s.authorized(ScopeAdmin, s.listDeliveries))
+	v1.POST("/deliveries/:id/replay", s.authorized(ScopeAdmin, s.replayDelivery))
 	v1.GET("/commit-statuses", s.authorized(ScopeAdmin, s.listCommitStatuses))
 	v1.POST("/commit-statuses/:id/retry", s.authorized(ScopeAdmin, s.retryCommitStatus))
 	return engine

@@ -47,6 +47,9 @@ type Server struct {
 	Config
 	engine   *gin.Engine
 	draining atomic.Bool
+	failures failures
+	api      places
+	checks   places
 	requests *prometheus.HistogramVec
 }
 
@@ -54,7 +57,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	gin.SetMode(gin.ReleaseMode)
 	s := &Server{
-		Config: cfg,
+		Config: cfg, api: make(places, apiAtOnce), checks: make(places, checksAtOnce),
 		requests: promauto.With(cfg.Metrics).NewHistogramVec(prometheus.HistogramOpts{
 			Name: "mergegate_http_request_duration_seconds", Help: "Requests answered, by route and status.",
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 10},

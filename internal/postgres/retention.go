@@ -1,0 +1,68 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// deleteBatch is how many rows one statement deletes, so that none runs into the
+// statement time-out or locks much at once.
+const deleteBatch = 2000
+
+// olderThan deletes at most $2 rows of each table that are older than $1, and
+// that nothing still needs. Branch heads are Bitbucket's events like deliveries;
+// the newest of each branch stays. What belongs to a pull request goes with its
+// builds, once it is not open.
+var olderThan = map[string][]string{
+	"deliveries": {
+		`DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries
+			WHERE received_on < now() - $1::interval AND outcome <> 'pending' ORDER BY received_on LIMIT $2)`,
+		`DELETE FROM branch_heads h WHERE (workspace_uuid, repository_uuid, branch, pushed_on, commit) IN (
+			SELECT o.workspace_uuid, o.repository_uuid, o.branch, o.pushed_on, o.commit FROM branch_heads o
+			WHERE o.pushed_on < now() - $1::interval AND EXISTS (SELECT FROM branch_heads n
+				WHERE (n.workspace_uuid, n.repository_uuid, n.branch) = (o.workspace_uuid, o.repository_uuid, o.branch)
+				AND n.pushed_on > o.pushed_on)
+			ORDER BY o.pushed_on LIMIT $2)`,
+	},
+	"decisions": {
+		`DELETE FROM decisions WHERE (workspace_uuid, repository_uuid, pull_request_id, id) IN (
+			SELECT workspace_uuid, repository_uuid, pull_request_id, id FROM decisions
+			WHERE created_on < now() - $1::interval ORDER BY created_on LIMIT $2)`,
+	},
+	"builds": {
+		`DELETE FROM commit_statuses WHERE id IN (SELECT c.id FROM commit_statuses c JOIN builds b ON b.build_id = c.build_id
+			WHERE b.recorded_on < now() - $1::interval AND c.updated_on < now() - $1::interval AND c.delivery <> 'pending' LIMIT $2)`,
+		`DELETE FROM builds WHERE id IN (SELECT b.id FROM builds b
+			WHERE b.recorded_on < now() - $1::interval AND NOT EXISTS (SELECT FROM commit_statuses c WHERE c.build_id = b.build_id)
+			AND NOT EXISTS (SELECT FROM pull_requests p WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
+				= (b.workspace_uuid, b.repository_uuid, b.pull_request_id) AND p.state = 'OPEN')
+			ORDER BY b.recorded_on LIMIT $2)`,
+		`DELETE FROM pull_request_heads WHERE (workspace_uuid, repository_uuid, pull_request_id, first_seen_on, commit) IN (
+			SELECT h.workspace_uuid, h.repository_uuid, h.pull_request_id, h.first_seen_on, h.commit FROM pull_request_heads h
+			WHERE h.last_seen_on < now() - $1::interval AND NOT EXISTS (SELECT FROM builds b
+				WHERE (b.workspace_uuid, b.repository_uuid, b.pull_request_id) = (h.workspace_uuid, h.repository_uuid, h.pull_request_id))
+			LIMIT $2)`,
+		`DELETE FROM pull_requests WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
+			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_requests
+			WHERE state <> 'OPEN' AND told_on < now() - $1::interval LIMIT $2)`,
+	},
+}
+
+// DeleteOlder deletes what of a kind (deliveries, decisions or builds) is older
+// than kept, and returns how many rows that were. What is pending stays.
+func (s *Store) DeleteOlder(ctx context.Context, kind string, kept time.Duration) (deleted int64, err error) {
+	for _, statement := range olderThan[kind] {
+		for {
+			tag, err := s.pool.Exec(ctx, statement, kept, deleteBatch)
+			if err != nil {
+				return deleted, fmt.Errorf("delete old %s: %w", kind, err)
+			}
+			deleted += tag.RowsAffected()
+			if tag.RowsAffected() < deleteBatch {
+				break
+			}
+		}
+	}
+	return deleted, nil
+}

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+)
+
+func TestFailuresAreLimitedPerSource(t *testing.T) {
+	t.Parallel()
+	s := New(Config{Log: slog.New(slog.DiscardHandler), AppVeyorSecrets: []string{"right"}})
+	post := func(source, secret string) int {
+		req := httptest.NewRequest(http.MethodPost, "/webhooks/appveyor", http.NoBody)
+		req.RemoteAddr = source + ":1234"
+		req.Header.Set("Authorization", "Bearer "+secret)
+		res := httptest.NewRecorder()
+		s.ServeHTTP(res, req)
+		return res.Code
+	}
+	limited := 0
+	for range failureBurst + 50 {
+		switch got := post("192.0.2.1", "wrong"); got {
+		case http.StatusUnauthorized:
+		case http.StatusTooManyRequests:
+			limited++
+		default:
+			t.Fatalf("answered %d", got)
+		}
+	}
+	if limited == 0 {
+		t.Error("no failure was limited")
+	}
+	if got := post("192.0.2.2", "wrong"); got != http.StatusUnauthorized {
+		t.Errorf("another source is answered %d", got)
+	}
+	if got := post("192.0.2.1", "right"); got != http.StatusBadRequest { // an empty body
+		t.Errorf("the right secret from a limited source is answered %d", got)
+	}
+}
+
+func TestOverloadIsToldToComeBack(t *testing.T) {
+	t.Parallel()
+	s := New(Config{Log: slog.New(slog.DiscardHandler)})
+	at := make(chan struct{})
+	release := make(chan struct{})
+	engine := gin.New()
+	engine.GET("/", s.handle(bounded(make(places, 2), func(c *gin.Context) error {
+		at <- struct{}{}
+		<-release
+		c.Status(http.StatusNoContent)
+		return nil
+	})))
+	answers := make(chan int, 3)
+	ask := func() {
+		res := httptest.NewRecorder()
+		engine.ServeHTTP(res, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		answers <- res.Code
+	}
+	go ask()
+	go ask()
+	<-at
+	<-at
+	go ask() // finds no place
+	if got := <-answers; got != http.StatusServiceUnavailable {
+		t.Errorf("the third is answered %d", got)
+	}
+	close(release)
+	for range 2 {
+		if got := <-answers; got != http.StatusNoContent {
+			t.Errorf("one that had a place is answered %d", got)
+		}
+	}
+}
