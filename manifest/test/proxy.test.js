@@ -2,11 +2,13 @@
 // whatever happens, there is an answer, and it is mergegate's own or a refusal that says what to do.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { LIMITS, mergeCheck, run } from '../src/index.js';
 import { App } from './forge.js';
 
+const help = readFileSync(new URL('../../docs/install.md', import.meta.url), 'utf8');
 const manifest = fileURLToPath(new URL('../manifest.yml', import.meta.url));
 const workspace = '{b7ea02c9-0871-4858-a2a6-a190d7de977c}';
 const repository = '{15a31549-1cff-45dc-9d0d-310114c5038b}';
@@ -97,6 +99,8 @@ const refused = (answer, words) => {
   assert.ok(answer.message.length <= 255, answer.message);
   assert.doesNotMatch(answer.message, /[\r\n]/);
   assert.ok(!answer.message.includes(secret));
+  const [beginning] = answer.message.split(/[.:]| within | \d/);
+  assert.ok(help.includes(`| ${beginning}`), `docs/install.md has no trouble like this: ${beginning}`);
 };
 
 describe('the question', () => {
