@@ -128,13 +128,14 @@ func (w *world) reads() (count int) {
 	return count
 }
 
-// TestForgeAppStory follows a pull request through what its users see.
+// TestForgeAppStory follows a pull request through what its users see. The program has no credential for Bitbucket but
+// the one that comes with the app's questions.
 func TestForgeAppStory(t *testing.T) {
 	t.Parallel()
 	for _, manifest := range manifests {
 		t.Run(manifest, func(t *testing.T) {
 			t.Parallel()
-			a := newWorld(t).install(manifest)
+			a := newWorld(t, "MERGEGATE_BITBUCKET_TOKEN=").install(manifest)
 			a.sees("no_build", "AppVeyor has not built 111111111111 of pull request 7 yet.")
 			if reads := a.reads(); reads != 2*2 {
 				t.Errorf("Bitbucket was asked %d times for two checks; the pull request and its commits are enough for one", reads)
