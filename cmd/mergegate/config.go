@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"mergegate/internal/apptokens"
 	"mergegate/internal/builds"
 	"mergegate/internal/retention"
 )
@@ -48,6 +51,7 @@ type environment struct {
 	ForgeJWKSURL      string `env:"MERGEGATE_FORGE_JWKS_URL" envDefault:"https://forge.cdn.prod.atlassian-dev.net/.well-known/jwks.json"`
 
 	Retention string `env:"MERGEGATE_RETENTION" envDefault:"deliveries=30d,decisions=400d"`
+	SecretKey string `env:"MERGEGATE_SECRET_KEY" secret:"true"`
 	LogLevel  string `env:"MERGEGATE_LOG_LEVEL" envDefault:"info"`
 	LogFormat string `env:"MERGEGATE_LOG_FORMAT"`
 }
@@ -63,6 +67,7 @@ type config struct {
 	forgeEnvironments []string
 	reconcileInterval time.Duration
 	retention         retention.Policy
+	secretKeys        [][]byte
 }
 
 // faults collects what is wrong with the environment, by variable.
@@ -138,6 +143,9 @@ func (c *config) understand(wrong *faults) {
 	var err error
 	if c.retention, err = retention.Parse(c.Retention, parseDuration); err != nil {
 		wrong.add("MERGEGATE_RETENTION", "%v", err)
+	}
+	if c.secretKeys, err = parseKeys(c.SecretKey); err != nil {
+		wrong.add("MERGEGATE_SECRET_KEY", "%v", err)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(c.LogLevel)) {
 		wrong.add("MERGEGATE_LOG_LEVEL", "%q is not debug, info, warn or error", c.LogLevel)
@@ -234,6 +242,39 @@ func parseTokens(s string) (map[string]string, error) {
 		tokens[strings.ToLower(pair[1])] = pair[2]
 	}
 	return tokens, nil
+}
+
+// parseKeys reads base64 of 32 bytes, several with commas.
+func parseKeys(s string) ([][]byte, error) {
+	var keys [][]byte
+	for _, item := range list(s) {
+		key, err := base64.StdEncoding.DecodeString(item)
+		if err != nil || len(key) != apptokens.KeySize {
+			return nil, errors.New("is not base64 of 32 bytes: make one with openssl rand -base64 32")
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// ownSecretKey returns the key in the data folder, made when it isn't there.
+func ownSecretKey(dir string) ([][]byte, error) {
+	file := filepath.Join(dir, "secret.key")
+	content, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		key := make([]byte, apptokens.KeySize)
+		_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
+		content = []byte(base64.StdEncoding.EncodeToString(key))
+		err = os.WriteFile(file, content, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("secret key: %w", err)
+	}
+	keys, err := parseKeys(strings.TrimSpace(string(content)))
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", file, err)
+	}
+	return keys, nil
 }
 
 var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)

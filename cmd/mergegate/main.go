@@ -51,6 +51,7 @@ type commands struct {
 	Token    tokenCommand    `cmd:"" help:"API tokens."`
 	Projects projectsCommand `cmd:"" help:"AppVeyor projects seen per repository."`
 
+	Rebuild  rebuildCommand  `cmd:"" help:"Ask AppVeyor to build a pull request again."`
 	Replay   replayCommand   `cmd:"" help:"Process stored deliveries again."`
 	Backfill backfillCommand `cmd:"" help:"Recover builds from a project's history on AppVeyor."`
 

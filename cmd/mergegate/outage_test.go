@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -371,5 +372,64 @@ func TestReplayAndBackfill(t *testing.T) {
 	}
 	if out := w.command("backfill", "--project", "acme/widgets", "--since", "1d"); out != "121 builds looked at, 0 confirmed" {
 		t.Errorf("a second backfill printed %q", out)
+	}
+}
+
+// TestForgeAppsTokenSurvivesARestart gets the app's token with an event, and
+// posts a status with it after a restart.
+func TestForgeAppsTokenSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	const systemToken = "app-system-token-55d0"
+	w := newWorld(t, "MERGEGATE_BITBUCKET_TOKEN=", "MERGEGATE_SECRET_KEY="+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32))))
+	w.bb.RevokeToken(bitbucketToken)
+	w.bb.AllowToken(systemToken, "acme")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/forge/events", strings.NewReader(`{"eventType":"avi:forge:installed:app"}`))
+	w.must(err)
+	req.Header.Set("Authorization", "Bearer "+w.forge.Token())
+	req.Header.Set("x-forge-oauth-system", systemToken)
+	if res := send(t, req); res.status != http.StatusAccepted {
+		t.Fatalf("the event was answered %d %s", res.status, res.body)
+	}
+	_ = w.stop(syscall.SIGKILL)
+	w.start()
+	w.check(event("on-merge")) // links the repository
+	w.built(commit('1'), "success")
+}
+
+func TestRebuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "MERGEGATE_APPVEYOR_TOKEN=av-token")
+	w.appveyor.RequireToken("acme", "av-token")
+	w.built(commit('1'), "success")
+	waive := w.command("token", "create", "--name", "w", "--scope", "waive")
+	const path = "/api/v1/repositories/acme/widgets/pullrequests/7/rebuild"
+	var first, second struct {
+		Values []struct {
+			BuildID *int64 `json:"build_id"`
+			Reason  *string
+		}
+	}
+	res := w.post(path, waive, "")
+	if res.status != http.StatusAccepted {
+		t.Fatalf("answered %d %s", res.status, res.body)
+	}
+	w.must(json.Unmarshal(res.body, &first))
+	if len(first.Values) != 1 || first.Values[0].BuildID == nil {
+		t.Fatalf("nothing was started: %s", res.body)
+	}
+	w.shows(commit('1'), "INPROGRESS") // the queued build is watched
+	w.must(json.Unmarshal(w.post(path, waive, "").body, &second))
+	if len(second.Values) != 1 || second.Values[0].BuildID != nil || second.Values[0].Reason == nil {
+		t.Errorf("a second request: %+v", second)
+	}
+	if out := w.command("rebuild", "acme/widgets", "7"); !strings.Contains(out, "asked for this head and destination before") {
+		t.Errorf("rebuild printed %q", out)
+	}
+	if res := w.post(path, w.token, ""); res.status != http.StatusForbidden {
+		t.Errorf("without scope waive: %d", res.status)
+	}
+	w.must(w.bb.Merge(repository, 7))
+	if res := w.post(path, waive, ""); res.status != http.StatusConflict {
+		t.Errorf("on a merged pull request: %d %s", res.status, res.body)
 	}
 }

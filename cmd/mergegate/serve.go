@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"mergegate/internal/apptokens"
 	"mergegate/internal/appveyor"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/builds"
@@ -93,6 +94,11 @@ func serve(ctx context.Context, cfg config, log *slog.Logger, ready func(address
 		return err
 	}
 	defer stopDatabase()
+	if cfg.DatabaseURL == "" && len(cfg.secretKeys) == 0 {
+		if cfg.secretKeys, err = ownSecretKey(cfg.DataDir); err != nil {
+			return err
+		}
+	}
 	if err := postgres.MigrateUp(ctx, url); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
@@ -157,7 +163,10 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		return s, err
 	}
 	bb := remotes.bitbucket
-	tokens := new(bitbucket.SystemTokens)
+	tokens, err := apptokens.New(s.requests, cfg.secretKeys, log)
+	if err != nil {
+		return s, usageError{fmt.Errorf("MERGEGATE_SECRET_KEY: %w", err)}
+	}
 	confirming := builds.New(s.jobs, remotes.appveyor, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
 	receiving := confirming.WithStore(s.requests)
 	following := pullrequests.New(s.jobs, bb, tokens, pullrequests.Options{Log: log, Metrics: s.metrics})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -21,7 +22,9 @@ const (
 	// jobTimeout is longer than the most a job may wait for remotes: three
 	// requests to AppVeyor and one to Bitbucket.
 	jobTimeout = 60 * time.Second
-	// rescueAfter is when the jobs of a process that was killed are worked again.
+	// rescueAfter is when jobs that nobody ended are worked again although whoever
+	// works them seems to live. Those of a process that was killed are taken over
+	// within seconds: see [postgres.Attendance].
 	rescueAfter = 75 * time.Second
 )
 
@@ -66,6 +69,15 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log 
 
 // work works jobs until ctx ends, then lets those that run end.
 func (s *service) work(ctx context.Context) error {
+	attendance, err := s.jobs.Attend(ctx, s.workers.client.ID(), s.log)
+	if err != nil {
+		return err
+	}
+	defer attendance.Close()
+	attending, stopAttending := context.WithCancel(context.WithoutCancel(ctx))
+	var group sync.WaitGroup
+	group.Go(func() { attendance.Run(attending) })
+	defer func() { stopAttending(); group.Wait() }()
 	if err := s.workers.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}

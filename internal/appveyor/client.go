@@ -1,6 +1,7 @@
 package appveyor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -159,11 +160,18 @@ func (c *Client) BuildURL(account, slug string, buildID int64) string {
 }
 
 func (c *Client) get(ctx context.Context, account, target string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	return c.send(ctx, http.MethodGet, account, target, nil, into)
+}
+
+func (c *Client) send(ctx context.Context, method, account, target string, body []byte, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return &Error{Reason: "the address of the build is not valid"}
 	}
 	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if c.userAgent != "" {
 		req.Header.Set("User-Agent", c.userAgent)
 	}
@@ -241,12 +249,8 @@ func (c *Client) Projects(ctx context.Context, account string) ([]ListedProject,
 	if c.token(account) == "" {
 		return nil, statusError(http.StatusUnauthorized, 0)
 	}
-	target := c.base.String() + "/api/projects"
-	if strings.HasPrefix(c.token(account), "v2.") { // a user's token, which is for several accounts
-		target = c.base.String() + "/api/account/" + url.PathEscape(account) + "/projects"
-	}
 	var wire []wireProject
-	if err := c.get(ctx, account, target, &wire); err != nil {
+	if err := c.get(ctx, account, c.accountURL(account)+"/projects", &wire); err != nil {
 		return nil, err
 	}
 	projects := make([]ListedProject, len(wire))
@@ -257,4 +261,31 @@ func (c *Client) Projects(ctx context.Context, account string) ([]ListedProject,
 		}
 	}
 	return projects, nil
+}
+
+// StartPullRequestBuild asks AppVeyor to build a pull request again and returns
+// the build it queued. It needs a token that may run builds. Errors are *[Error].
+func (c *Client) StartPullRequestBuild(ctx context.Context, account, slug string, pullRequestID int64) (Ref, error) {
+	target := c.accountURL(account) + "/builds"
+	body, err := json.Marshal(map[string]any{"accountName": account, "projectSlug": slug, "pullRequestId": pullRequestID})
+	if err != nil {
+		return Ref{}, &Error{Reason: "the request could not be written"}
+	}
+	var wire wireBuild
+	if err := c.send(ctx, http.MethodPost, account, target, body, &wire); err != nil {
+		return Ref{}, err
+	}
+	if wire.BuildID == 0 {
+		return Ref{}, &Error{Status: http.StatusOK, Reason: "AppVeyor answered without a build"}
+	}
+	return Ref{Account: account, Slug: slug, BuildID: int64(wire.BuildID), Version: string(wire.Version)}, nil
+}
+
+// accountURL is where calls go that name no project. A user's token, which
+// begins with "v2.", is for several accounts, so that the account is in the path.
+func (c *Client) accountURL(account string) string {
+	if strings.HasPrefix(c.token(account), "v2.") {
+		return c.base.String() + "/api/account/" + url.PathEscape(account)
+	}
+	return c.base.String() + "/api"
 }

@@ -24,18 +24,24 @@ type systemToken struct {
 	expiresOn time.Time
 }
 
-// Keep notes a token that Forge sent along for this workspace. An empty one
-// changes nothing.
-func (t *SystemTokens) Keep(workspaceUUID, token string) {
+// noticeably is how much later a token has to expire to be worth storing anew.
+const noticeably = 10 * time.Minute
+
+// Keep notes a token that Forge sent along for this workspace, and returns when it expires and whether that is
+// noticeably later than what was kept. An empty token changes nothing.
+func (t *SystemTokens) Keep(workspaceUUID, token string) (expiresOn time.Time, newer bool) {
 	if token == "" {
-		return
+		return time.Time{}, false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.tokens == nil {
 		t.tokens = map[string]systemToken{}
 	}
-	t.tokens[workspaceUUID] = systemToken{text: token, expiresOn: expiry(token, time.Now())}
+	expiresOn = expiry(token, time.Now())
+	newer = expiresOn.After(t.tokens[workspaceUUID].expiresOn.Add(noticeably))
+	t.tokens[workspaceUUID] = systemToken{text: token, expiresOn: expiresOn}
+	return expiresOn, newer
 }
 
 // Token returns the workspace's token, or "" when there is none that is valid.

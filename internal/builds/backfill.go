@@ -33,7 +33,7 @@ func (s *Service) Backfill(ctx context.Context, account, slug string, since time
 			return err
 		}
 		wanted := createdSince(page, since)
-		confirmed, err := s.reconcilePage(ctx, project, wanted, "backfill")
+		confirmed, _, err := s.reconcilePage(ctx, project, wanted, "backfill")
 		if err != nil {
 			return err
 		}

@@ -37,6 +37,7 @@ type Service struct {
 	accounts  Accounts
 	log       *slog.Logger
 	now       func() time.Time
+	faults    *faults
 
 	deliveries *prometheus.CounterVec
 	confirmed  *prometheus.CounterVec
@@ -46,7 +47,7 @@ type Service struct {
 func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accounts Accounts, opts Options) *Service {
 	metrics := promauto.With(opts.Metrics)
 	return &Service{
-		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log, now: time.Now,
+		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log, now: time.Now, faults: &faults{},
 		deliveries: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_deliveries_total", Help: "Deliveries received, by outcome at once.",
 		}, []string{"source", "outcome"}),

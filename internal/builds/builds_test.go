@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -185,6 +186,54 @@ func TestReconcileRepairs(t *testing.T) {
 	want := map[int64]mergecheck.State{b.build.ID: mergecheck.Failed, second.ID: mergecheck.Cancelled}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("builds (-want +got):\n%s", diff)
+	}
+}
+
+// TestReconcileFillsGaps loses more builds than one page of the history has,
+// before one that a webhook told of.
+func TestReconcileFillsGaps(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	if err := b.confirm(t.Context(), b.receive(t)); err != nil {
+		t.Fatal(err)
+	}
+	const lost = 2*historyLength + 3
+	for i := range lost + 1 {
+		build, err := b.appveyor.PutBuild("acme", "widgets", appveyortest.Build{
+			Branch: "main", PullRequestID: 8, PullRequestHeadCommit: fmt.Sprintf("%040x", i+1), Status: "success",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.build = build
+	}
+	if err := b.confirm(t.Context(), b.receive(t)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.service.reconcile(t.Context(), &river.Job[reconcile]{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repository, err := b.store.RepositoryByName(t.Context(), "acme/widgets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.store.Builds(t.Context(), repository, postgres.BuildFilter{Limit: 2 * lost})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != lost+2 {
+		t.Errorf("%d builds, want %d", len(list), lost+2)
+	}
+	var histories int
+	for _, r := range b.appveyor.Requests() {
+		if strings.Contains(r.Path, "/history") {
+			histories++
+		}
+	}
+	if histories != 4 { // three pages, and one that finds nothing new
+		t.Errorf("%d pages of the history were read, want 4", histories)
 	}
 }
 

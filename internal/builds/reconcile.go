@@ -54,7 +54,7 @@ func (s *Service) reconcile(ctx context.Context, _ *river.Job[reconcile]) error 
 	if err != nil {
 		return err
 	}
-	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool { return p.Forgotten })
+	projects := slices.DeleteFunc(slices.Clone(seen), func(p postgres.SeenProject) bool { return p.Forgotten })
 	return s.lookThrough(ctx, append(projects, s.unseen(ctx, seen)...), "reconcile")
 }
 
@@ -86,11 +86,14 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 	var group errgroup.Group
 	group.SetLimit(projectsAtOnce)
 	for _, p := range projects {
-		if !s.accounts.known(p.Account) {
+		if !s.accounts.known(p.Account) || !s.faults.over(p.ProjectID, s.now()) {
 			continue
 		}
 		group.Go(func() error {
 			err := s.reconcileProject(ctx, p, askedBy)
+			if ctx.Err() == nil {
+				s.faults.note(p.ProjectID, err, s.now())
+			}
 			if err != nil && ctx.Err() == nil {
 				s.log.WarnContext(ctx, "project not reconciled", "project", p.Account+"/"+p.Slug, "error", err)
 			}
@@ -101,36 +104,47 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 	return ctx.Err()
 }
 
-// reconcileProject pages back to the newest build seen, and confirms what is new
-// or has changed since.
+// reconcileProject pages back to where the last whole round began, and confirms
+// what is new or has changed since. Newer builds that were seen since then, of a
+// webhook or of a round that was cut off, say nothing of those before them.
 func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, askedBy string) error {
-	before := int64(0)
+	newest, before, whole := int64(0), int64(0), true
 	for range maxHistoryPages {
 		page, err := s.appveyor.History(ctx, p.Account, p.Slug, before, historyLength)
-		if err != nil || len(page) == 0 {
+		if err != nil {
 			return err
 		}
-		if _, err := s.reconcilePage(ctx, p, page, askedBy); err != nil {
+		if len(page) == 0 {
+			break
+		}
+		_, unclear, err := s.reconcilePage(ctx, p, page, askedBy)
+		if err != nil {
 			return err
 		}
+		whole = whole && unclear == 0
+		newest = max(newest, page[0].Build.BuildID)
 		oldest := page[len(page)-1].Build.BuildID
-		if len(page) < historyLength || oldest <= p.NewestBuildID || p.NewestBuildID == 0 || before != 0 && oldest >= before {
-			return nil
+		if len(page) < historyLength || oldest <= p.ReconciledTo || p.ReconciledTo == 0 || before != 0 && oldest >= before {
+			break
 		}
 		before = oldest
 	}
-	return nil
+	if !whole || newest <= p.ReconciledTo {
+		return nil
+	}
+	return s.store.NoteReconciled(ctx, p.ProjectID, newest)
 }
 
-// reconcilePage confirms what is new or has changed, and returns how many.
-func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, page []appveyor.Answer, askedBy string) (confirmed int, err error) {
+// reconcilePage confirms what is new or has changed, and returns how many, and
+// of how many AppVeyor gave no answer.
+func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, page []appveyor.Answer, askedBy string) (confirmed, unclear int, err error) {
 	ids := make([]int64, len(page))
 	for i, a := range page {
 		ids[i] = a.Build.BuildID
 	}
 	known, err := s.store.UpdatedOn(ctx, ids)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for _, a := range page {
 		b := a.Build
@@ -138,12 +152,17 @@ func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, pag
 			continue
 		}
 		ref := appveyor.Ref{Account: p.Account, Slug: p.Slug, BuildID: b.BuildID, Version: b.Version}
-		if _, err := s.confirm(ctx, ref, 0, askedBy); err != nil {
-			return confirmed, fmt.Errorf("confirm build %d: %w", b.BuildID, err)
+		r, err := s.confirm(ctx, ref, 0, askedBy)
+		switch {
+		case err != nil:
+			return confirmed, unclear, fmt.Errorf("confirm build %d: %w", b.BuildID, err)
+		case r.problem != "":
+			unclear++
+		default:
+			confirmed++
 		}
-		confirmed++
 	}
-	return confirmed, nil
+	return confirmed, unclear, nil
 }
 
 // LookNow looks through the histories of a repository's projects at once, for

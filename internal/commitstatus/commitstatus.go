@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/riverqueue/river"
 
+	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/postgres"
 )
@@ -45,14 +46,15 @@ type Options struct {
 type Publisher struct {
 	store  *postgres.Store
 	client *bitbucket.Client
-	tokens *bitbucket.SystemTokens
+	tokens *apptokens.Tokens
 	log    *slog.Logger
 	posts  *prometheus.CounterVec
+	pauses pauses
 }
 
 // New returns a publisher that posts as client, or where that has no credential
 // with the Forge app's token of the workspace.
-func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.SystemTokens, opts Options) *Publisher {
+func New(store *postgres.Store, client *bitbucket.Client, tokens *apptokens.Tokens, opts Options) *Publisher {
 	return &Publisher{
 		store: store, client: client, tokens: tokens, log: opts.Log,
 		posts: promauto.With(opts.Metrics).NewCounterVec(prometheus.CounterOpts{
@@ -92,10 +94,31 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 // post tries the repository of the pull request and, where that doesn't have the
 // commit because it is a fork's, the fork.
 func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.StatusResult {
-	client, ok := p.clientFor(s.WorkspaceUUID)
+	client, ok := p.clientFor(ctx, s.WorkspaceUUID)
 	if !ok {
 		return retry(s, 0, 0, "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app")
 	}
+	credential := p.credentialOf(s)
+	if left := p.pauses.left(credential, time.Now()); left > 0 {
+		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "Bitbucket's rate limit is used up", RetryIn: left}
+	}
+	result := p.postWith(ctx, client, s)
+	if result.HTTPStatus == http.StatusTooManyRequests {
+		p.pauses.pause(credential, time.Now().Add(result.RetryIn))
+	}
+	return result
+}
+
+// credentialOf names what a rate limit is for: the one configured credential, or
+// the app's of each workspace.
+func (p *Publisher) credentialOf(s postgres.CommitStatus) string {
+	if p.client.HasCredential() {
+		return ""
+	}
+	return s.WorkspaceUUID
+}
+
+func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) postgres.StatusResult {
 	err := p.postTo(ctx, client, s.Repository, s)
 	if !isNotFound(err) || !isFork(s) {
 		return resultOf(s, err)
@@ -111,11 +134,11 @@ func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.
 
 // clientFor prefers the configured credential over the app's: only the creator
 // of a status may overwrite it, so it has to stay the same one.
-func (p *Publisher) clientFor(workspaceUUID string) (client *bitbucket.Client, ok bool) {
+func (p *Publisher) clientFor(ctx context.Context, workspaceUUID string) (client *bitbucket.Client, ok bool) {
 	if p.client.HasCredential() {
 		return p.client, true
 	}
-	token := p.tokens.Token(workspaceUUID)
+	token := p.tokens.Token(ctx, workspaceUUID)
 	return p.client.WithToken(token), token != ""
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -47,7 +48,7 @@ type Options struct {
 type Gate struct {
 	store  *postgres.Store
 	client *bitbucket.Client
-	tokens *bitbucket.SystemTokens
+	tokens *apptokens.Tokens
 	log    *slog.Logger
 	look   func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
 	looks  recent
@@ -59,7 +60,7 @@ type Gate struct {
 
 // New returns a gate that reads pull requests with the Forge app's token of the
 // workspace, else as client.
-func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.SystemTokens, opts Options) *Gate {
+func New(store *postgres.Store, client *bitbucket.Client, tokens *apptokens.Tokens, opts Options) *Gate {
 	metrics := promauto.With(opts.Metrics)
 	return &Gate{
 		store: store, client: client, tokens: tokens, log: opts.Log, look: opts.Look,
@@ -91,7 +92,7 @@ func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
-	g.tokens.Keep(q.PullRequest.WorkspaceUUID, q.SystemToken)
+	g.tokens.Keep(ctx, q.PullRequest.WorkspaceUUID, q.SystemToken)
 
 	verdict, unsettled := g.evaluate(ctx, q, true)
 	took := time.Since(start)
@@ -103,7 +104,9 @@ func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
 }
 
 // KeepToken keeps a Forge app system token that came with an event.
-func (g *Gate) KeepToken(workspaceUUID, token string) { g.tokens.Keep(workspaceUUID, token) }
+func (g *Gate) KeepToken(ctx context.Context, workspaceUUID, token string) {
+	g.tokens.Keep(ctx, workspaceUUID, token)
+}
 
 // Explain evaluates a pull request as [Gate.Ask] does, for people and programs
 // that want to know; nothing is kept. The pull request is always read from

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
@@ -38,7 +39,11 @@ func BenchmarkAsk(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g := gate.New(store, client, new(bitbucket.SystemTokens), gate.Options{Log: slog.New(slog.DiscardHandler)})
+	tokens, err := apptokens.New(store, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	g := gate.New(store, client, tokens, gate.Options{Log: slog.New(slog.DiscardHandler)})
 	question := gate.Question{
 		PullRequest: postgres.PullRequestKey{WorkspaceUUID: repository.WorkspaceUUID, RepositoryUUID: repository.RepositoryUUID, PullRequestID: 7},
 		Trigger:     "on-merge",

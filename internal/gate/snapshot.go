@@ -45,7 +45,7 @@ func (g *Gate) snapshot(ctx context.Context, q Question) Snapshot {
 	}
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget)
 	defer cancel()
-	client := g.clientFor(q.PullRequest.WorkspaceUUID)
+	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	workspace, repository := q.address()
 	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
 	if err != nil {
@@ -62,8 +62,8 @@ func (g *Gate) snapshot(ctx context.Context, q Question) Snapshot {
 	return s
 }
 
-func (g *Gate) clientFor(workspaceUUID string) *bitbucket.Client {
-	return g.client.WithToken(g.tokens.Token(workspaceUUID))
+func (g *Gate) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.Client {
+	return g.client.WithToken(g.tokens.Token(ctx, workspaceUUID))
 }
 
 func (g *Gate) bitbucketProblem(ctx context.Context, client *bitbucket.Client, err error) string {
@@ -128,7 +128,7 @@ func (g *Gate) unlessTaken(ctx context.Context, q Question, name string) (string
 func (g *Gate) askName(ctx context.Context, q Question) (name, problem string) {
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget/2)
 	defer cancel()
-	client := g.clientFor(q.PullRequest.WorkspaceUUID)
+	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	workspace, repository := q.address()
 	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
 	if err != nil {

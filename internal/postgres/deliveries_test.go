@@ -40,7 +40,7 @@ func TestAddDelivery(t *testing.T) {
 		}
 		want := tt.d
 		want.ID, want.Body = id, nil
-		equal(t, tt.name, want, got, cmpopts.IgnoreFields(postgres.Delivery{}, "ReceivedOn", "ProcessedOn"))
+		equal(t, tt.name, want, got, cmpopts.IgnoreFields(postgres.Delivery{}, "PendingSince", "ReceivedOn", "ProcessedOn"))
 		equal(t, tt.name+": processed", tt.d.Outcome != postgres.Pending, got.ProcessedOn != nil)
 		equal(t, tt.name+": jobs", tt.jobs, len(queued(t, store, "confirm_delivery")))
 		equal(t, tt.name+": body", [][]byte{tt.d.Body}, query[[]byte](t, store, `SELECT body FROM deliveries WHERE id = $1`, id))

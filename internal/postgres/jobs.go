@@ -62,6 +62,8 @@ func (WatchBuild) Kind() string { return "watch_build" }
 // PublishStatus makes Bitbucket show the commit status that is wanted now.
 type PublishStatus struct {
 	StatusID int64 `json:"status_id"`
+	// Unfinished statuses give way to results.
+	Unfinished bool `json:"unfinished,omitempty"`
 }
 
 // Kind names the job in the queue.
@@ -95,8 +97,11 @@ var Unfinished = []rivertype.JobState{
 
 func insertOpts(args river.JobArgs) *river.InsertOpts {
 	opts := &river.InsertOpts{Queue: QueueBuilds, MaxAttempts: jobAttempts}
-	switch args.(type) {
+	switch args := args.(type) {
 	case PublishStatus:
+		if args.Unfinished {
+			opts.Priority = 2
+		}
 		// Not unique: a change that arrives while its status is being posted needs
 		// a job of its own, and a job too many finds nothing to do.
 		opts.Queue = QueueStatuses

@@ -44,7 +44,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 // tables are all that mergegate keeps something in.
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
-	"pull_requests", "branch_heads",
+	"pull_requests", "branch_heads", "app_tokens", "rebuilds",
 }
 
 // fill puts rows into every table.
@@ -60,6 +60,13 @@ func fill(t *testing.T, url string) {
 	claim(t, store, statuses(t, store)[0].ID)
 	addDecision(t, store, pullRequest(r, 7), postgres.Decision{Trigger: "on-merge", Code: "passed"}, true)
 	if _, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"read"}}, []byte("h")); err != nil {
+		t.Fatal(err)
+	}
+	rebuild := postgres.Rebuild{PullRequest: pullRequest(r, 7), ProjectID: 1, Head: head}
+	if first, err := store.ClaimRebuild(t.Context(), rebuild); err != nil || !first {
+		t.Fatal(first, err)
+	}
+	if err := store.SaveAppToken(t.Context(), r.WorkspaceUUID, []byte("sealed"), later); err != nil {
 		t.Fatal(err)
 	}
 	for _, table := range tables {

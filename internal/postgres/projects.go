@@ -14,14 +14,19 @@ type SeenProject struct {
 	Account        string
 	Slug           string
 	NewestBuildID  int64
-	Forgotten      bool
+	// ReconciledTo is the newest build at the last whole look through the history;
+	// before the first one, the oldest build seen.
+	ReconciledTo int64
+	Forgotten    bool
 }
 
 // Projects lists every project seen, forgotten ones too.
 func (s *Store) Projects(ctx context.Context) ([]SeenProject, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT p.workspace_uuid, p.repository_uuid, coalesce(r.full_name, '') AS repository, p.project_id, p.account, p.slug,
-			p.named_by AS newest_build_id, p.forgotten_on IS NOT NULL AS forgotten
+			p.named_by AS newest_build_id, p.forgotten_on IS NOT NULL AS forgotten,
+			coalesce(nullif(p.reconciled_to, 0), (SELECT min(build_id) FROM builds b WHERE b.workspace_uuid = p.workspace_uuid
+				AND b.repository_uuid = p.repository_uuid AND b.project_id = p.project_id), 0) AS reconciled_to
 		FROM projects p LEFT JOIN repositories r USING (workspace_uuid, repository_uuid)
 		ORDER BY repository, p.account, p.slug`)
 	list, err := all[SeenProject](rows, err)
@@ -39,6 +44,17 @@ func (s *Store) ForgetProject(ctx context.Context, projectID int64) error {
 	}
 	if err != nil {
 		return fmt.Errorf("forget project %d: %w", projectID, err)
+	}
+	return nil
+}
+
+// NoteReconciled records that the project's history was looked through, from the
+// build with this id back.
+func (s *Store) NoteReconciled(ctx context.Context, projectID, buildID int64) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE projects SET reconciled_to = $2 WHERE project_id = $1 AND reconciled_to < $2`, projectID, buildID)
+	if err != nil {
+		return fmt.Errorf("note how far project %d is reconciled: %w", projectID, err)
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ var olderThan = map[string][]string{
 			ORDER BY o.pushed_on LIMIT $2)`,
 	},
 	"decisions": {
+		`DELETE FROM rebuilds WHERE (workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination) IN (
+			SELECT workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination FROM rebuilds
+			WHERE requested_on < now() - $1::interval LIMIT $2)`,
 		`DELETE FROM decisions WHERE (workspace_uuid, repository_uuid, pull_request_id, id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id, id FROM decisions
 			WHERE created_on < now() - $1::interval ORDER BY created_on LIMIT $2)`,

@@ -123,7 +123,7 @@ func (s *Store) want(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.
 	if err != nil || changed == 0 {
 		return err
 	}
-	return s.enqueue(ctx, tx, PublishStatus{StatusID: changed})
+	return s.enqueue(ctx, tx, PublishStatus{StatusID: changed, Unfinished: status.State == mergecheck.StatusInProgress})
 }
 
 // upsertStatus returns the id of the status when what is wanted changed, else 0.

@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/riverqueue/river"
 
+	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/forge"
 	"mergegate/internal/mergecheck"
@@ -54,14 +55,14 @@ type Options struct {
 type Service struct {
 	store  *postgres.Store
 	client *bitbucket.Client
-	tokens *bitbucket.SystemTokens
+	tokens *apptokens.Tokens
 	log    *slog.Logger
 	events *prometheus.CounterVec
 }
 
 // New returns a service that reads pull requests with the Forge app's token of
 // the workspace, else as client.
-func New(store *postgres.Store, client *bitbucket.Client, tokens *bitbucket.SystemTokens, opts Options) *Service {
+func New(store *postgres.Store, client *bitbucket.Client, tokens *apptokens.Tokens, opts Options) *Service {
 	return &Service{
 		store: store, client: client, tokens: tokens, log: opts.Log,
 		events: promauto.With(opts.Metrics).NewCounterVec(prometheus.CounterOpts{
@@ -161,7 +162,7 @@ func (s *Service) lookAtPullRequest(ctx context.Context, job *river.Job[postgres
 
 // look reads a pull request from Bitbucket and records what it is now.
 func (s *Service) look(ctx context.Context, key postgres.PullRequestKey) error {
-	client := s.client.WithToken(s.tokens.Token(key.WorkspaceUUID))
+	client := s.client.WithToken(s.tokens.Token(ctx, key.WorkspaceUUID))
 	pr, err := client.PullRequest(ctx, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID)
 	if isGone(err) {
 		return s.store.Look(ctx, key, mergecheck.PullRequestEvent{ID: key.PullRequestID, State: "GONE"}, "")

@@ -18,11 +18,7 @@ const maxBitbucketEvent = 1 << 20
 // forgeEvent stores a product or lifecycle event of Forge. 202 means that it is
 // committed. The app system token that comes along is kept.
 func (s *Server) forgeEvent(c *gin.Context) error {
-	invocation, err := s.verify(c)
-	if err != nil {
-		return err
-	}
-	body, err := readBody(c, maxEvent)
+	invocation, body, err := s.invocation(c)
 	if err != nil {
 		return err
 	}
@@ -37,7 +33,7 @@ func (s *Server) forgeEvent(c *gin.Context) error {
 	if !invocation.ForWorkspace(workspace) {
 		return errForbidden.with("the token is of another workspace")
 	}
-	s.Gate.KeepToken(workspace, c.GetHeader("x-forge-oauth-system"))
+	s.Gate.KeepToken(c.Request.Context(), workspace, c.GetHeader("x-forge-oauth-system"))
 	return s.receiveEvent(c, pullrequests.Delivery{Source: pullrequests.SourceForge, Event: event.Type, Body: body})
 }
 

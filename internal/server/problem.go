@@ -36,6 +36,7 @@ var (
 	errNotFound     = problem{Status: 404, Code: "not_found", Title: "Not found"}
 	errMethod       = problem{Status: 405, Code: "method_not_allowed", Title: "Method not allowed"}
 	errTooLarge     = problem{Status: 413, Code: "too_large", Title: "Body too large"}
+	errConflict     = problem{Status: 409, Code: "conflict", Title: "Not possible now"}
 	errNotJSON      = problem{Status: 400, Code: "invalid_json", Title: "Not JSON", Detail: "the body is not one JSON value"}
 	errNotEvent     = problem{Status: 400, Code: "invalid_event", Title: "Not a Forge event"}
 	errBadBody      = problem{Status: 400, Code: "incomplete_body", Title: "Body incomplete", Detail: "the body ended early or came too slowly"}

@@ -48,6 +48,7 @@ func (s *Server) routes() *gin.Engine {
 	repository.GET("/pullrequests/:id", s.authorized(ScopeRead, s.getPullRequest))
 	repository.GET("/pullrequests/:id/builds", s.authorized(ScopeRead, s.listPullRequestBuilds))
 	repository.GET("/pullrequests/:id/decisions", s.authorized(ScopeRead, s.listDecisions))
+	repository.POST("/pullrequests/:id/rebuild", s.authorized(ScopeWaive, s.rebuild))
 	v1.GET("/builds/:id", s.authorized(ScopeRead, s.getBuild))
 	v1.GET("/deliveries", s.authorized(ScopeAdmin, s.listDeliveries))
 	v1.POST("/deliveries/:id/replay", s.authorized(ScopeAdmin, s.replayDelivery))

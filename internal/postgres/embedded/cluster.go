@@ -18,6 +18,7 @@ type cluster struct {
 	account  account
 	log      serverLog
 	noSync   bool
+	follow   string // the folder of the socket of the server to follow, "" for none
 }
 
 func openCluster(ctx context.Context, at folder, opts Options) (*cluster, error) {
@@ -37,7 +38,7 @@ func openCluster(ctx context.Context, at folder, opts Options) (*cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{folder: at, programs: found, account: runAs, log: log, noSync: opts.NoSync}, nil
+	return &cluster{folder: at, programs: found, account: runAs, log: log, noSync: opts.NoSync, follow: opts.follow}, nil
 }
 
 // initialise makes the data folder unless it is there. It works in a folder of another name and
@@ -55,7 +56,11 @@ func (c *cluster) initialise(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer os.RemoveAll(fresh) //nolint:errcheck // what a failure left is swept next time; after the rename there is nothing
-	if err := errors.Join(c.account.take(fresh), c.initdb(ctx, fresh)); err != nil {
+	create := c.initdb
+	if c.follow != "" {
+		create = c.baseBackup
+	}
+	if err := errors.Join(c.account.take(fresh), create(ctx, fresh)); err != nil {
 		return err
 	}
 	if err := os.Rename(fresh, c.data()); err != nil {
@@ -101,6 +106,13 @@ func (c *cluster) serve(ctx context.Context, socket string) (*process, error) {
 	if c.noSync {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 	}
+	if c.follow != "" {
+		path, err := cmd.passFolder(c.follow)
+		if err != nil {
+			return nil, err
+		}
+		settings = append(settings, "primary_conninfo=host="+path+" port=5432 user="+userName)
+	}
 	for _, setting := range settings {
 		cmd.Args = append(cmd.Args, "-c", setting)
 	}
@@ -132,19 +144,28 @@ func (c *cluster) command(ctx context.Context, program string) *command {
 	return &command{Cmd: cmd, account: c.account}
 }
 
-// addFolder names a folder to the program. One that runs as another user gets it opened, for it
-// may not be allowed to pass through the folders above, such as root's home.
+// addFolder gives the program a folder as an option.
 func (c *command) addFolder(option, path string) error {
-	if c.account.other() && canPassFolders {
-		file, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		c.ExtraFiles = append(c.ExtraFiles, file)
-		path = fmt.Sprintf("/proc/self/fd/%d", 2+len(c.ExtraFiles)) // the first extra file becomes descriptor 3
+	path, err := c.passFolder(path)
+	if err != nil {
+		return err
 	}
 	c.Args = append(c.Args, option, path)
 	return nil
+}
+
+// passFolder returns how to name a folder to the program. One that runs as another user gets it
+// opened, for it may not be allowed to pass through the folders above, such as root's home.
+func (c *command) passFolder(path string) (string, error) {
+	if !c.account.other() || !canPassFolders {
+		return path, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	c.ExtraFiles = append(c.ExtraFiles, file)
+	return fmt.Sprintf("/proc/self/fd/%d", 2+len(c.ExtraFiles)), nil // the first extra file becomes descriptor 3
 }
 
 func (c *command) closeFolders() {

@@ -1,0 +1,66 @@
+package builds
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// Rebuilt is what became of asking for a build of one project.
+type Rebuilt struct {
+	Project mergecheck.Project
+	BuildID int64  // 0 where none was started
+	Reason  string // why none was
+}
+
+// reasonAsked is why a second request starts nothing.
+const reasonAsked = "asked for this head and destination before"
+
+// Rebuild asks AppVeyor to build a pull request again in every project of its
+// repository: the cure for a build that is missing, or that tested another
+// destination. Each project is asked once for a head and a destination head.
+func (s *Service) Rebuild(ctx context.Context, r postgres.Repository, pr mergecheck.PullRequest) ([]Rebuilt, error) {
+	seen, err := s.store.Projects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool {
+		return p.Forgotten || p.WorkspaceUUID != r.WorkspaceUUID || p.RepositoryUUID != r.RepositoryUUID || !s.accounts.known(p.Account)
+	})
+	rebuilt := []Rebuilt{}
+	for _, p := range projects {
+		one, err := s.rebuildIn(ctx, p, r, pr)
+		if err != nil {
+			return rebuilt, err
+		}
+		rebuilt = append(rebuilt, one)
+	}
+	return rebuilt, nil
+}
+
+func (s *Service) rebuildIn(ctx context.Context, p postgres.SeenProject, r postgres.Repository, pr mergecheck.PullRequest) (Rebuilt, error) {
+	result := Rebuilt{Project: mergecheck.Project{ID: p.ProjectID, Account: p.Account, Slug: p.Slug}}
+	claim := postgres.Rebuild{
+		PullRequest: postgres.PullRequestKey{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pr.ID},
+		ProjectID:   p.ProjectID, Head: pr.Head, Destination: pr.DestinationBranch + " " + strings.ToLower(pr.DestinationCommit),
+	}
+	first, err := s.store.ClaimRebuild(ctx, claim)
+	if err != nil {
+		return result, err
+	}
+	if !first {
+		result.Reason = reasonAsked
+		return result, nil
+	}
+	ref, err := s.appveyor.StartPullRequestBuild(ctx, p.Account, p.Slug, pr.ID)
+	if err != nil {
+		s.log.WarnContext(ctx, "build not started", "project", p.Account+"/"+p.Slug, "pull_request", pr.ID, "error", err)
+		result.Reason = unconfirmed(err).problem
+		return result, s.store.GiveUpRebuild(ctx, claim)
+	}
+	result.BuildID = ref.BuildID
+	return result, s.store.Watch(ctx, postgres.WatchBuild(ref))
+}

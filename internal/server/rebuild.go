@@ -1,0 +1,44 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/postgres"
+)
+
+type wireRebuild struct {
+	Project wireProject `json:"project"`
+	BuildID *int64      `json:"build_id"`
+	Reason  *string     `json:"reason"`
+}
+
+// rebuild asks AppVeyor to build a pull request again.
+func (s *Server) rebuild(c *gin.Context, token postgres.Token) error {
+	repository, id, err := s.pullRequest(c, token)
+	if err != nil {
+		return err
+	}
+	pr := s.Gate.Explain(c.Request.Context(), repository, id).PullRequest
+	switch {
+	case pr.Head == "":
+		return errConflict.with("the head of pull request %d is not known: %s", id, pr.HeadProblem)
+	case !strings.EqualFold(pr.State, "OPEN"):
+		return errConflict.with("pull request %d is %s", id, strings.ToLower(pr.State))
+	}
+	list, err := s.Builds.Rebuild(c.Request.Context(), repository, pr)
+	if err != nil {
+		return err
+	}
+	values := make([]wireRebuild, len(list))
+	for i, r := range list {
+		values[i] = wireRebuild{Project: projectOf(r.Project), Reason: null(r.Reason)}
+		if r.BuildID != 0 {
+			values[i].BuildID = &r.BuildID
+		}
+	}
+	c.JSON(http.StatusAccepted, gin.H{"values": values})
+	return nil
+}
