@@ -10,8 +10,11 @@ IMAGE   ?= mergegate:$(VERSION)
 FUZZTIME ?= 30s
 ARGS    ?=
 
+# Where scripts/node.sh puts a Node when the machine has none that is new enough.
+export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint image fuzz bench postgres
+.PHONY: help demo run test test-go test-app lint image fuzz bench postgres node
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +26,13 @@ run: ## Run the service with the environment's configuration (ARGS)
 	@test -n "$$DATABASE_URL" || ./scripts/postgres.sh
 	@$(GO) run -tags $(TAGS) ./cmd/mergegate serve $(ARGS)
 
-test: postgres ## Run all tests, with the race detector
+test: test-go test-app ## Run all tests, with the race detector
+
+test-go: postgres node
 	$(GO) test -race -tags $(TAGS) ./...
+
+test-app: node
+	npm test --silent --prefix manifest
 
 lint: ## Vet and lint
 	$(GO) vet -tags $(TAGS) ./...
@@ -50,3 +58,7 @@ image: ## Build the container image (DOCKER, IMAGE, VERSION)
 # The tests want PostgreSQL's programs even with TEST_DATABASE_URL: starting them is tested too.
 postgres:
 	@./scripts/postgres.sh
+
+# The Forge app is tested under Node, by itself and against the program.
+node:
+	@./scripts/node.sh

@@ -35,7 +35,8 @@ type Attendance struct {
 // that don't. It has to be called before the client works its first job.
 func (s *Store) Attend(ctx context.Context, id string, log *slog.Logger) (*Attendance, error) {
 	a := &Attendance{pool: s.pool, id: id, log: log}
-	return a, a.round(ctx)
+	err := a.round(ctx)
+	return a, err
 }
 
 // Run goes on until ctx ends.

@@ -25,7 +25,7 @@ type Scratch struct {
 // only connected to. The user needs the right to create databases.
 func NewScratch(ctx context.Context, url string) (*Scratch, error) {
 	s := &Scratch{Name: scratchPrefix + strings.ToLower(rand.Text()[:8]), url: url}
-	s.URL = withDatabase(url, s.Name)
+	s.URL = WithDatabase(url, s.Name)
 	cfg, err := poolConfig(s.URL, Options{})
 	if err != nil {
 		return nil, err
@@ -63,9 +63,9 @@ func (s *Scratch) execute(ctx context.Context, statement string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// withDatabase names another database of the same server. It doesn't parse the
+// WithDatabase names another database of the same server. It doesn't parse the
 // URL: one with several hosts is none to net/url.
-func withDatabase(address, name string) string {
+func WithDatabase(address, name string) string {
 	scheme, rest, isURL := strings.Cut(address, "://")
 	if !isURL {
 		return address + " dbname=" + name // keywords and values, of which the last counts

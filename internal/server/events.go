@@ -18,11 +18,7 @@ const maxBitbucketEvent = 1 << 20
 // forgeEvent stores a product or lifecycle event of Forge. 202 means that it is
 // committed. The app system token that comes along is kept.
 func (s *Server) forgeEvent(c *gin.Context) error {
-	invocation, err := s.verify(c)
-	if err != nil {
-		return err
-	}
-	body, err := readBody(c, maxEvent)
+	invocation, body, err := s.invocation(c)
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,7 @@ const verifyTimeout = 1200 * time.Millisecond
 // mergeCheck answers Forge. Every question that was understood gets 200 with a
 // verdict: any other answer shows as a failed check without a message.
 func (s *Server) mergeCheck(c *gin.Context) error {
-	invocation, err := s.verify(c)
-	if err != nil {
-		return err
-	}
-	body, err := readBody(c, maxEvent)
+	invocation, body, err := s.invocation(c)
 	if err != nil {
 		return err
 	}
@@ -49,6 +45,16 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 	})
 	c.JSON(http.StatusOK, gin.H{"success": verdict.Success, "message": verdict.Message})
 	return nil
+}
+
+// invocation authenticates a call of Forge, and only then reads its body.
+func (s *Server) invocation(c *gin.Context) (forge.Invocation, []byte, error) {
+	invocation, err := s.verify(c)
+	if err != nil {
+		return invocation, nil, err
+	}
+	body, err := readBody(c, maxEvent)
+	return invocation, body, err
 }
 
 func (s *Server) verify(c *gin.Context) (forge.Invocation, error) {

@@ -22,6 +22,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mergegate/internal/postgres"
 )
 
 // shared is the server of this test binary, started by the first test that needs it.
@@ -60,7 +62,7 @@ func provide(t testing.TB, create func(context.Context, *server) (string, error)
 			t.Errorf("drop the test's database: %v", err)
 		}
 	})
-	return withDatabase(shared.server.url, name)
+	return postgres.WithDatabase(shared.server.url, name)
 }
 
 // Suite is a test binary's tests, and the end of the server they shared.

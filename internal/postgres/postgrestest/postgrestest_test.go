@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
+
+	"mergegate/internal/postgres"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(Main(m)) }
@@ -100,7 +102,7 @@ func TestWithDatabase(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := withDatabase(tt.address, "b")
+			got := postgres.WithDatabase(tt.address, "b")
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -48,7 +48,7 @@ func newServer(ctx context.Context, url string, shutdown func() error) (*server,
 		return nil, err
 	}
 	s.template = template
-	if err := postgres.MigrateUp(ctx, withDatabase(url, template)); err != nil {
+	if err := postgres.MigrateUp(ctx, postgres.WithDatabase(url, template)); err != nil {
 		return nil, errors.Join(err, s.drop(template))
 	}
 	return s, nil
@@ -112,20 +112,4 @@ func madeBefore(name string, limit time.Time) bool {
 	seconds, _, _ := strings.Cut(strings.TrimPrefix(name, prefix), "_")
 	made, err := strconv.ParseInt(seconds, 10, 64)
 	return err == nil && time.Unix(made, 0).Before(limit)
-}
-
-// withDatabase names another database of the same server. It doesn't parse the URL: one with
-// several hosts is none to net/url.
-func withDatabase(address, name string) string {
-	scheme, rest, isURL := strings.Cut(address, "://")
-	if !isURL {
-		return address + " dbname=" + name // keywords and values, of which the last counts
-	}
-	rest, query, hasQuery := strings.Cut(rest, "?")
-	authority, _, _ := strings.Cut(rest, "/")
-	changed := scheme + "://" + authority + "/" + name
-	if hasQuery {
-		changed += "?" + query
-	}
-	return changed
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestBitbucketWebhookAnswers sends webhooks as Bitbucket does, and as others
+// might.
+func TestBitbucketWebhookAnswers(t *testing.T) {
+	t.Parallel()
+	const secret = "bitbucket-secret-2b1e"
+	w := newWorld(t, "MERGEGATE_BITBUCKET_WEBHOOK_SECRET=older,"+secret)
+	sign := func(secret, body string) string {
+		mac := hmac.New(sha256.New, []byte(secret))
+		_, _ = mac.Write([]byte(body))
+		return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+	}
+	const body = `{"repository":{"uuid":"{` + repositoryUUID + `}","full_name":"acme/widgets","owner":{"uuid":"{` + workspaceUUID + `}"}},` +
+		`"pullrequest":{"id":7,"state":"DECLINED","updated_on":"2026-07-03T01:28:05.903251+00:00"}}`
+	tests := []struct {
+		name, body, signature, request string
+		status                         int
+	}{
+		{name: "signed", body: body, signature: sign(secret, body), request: "one", status: 202},
+		{name: "sent again", body: body, signature: sign(secret, body), request: "one", status: 202},
+		{name: "signed with the older secret", body: body, signature: sign("older", body), request: "two", status: 202},
+		{name: "not signed", body: body, status: 401},
+		{name: "signed with another secret", body: body, signature: sign("x", body), status: 401},
+		{name: "changed after signing", body: body + " ", signature: sign(secret, body), status: 401},
+		{name: "bad signature comes before bad body", body: "{", signature: "sha256=00", status: 401},
+		{name: "not JSON", body: "{", signature: sign(secret, "{"), status: 400},
+		{name: "too large", body: strings.Repeat(" ", 2<<20), signature: sign(secret, ""), status: 413},
+		{name: "NUL in a header", body: "{}", signature: sign(secret, "{}"), request: "\xff", status: 400},
+		{name: "an unknown event", body: "{}", signature: sign(secret, "{}"), request: "three", status: 202},
+	}
+	ids := map[string]string{}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/webhooks/bitbucket", strings.NewReader(tt.body))
+			w.must(err)
+			req.Header.Set("X-Event-Key", "pullrequest:rejected")
+			req.Header.Set("X-Hub-Signature", tt.signature)
+			if tt.request != "" {
+				req.Header.Set("X-Request-UUID", tt.request)
+			}
+			res := send(t, req)
+			holdToSpecification(t, req, []byte(tt.body), res)
+			if res.status != tt.status {
+				t.Fatalf("answered %d %s, want %d", res.status, res.body, tt.status)
+			}
+			if res.status != http.StatusAccepted {
+				problemOf(t, res)
+				return
+			}
+			var stored struct{ Delivery string }
+			w.must(json.Unmarshal(res.body, &stored))
+			if before, ok := ids[tt.request]; ok && before != stored.Delivery {
+				t.Errorf("the same request is delivery %s and %s", before, stored.Delivery)
+			}
+			ids[tt.request] = stored.Delivery
+		})
+	}
+	for _, d := range w.settled() {
+		if d.Outcome != "processed" {
+			t.Errorf("delivery %+v", d)
+		}
+	}
+	if strings.Contains(w.program.output(), secret) {
+		t.Error("the log has the secret")
+	}
+}
+
+// TestClosingEndsAStatusInProgress declines a pull request while it is built.
+func TestClosingEndsAStatusInProgress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.check(event("on-merge")) // links the repository
+	w.built(commit('1'), "running")
+	body := `{"eventType":"avi:bitbucket:rejected:pullrequest","workspace":{"uuid":"{` + workspaceUUID + `}"},"repository":{"uuid":"{` + repositoryUUID + `}"},` +
+		`"pullrequest":{"id":7,"state":"DECLINED","source":{"branch":"feature","commit":{"hash":"111111111111"}},"destination":{"branch":"main"}}}`
+	if res := w.post("/forge/events", w.forge.Token(), body); res.status != http.StatusAccepted {
+		t.Fatalf("answered %d %s", res.status, res.body)
+	}
+	w.shows(commit('1'), "STOPPED")
+}

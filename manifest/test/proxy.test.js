@@ -1,0 +1,274 @@
+// The function, under the real @forge/api, with Bitbucket and mergegate standing in behind it:
+// whatever happens, there is an answer, and it is mergegate's own or a refusal that says what to do.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { LIMITS, mergeCheck, run } from '../src/index.js';
+import { App } from './forge.js';
+
+const help = readFileSync(new URL('../../docs/install.md', import.meta.url), 'utf8');
+const manifest = fileURLToPath(new URL('../manifest.yml', import.meta.url));
+const workspace = '{b7ea02c9-0871-4858-a2a6-a190d7de977c}';
+const repository = '{15a31549-1cff-45dc-9d0d-310114c5038b}';
+const pullRequestPath = `/2.0/repositories/${workspace}/${repository}/pullrequests/7`;
+const secret = 'secret-token-5f21';
+
+const head = 'a'.repeat(12) + '1'.repeat(28);
+const twin = 'a'.repeat(12) + '2'.repeat(28);
+const older = 'b'.repeat(40);
+const root = 'd'.repeat(40);
+
+const event = {
+  workspace: { uuid: workspace },
+  repository: { uuid: repository },
+  pullrequest: { id: 7 },
+  trigger: { type: 'on-merge' },
+  mergeProperties: { commitMessage: 'Merged by jane@example.com', mergeStrategy: 'squash' },
+};
+
+const pullRequest = {
+  id: 7,
+  state: 'OPEN',
+  title: 'Add widgets',
+  author: { display_name: 'Jane Smith' },
+  source: { commit: { hash: head.slice(0, 12) }, branch: { name: 'feature' }, repository: { uuid: repository, full_name: 'acme/widgets' } },
+  destination: { commit: { hash: root.slice(0, 12) }, branch: { name: 'main' }, repository: { uuid: repository, full_name: 'acme/widgets' } },
+};
+
+const brought = {
+  state: 'OPEN',
+  source: { commit: head, branch: 'feature', repository: { uuid: repository, full_name: 'acme/widgets' } },
+  destination: { commit: root.slice(0, 12), branch: 'main' },
+};
+
+const commit = (hash, ...parents) => ({ hash, parents: parents.map((parent) => ({ hash: parent })), message: 'secret plans' });
+const page = (commits, next) => Response.json({ values: commits, next });
+const passed = { success: true, message: 'AppVeyor build 1.0.1 passed (312 tests).' };
+const never = () => new Promise(() => {});
+const broken = () => Promise.reject(new TypeError(`fetch failed: ${secret}`));
+
+let questions; // what mergegate was asked
+let asked; // what Bitbucket was asked
+let logged;
+const log = {};
+
+// forge installs the app in a world with answers that differ from the proper ones.
+function forge({ pr, commits, gate } = {}) {
+  const answer = (value, proper) => (typeof value === 'function' ? value() : value) ?? proper();
+  new App(manifest, {
+    bitbucket: async (address) => {
+      const where = decodeURI(address);
+      asked.push(where);
+      if (where === pullRequestPath) {
+        return answer(pr, () => Response.json(pullRequest));
+      }
+      assert.ok(where.startsWith(`${pullRequestPath}/commits?pagelen=100`), where);
+      return answer(typeof commits === 'function' ? commits(where) : commits, () => page([commit(head, older), commit(older, root)]));
+    },
+    remote: async (where, init, withSystemToken) => {
+      questions.push({ where, method: init.method, type: init.headers['content-type'], body: JSON.parse(init.body), withSystemToken });
+      return answer(gate, () => Response.json(passed));
+    },
+  }).install();
+}
+
+beforeEach(() => {
+  questions = [];
+  asked = [];
+  logged = [];
+  for (const level of ['log', 'info', 'warn', 'error', 'debug']) {
+    log[level] = console[level];
+    console[level] = (...args) => logged.push(args.join(' '));
+  }
+});
+
+afterEach(() => {
+  Object.assign(console, log);
+  const all = logged.join('\n');
+  for (const word of [secret, 'jane', 'Jane', 'secret', 'feature', workspace, repository, head]) {
+    assert.ok(!all.includes(word), `the log has ${word}: ${all}`);
+  }
+});
+
+const refused = (answer, words) => {
+  assert.equal(answer.success, false);
+  assert.match(answer.message, words);
+  assert.match(answer.message, /re-run this check/i);
+  assert.ok(answer.message.length <= 255, answer.message);
+  assert.doesNotMatch(answer.message, /[\r\n]/);
+  assert.ok(!answer.message.includes(secret));
+  const [beginning] = answer.message.split(/[.:]| within | \d/);
+  assert.ok(help.includes(`| ${beginning}`), `docs/install.md has no trouble like this: ${beginning}`);
+};
+
+describe('the question', () => {
+  test('has the event and the pull request with its full source commit', async () => {
+    forge();
+    assert.deepEqual(await run(event), passed);
+    assert.deepEqual(questions, [{
+      where: '/forge/merge-check', method: 'POST', type: 'application/json', withSystemToken: true,
+      body: { ...event, pullRequest: brought },
+    }]);
+    assert.deepEqual(asked, [pullRequestPath, `${pullRequestPath}/commits?pagelen=100`]);
+    assert.deepEqual(logged, []);
+  });
+
+  test('has a fork as the source repository', async () => {
+    const fork = { uuid: '{0c3a7799-53ae-4a5b-9e7e-03338980abb5}', full_name: 'someone/widgets' };
+    forge({ pr: Response.json({ ...pullRequest, source: { ...pullRequest.source, repository: fork } }) });
+    await run(event);
+    assert.deepEqual(questions[0].body.pullRequest.source.repository, fork);
+  });
+
+  // What is looked for in the commits, by what they are.
+  const next = (where) => `https://api.bitbucket.org${where.split('&page=')[0]}&page=${(Number(new URLSearchParams(where).get('page')) || 1) + 1}`;
+  const cases = {
+    'on the second page': [(where) => (where.includes('page=2') ? page([commit(head)]) : page([commit(older)], next(where))), head],
+    'on the tenth page': [(where) => (where.includes('page=10') ? page([commit(head)]) : page([commit(older)], next(where))), head],
+    'beyond the tenth page': [(where) => (where.includes('page=11') ? page([commit(head)]) : page([commit(older)], next(where))), undefined],
+    'with a twin below it': [() => page([commit(twin, root), commit(head, twin)]), head],
+    'with a twin above it': [() => page([commit(head, root), commit(twin, head)]), twin],
+    'with a twin on another page': [(where) => (where.includes('page=2') ? page([commit(head, twin)]) : page([commit(twin, root)], next(where))), head],
+    'with an unrelated twin': [() => page([commit(head, root), commit(twin, root)]), undefined],
+    'with a twin that is each other’s parent by 12': [() => page([commit(head, twin.slice(0, 12)), commit(twin, root)]), undefined],
+    'below one that was pushed meanwhile': [() => page([commit(older, head), commit(head, root)]), head],
+    'told twice': [() => page([commit(head, older), commit(head, older)]), head],
+    'not there': [() => page([commit(older, root)]), undefined],
+    'abbreviated there too': [() => page([commit(head.slice(0, 12), root)]), undefined],
+    'in no list': [() => page([]), undefined],
+  };
+  for (const [name, [commits, expected]] of Object.entries(cases)) {
+    test(`has the right commit when it is ${name}`, async () => {
+      forge({ commits });
+      assert.deepEqual(await run(event), passed);
+      assert.equal(questions[0].body.pullRequest.source.commit, expected);
+      assert.equal(questions[0].body.pullRequest.state, 'OPEN');
+    });
+  }
+
+  test('has no commit when the source branch is gone', async () => {
+    forge({ pr: Response.json({ ...pullRequest, source: { ...pullRequest.source, commit: null } }) });
+    assert.deepEqual(await run(event), passed);
+    assert.equal(questions[0].body.pullRequest.source.commit, undefined);
+    assert.deepEqual(asked, [pullRequestPath]);
+  });
+});
+
+describe('when Bitbucket does not tell, mergegate is asked without the pull request', () => {
+  const failures = {
+    'an unauthorised app': { pr: () => new Response('', { status: 401 }) },
+    'a missing scope': { pr: () => new Response('', { status: 403 }) },
+    'no such pull request': { pr: () => new Response('', { status: 404 }) },
+    'too many requests': { pr: () => new Response('', { status: 429 }) },
+    'an outage': { pr: () => new Response('Bad gateway', { status: 502 }) },
+    'an outage with an old answer': { pr: () => Response.json(pullRequest, { status: 500 }) },
+    'an outage in between': { commits: () => new Response('', { status: 503 }) },
+    'a fork that is gone': { commits: () => new Response('', { status: 404 }) },
+    'no connection': { pr: broken },
+    'a platform that refuses': { pr: () => new Response('', { status: 403, headers: { 'forge-proxy-error': 'BLOCKED_EGRESS' } }) },
+    'a page in HTML': { pr: () => new Response('<!DOCTYPE html>') },
+    'null': { pr: () => Response.json(null) },
+    'another pull request': { pr: () => Response.json({ ...pullRequest, id: 8 }) },
+    'no source': { pr: () => Response.json({ id: 7 }) },
+    'commits of another shape': { commits: () => Response.json({ values: 'none' }) },
+    'a next page that is no address': { commits: () => page([commit(older)], 'page two') },
+    'no answer': { pr: never },
+    'no answer in between': { commits: never },
+    'an answer that breaks off': { pr: () => new Response(new ReadableStream({ start: (c) => c.error(new Error(secret)) })) },
+  };
+  for (const [name, world] of Object.entries(failures)) {
+    test(name, async () => {
+      forge(world);
+      assert.deepEqual(await mergeCheck({ readMs: 50, askMs: 1000 })(event), passed);
+      assert.deepEqual(questions[0].body, event);
+      assert.match(logged.join(), /^reading the pull request failed: /);
+    });
+  }
+
+  test('and refuses if mergegate can not tell either', async () => {
+    const unknown = { success: false, message: 'Bitbucket could not be reached. Re-run this check.' };
+    forge({ pr: broken, gate: () => Response.json(unknown) });
+    assert.deepEqual(await run(event), unknown);
+  });
+});
+
+describe('what goes wrong with mergegate is a refusal with the next step', () => {
+  const status = (code) => () => Response.json({ code: 'x', detail: secret }, { status: code });
+  const failures = {
+    'another question': [status(400), /same version/],
+    'an unknown app': [status(401), /MERGEGATE_FORGE_APP_ID.*MERGEGATE_FORGE_ENVIRONMENTS.*clock/],
+    'another workspace': [status(403), /Install it again/],
+    'not set up for Forge': [status(404), /MERGEGATE_FORGE_APP_ID.*BACKEND_URL/],
+    'too many requests': [status(429), /status 429.*in a minute/],
+    'an error': [status(500), /status 500.*in a minute/],
+    'a proxy without it': [status(502), /status 502/],
+    'draining': [status(503), /status 503/],
+    'a redirect': [() => new Response(null, { status: 302, headers: { location: 'https://elsewhere.example' } }), /status 302/],
+    'accepted for later': [() => Response.json(passed, { status: 202 }), /status 202/],
+    'no connection': [broken, /could not be reached/],
+    'a rejection with nothing': [() => Promise.reject(undefined), /could not be reached/],
+    'a platform that gives up': [() => new Response('', { status: 504, headers: { 'forge-proxy-error': 'UPSTREAM_TIMEOUT' } }), /could not be reached/],
+    'an unknown remote': [() => new Response('', { status: 400, headers: { 'forge-proxy-error': 'INVALID_REMOTE' } }), /Deploy it with BACKEND_URL/],
+    'an answer that breaks off': [() => new Response(new ReadableStream({ start: (c) => c.error(new TypeError(secret)) })), /could not be reached/],
+    'no answer': [never, /did not answer within 0.05 seconds/],
+    'an answer that never ends': [() => new Response(new ReadableStream({})), /did not answer within/],
+    'a page in HTML': [() => new Response('<!DOCTYPE html>'), /BACKEND_URL/],
+    'an empty answer': [() => new Response(''), /BACKEND_URL/],
+    'null': [() => Response.json(null), /BACKEND_URL/],
+    'a list': [() => Response.json([passed]), /BACKEND_URL/],
+    'a yes that is a text': [() => Response.json({ success: 'true', message: 'x' }), /BACKEND_URL/],
+    'a yes that is a number': [() => Response.json({ success: 1, message: 'x' }), /BACKEND_URL/],
+    'a yes without a message': [() => Response.json({ success: true }), /BACKEND_URL/],
+    'a message without a yes': [() => Response.json({ message: 'x' }), /BACKEND_URL/],
+  };
+  for (const [name, [gate, words]] of Object.entries(failures)) {
+    test(name, async () => {
+      forge({ gate });
+      refused(await mergeCheck({ readMs: 1000, askMs: 50 })(event), words);
+      assert.match(logged.join(), /^asking mergegate failed: /);
+    });
+  }
+
+  test('a manifest without the remote', async () => {
+    const app = new App(manifest, { bitbucket: broken, remote: never });
+    app.manifest.remotes = [];
+    app.install();
+    refused(await run(event), /BACKEND_URL/);
+  });
+
+  for (const nothing of [undefined, null, {}, 'event', { workspace: null }]) {
+    test(`an event that is ${JSON.stringify(nothing)}`, async () => {
+      forge({ gate: status(400) });
+      refused(await run(nothing), /same version/);
+    });
+  }
+});
+
+describe('the message', () => {
+  const shown = async (message) => {
+    forge({ gate: () => Response.json({ success: false, message }) });
+    return (await run(event)).message;
+  };
+
+  test('is one line', async () => {
+    assert.equal(await shown(' one\r\ntwo\u2028three\u0000\tfour '), 'one two three four');
+  });
+
+  test('has 255 characters at most', async () => {
+    assert.equal(await shown('x'.repeat(255)), 'x'.repeat(255));
+    assert.equal(await shown('😀'.repeat(256)), `${'😀'.repeat(254)}…`);
+  });
+});
+
+test('the limits leave time to answer within Forge’s 25 seconds, and for mergegate’s 4', () => {
+  assert.ok(LIMITS.readMs + LIMITS.askMs <= 20_000);
+  assert.ok(LIMITS.askMs >= 2 * 4_000);
+});
+
+test('nothing is left running after the answer', async () => {
+  forge();
+  await run(event);
+  assert.deepEqual(process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout'), []);
+});
