@@ -37,14 +37,14 @@ func TestSoak(t *testing.T) {
 	end := tr.underLoad()
 	probe, endProbe := tr.probe(250 * time.Millisecond)
 
-	samples := tr.sample(length, admin)
+	samples := tr.use(length, admin)
 	end()
 	endProbe()
 	messages := len(tr.acknowledged) + tr.refused
 	t.Logf("%s: %d builds, %d messages (%d not acknowledged), %d merge checks (the longest %s)",
 		length, len(tr.builds), messages, tr.refused, probe.answers, probe.longest.Round(time.Millisecond))
-	flat(t, "memory in MiB", samples, func(s sample) float64 { return s.rss / (1 << 20) }, 8)
-	flat(t, "goroutines", samples, func(s sample) float64 { return s.goroutines }, 10)
+	flat(t, "memory in MiB", samples, func(s usage) float64 { return s.rss / (1 << 20) }, 8)
+	flat(t, "goroutines", samples, func(s usage) float64 { return s.goroutines }, 10)
 	if n := len(tr.acknowledged); tr.refused > 0 {
 		t.Errorf("%d messages were not acknowledged, %d were", tr.refused, n)
 	}
@@ -53,12 +53,12 @@ func TestSoak(t *testing.T) {
 	tr.bounded()
 }
 
-// sample is what the service used at one moment.
-type sample struct{ rss, goroutines float64 }
+// usage is what the service used at one moment.
+type usage struct{ rss, goroutines float64 }
 
-func (tr *traffic) sample(length time.Duration, admin string) []sample {
+func (tr *traffic) use(length time.Duration, admin string) []usage {
 	tr.t.Helper()
-	var samples []sample
+	var samples []usage
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	done := time.After(length)
@@ -76,7 +76,7 @@ func (tr *traffic) sample(length time.Duration, admin string) []sample {
 	}
 }
 
-func (tr *traffic) scrape(admin string) sample {
+func (tr *traffic) scrape(admin string) usage {
 	tr.t.Helper()
 	req, err := http.NewRequestWithContext(tr.t.Context(), http.MethodGet, "http://"+admin+"/metrics", nil)
 	tr.must(err)
@@ -88,7 +88,7 @@ func (tr *traffic) scrape(admin string) sample {
 			values[name] = number
 		}
 	}
-	s := sample{rss: values["process_resident_memory_bytes"], goroutines: values["go_goroutines"]}
+	s := usage{rss: values["process_resident_memory_bytes"], goroutines: values["go_goroutines"]}
 	if s.rss == 0 || s.goroutines == 0 {
 		tr.t.Fatalf("the metrics tell neither memory nor goroutines")
 	}
@@ -97,7 +97,7 @@ func (tr *traffic) scrape(admin string) sample {
 
 // flat holds the median of the last quarter to that of the second: the first one
 // is for warming up.
-func flat(t *testing.T, what string, samples []sample, of func(sample) float64, slack float64) {
+func flat(t *testing.T, what string, samples []usage, of func(usage) float64, slack float64) {
 	t.Helper()
 	quarter := len(samples) / 4
 	if quarter < 3 {
@@ -110,7 +110,7 @@ func flat(t *testing.T, what string, samples []sample, of func(sample) float64, 
 	}
 }
 
-func median(samples []sample, of func(sample) float64) float64 {
+func median(samples []usage, of func(usage) float64) float64 {
 	values := []float64{math.NaN()}[:0]
 	for _, s := range samples {
 		values = append(values, of(s))
