@@ -35,6 +35,11 @@ func (tr *traffic) bounded() {
 		tr.send(classPullRequest, pullRequestEvent(pr, headOf(pr, 0), "DECLINED"))
 	}
 	tr.settled()
+	tr.eventually("every status has been posted", func() bool {
+		var pending struct{ Values []any }
+		tr.get("/api/v1/commit-statuses?state=pending", &pending)
+		return len(pending.Values) == 0
+	})
 	tr.must(tr.stop(syscall.SIGTERM))
 	// What is young to AppVeyor would be found and recorded anew.
 	tr.appveyor.OnRequest(func(*http.Request) appveyortest.Fault {
