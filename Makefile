@@ -33,7 +33,7 @@ run: ## Run the service with the environment's configuration (ARGS)
 test: test-go test-app ## Run all tests, with the race detector
 
 test-go: postgres node
-	$(GO) test -race -tags $(TAGS) ./...
+	$(GO) test -race -timeout 20m -tags $(TAGS) ./...
 
 test-app: node
 	npm test --silent --prefix manifest

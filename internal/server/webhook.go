@@ -16,7 +16,7 @@ const maxDelivery = 5 << 20
 
 // storeTimeout is how long a sender waits for a delivery to be stored. AppVeyor
 // does not say how long it waits; a clear 503 beats its giving up.
-const storeTimeout = 5 * time.Second
+const storeTimeout = 8 * time.Second
 
 // appveyorWebhook stores a delivery. 202 means that it is committed.
 func (s *Server) appveyorWebhook(c *gin.Context) error {
