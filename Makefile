@@ -9,12 +9,16 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 IMAGE   ?= mergegate:$(VERSION)
 FUZZTIME ?= 30s
 ARGS    ?=
+SOAK    ?= 20m
+RELIABILITY_KILLS ?= 100
+# The program's own log is long. What ends the pipe tells whether a test failed.
+QUIET   := awk '!/"level":/ { print } /^(FAIL|panic)/ { failed = 1 } END { exit failed }'
 
 # Where scripts/node.sh puts a Node when the machine has none that is new enough.
 export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-go test-app lint image fuzz bench postgres node
+.PHONY: help demo run test soak test-go test-app lint image fuzz bench postgres node
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +37,11 @@ test-go: postgres node
 
 test-app: node
 	npm test --silent --prefix manifest
+
+soak: postgres ## Kill the program RELIABILITY_KILLS (100) times, then run it for SOAK (20m)
+	RELIABILITY_KILLS=$(RELIABILITY_KILLS) $(GO) test -race -tags $(TAGS) -timeout 60m -count 1 -v -run '^TestKilledAtRandomMoments$$' ./cmd/mergegate | $(QUIET)
+	@mkdir -p bin && $(GO) build -tags $(TAGS) -o bin/mergegate ./cmd/mergegate
+	SOAK=$(SOAK) MERGEGATE_TEST_PROGRAM=$(CURDIR)/bin/mergegate $(GO) test -tags $(TAGS),soak -timeout 24h -count 1 -v -run '^TestSoak$$' ./cmd/mergegate | $(QUIET)
 
 lint: ## Vet and lint
 	$(GO) vet -tags $(TAGS) ./...

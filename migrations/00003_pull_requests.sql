@@ -14,7 +14,7 @@ CREATE TABLE pull_requests (
     looked_on          timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_uuid, repository_uuid, pull_request_id)
 );
-CREATE INDEX pull_requests_source ON pull_requests (workspace_uuid, source_repository, source_branch) WHERE state = 'OPEN';
+CREATE INDEX pull_requests_source ON pull_requests (workspace_uuid, source_repository, source_branch);
 CREATE INDEX pull_requests_open ON pull_requests (looked_on) WHERE state = 'OPEN';
 
 -- Heads of branches over time, by Bitbucket's push events.

@@ -32,15 +32,19 @@ type prober struct {
 	unavailable int
 }
 
-// probe asks until the returned function is called.
-func (tr *traffic) probe() (p *prober, end func()) {
+// probe asks until the returned function is called, with a pause between two
+// questions of each of two people.
+func (tr *traffic) probe(pause time.Duration) (p *prober, end func()) {
 	p = &prober{tr: tr}
 	ctx, stop := context.WithCancel(tr.t.Context())
 	var group sync.WaitGroup
 	for range 2 {
 		group.Go(func() {
+			tick := time.NewTicker(pause)
+			defer tick.Stop()
 			for ctx.Err() == nil {
 				p.once()
+				<-tick.C
 			}
 		})
 	}
@@ -101,7 +105,7 @@ func TestDatabaseCrashes(t *testing.T) {
 	tr := newTraffic(w, 4)
 	tr.keep(w)
 	end := tr.underLoad()
-	probe, endProbe := tr.probe()
+	probe, endProbe := tr.probe(50 * time.Millisecond)
 	random := randomly(t)
 	for range 3 {
 		<-time.After(time.Duration(500+random.IntN(1500)) * time.Millisecond)
@@ -130,7 +134,7 @@ func TestFailover(t *testing.T) {
 	tr := newTraffic(w, 4)
 	tr.keep(w)
 	end := tr.underLoad()
-	probe, endProbe := tr.probe()
+	probe, endProbe := tr.probe(50 * time.Millisecond)
 	<-time.After(time.Duration(1500+randomly(t).IntN(1500)) * time.Millisecond)
 	tr.mu.Lock()
 	before := len(tr.acknowledged)

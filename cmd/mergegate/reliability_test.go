@@ -9,7 +9,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -395,12 +397,25 @@ func (w *world) replica() *world {
 	return &other
 }
 
-// randomly is a source of moments that can be had again: the seed is logged.
+// seed is what chance follows from: RELIABILITY_SEED, to have it again, else one
+// that is logged.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	n := uint64(time.Now().UnixNano())
+	if text := os.Getenv("RELIABILITY_SEED"); text != "" {
+		var err error
+		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("RELIABILITY_SEED: %v", err)
+		}
+	}
+	t.Logf("RELIABILITY_SEED=%d", n)
+	return n
+}
+
+// randomly is a source of moments.
 func randomly(t *testing.T) *rand.Rand {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // moments, no secrets
+	return rand.New(rand.NewPCG(seed(t), 0)) //nolint:gosec // moments, no secrets
 }
 
 // kill ends a replica without any warning.

@@ -60,6 +60,15 @@ type world struct {
 // Bitbucket repository of the same name, and one pull request, 7.
 func newWorld(t *testing.T, env ...string) *world {
 	t.Helper()
+	w := idleWorld(t, env...)
+	w.start()
+	w.token = w.command("token", "create", "--name", "test", "--scope", "admin")
+	return w
+}
+
+// idleWorld is a world in which the program doesn't run yet.
+func idleWorld(t *testing.T, env ...string) *world {
+	t.Helper()
 	w := &world{t: t, database: postgrestest.New(t)}
 	w.standIns()
 	w.env = map[string]string{
@@ -78,8 +87,6 @@ func newWorld(t *testing.T, env ...string) *world {
 		name, value, _ := strings.Cut(pair, "=")
 		w.env[name] = value
 	}
-	w.start()
-	w.token = w.command("token", "create", "--name", "test", "--scope", "admin")
 	t.Cleanup(func() {
 		for _, v := range w.bb.Violations() {
 			t.Errorf("against Bitbucket's OpenAPI: %s", v)
@@ -339,6 +346,9 @@ func programCommand(t *testing.T, env map[string]string, args ...string) *exec.C
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if program := os.Getenv("MERGEGATE_TEST_PROGRAM"); program != "" {
+		self = program // what is shipped, without the race detector and the tests
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Env = []string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.Getenv("TMPDIR")}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mergegate/internal/appveyor"
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
 
@@ -109,6 +110,7 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 // webhook or of a round that was cut off, say nothing of those before them.
 func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, askedBy string) error {
 	newest, before, whole := int64(0), int64(0), true
+	seen := cmp.Or(p.ReconciledTo, p.OldestBuildID)
 	for range maxHistoryPages {
 		page, err := s.appveyor.History(ctx, p.Account, p.Slug, before, historyLength)
 		if err != nil {
@@ -124,7 +126,7 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 		whole = whole && unclear == 0
 		newest = max(newest, page[0].Build.BuildID)
 		oldest := page[len(page)-1].Build.BuildID
-		if len(page) < historyLength || oldest <= p.ReconciledTo || p.ReconciledTo == 0 || before != 0 && oldest >= before {
+		if len(page) < historyLength || oldest <= seen || seen == 0 || before != 0 && oldest >= before {
 			break
 		}
 		before = oldest
@@ -148,7 +150,7 @@ func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, pag
 	}
 	for _, a := range page {
 		b := a.Build
-		if seen, ok := known[b.BuildID]; b.PullRequestID == 0 || ok && !b.UpdatedOn.After(seen) {
+		if seen, ok := known[b.BuildID]; b.PullRequestID == 0 || ok && !b.UpdatedOn.After(seen) || !ok && s.wasThere(p, b) {
 			continue
 		}
 		ref := appveyor.Ref{Account: p.Account, Slug: p.Slug, BuildID: b.BuildID, Version: b.Version}
@@ -163,6 +165,15 @@ func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, pag
 		}
 	}
 	return confirmed, unclear, nil
+}
+
+// forgetAfter is less than any retention of builds.
+const forgetAfter = 23 * time.Hour
+
+// wasThere reports whether a build that isn't known was looked at in an earlier
+// round: it was none of ours, or is deleted because of its age.
+func (s *Service) wasThere(p postgres.SeenProject, b mergecheck.Build) bool {
+	return b.BuildID <= p.ReconciledTo && s.now().Sub(b.CreatedOn) > forgetAfter
 }
 
 // LookNow looks through the histories of a repository's projects at once, for

@@ -85,7 +85,7 @@ func TestAttendanceWithoutDatabase(t *testing.T) {
 	}
 }
 
-func attend(t *testing.T, store *postgres.Store, id string) *postgres.Attendance {
+func attend(t *testing.T, store *postgres.Store, id string) {
 	t.Helper()
 	a, err := store.Attend(t.Context(), id, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -95,7 +95,6 @@ func attend(t *testing.T, store *postgres.Store, id string) *postgres.Attendance
 	var group sync.WaitGroup
 	group.Go(func() { a.Run(running) })
 	t.Cleanup(func() { stop(); group.Wait(); a.Close() })
-	return a
 }
 
 func insertRunning(t *testing.T, store *postgres.Store, by string) {

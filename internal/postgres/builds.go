@@ -157,6 +157,9 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 			return Recorded{}, err
 		}
 	}
+	if err := s.lookAtUntold(ctx, tx, repository, b); err != nil {
+		return Recorded{}, err
+	}
 	return rec, s.enqueue(ctx, tx, followUps(repository, b)...)
 }
 

@@ -179,7 +179,7 @@ func TestProjectsOfBothNamesBecomeOne(t *testing.T) {
 	link(t, store, r)
 	want := []postgres.SeenProject{{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Repository: "ws/new",
-		ProjectID: 1, Account: "acme", Slug: "renamed", NewestBuildID: 2, ReconciledTo: 1, Forgotten: true,
+		ProjectID: 1, Account: "acme", Slug: "renamed", NewestBuildID: 2, OldestBuildID: 1, Forgotten: true,
 	}}
 	equal(t, "projects", want, projects(t, store))
 }

@@ -14,8 +14,9 @@ type SeenProject struct {
 	Account        string
 	Slug           string
 	NewestBuildID  int64
-	// ReconciledTo is the newest build at the last whole look through the history;
-	// before the first one, the oldest build seen.
+	OldestBuildID  int64 // of those recorded
+	// ReconciledTo is the newest build at the last whole look through the history,
+	// 0 before the first one.
 	ReconciledTo int64
 	Forgotten    bool
 }
@@ -25,8 +26,8 @@ func (s *Store) Projects(ctx context.Context) ([]SeenProject, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT p.workspace_uuid, p.repository_uuid, coalesce(r.full_name, '') AS repository, p.project_id, p.account, p.slug,
 			p.named_by AS newest_build_id, p.forgotten_on IS NOT NULL AS forgotten,
-			coalesce(nullif(p.reconciled_to, 0), (SELECT min(build_id) FROM builds b WHERE b.workspace_uuid = p.workspace_uuid
-				AND b.repository_uuid = p.repository_uuid AND b.project_id = p.project_id), 0) AS reconciled_to
+			p.reconciled_to, coalesce((SELECT min(build_id) FROM builds b WHERE b.workspace_uuid = p.workspace_uuid
+				AND b.repository_uuid = p.repository_uuid AND b.project_id = p.project_id), 0) AS oldest_build_id
 		FROM projects p LEFT JOIN repositories r USING (workspace_uuid, repository_uuid)
 		ORDER BY repository, p.account, p.slug`)
 	list, err := all[SeenProject](rows, err)

@@ -43,8 +43,8 @@ func (s *Store) applyEvent(ctx context.Context, tx pgx.Tx, e mergecheck.Event) e
 	return s.applyPullRequest(ctx, tx, e)
 }
 
-// applyPush records a branch's head, which is the head of every open pull
-// request from that branch.
+// applyPush records a branch's head, which is the head of every pull request from
+// that branch that was not closed by then: the closing may be heard of first.
 func (s *Store) applyPush(ctx context.Context, tx pgx.Tx, e mergecheck.Event, head mergecheck.BranchHead) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit)
@@ -54,8 +54,9 @@ func (s *Store) applyPush(ctx context.Context, tx pgx.Tx, e mergecheck.Event, he
 	}
 	rows, err := tx.Query(ctx, `
 		SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_requests
-		WHERE workspace_uuid = $1 AND source_repository = $2 AND source_branch = $3 AND state = 'OPEN'
-		ORDER BY pull_request_id`, e.WorkspaceUUID, e.RepositoryUUID, head.Branch)
+		WHERE workspace_uuid = $1 AND source_repository = $2 AND source_branch = $3
+			AND (state = 'OPEN' OR told_on > $4)
+		ORDER BY pull_request_id`, e.WorkspaceUUID, e.RepositoryUUID, head.Branch, e.On)
 	pullRequests, err := all[PullRequestKey](rows, err)
 	if err != nil {
 		return err
@@ -222,6 +223,22 @@ func (s *Store) Look(ctx context.Context, key PullRequestKey, pr mergecheck.Pull
 		return fmt.Errorf("record pull request %d: %w", key.PullRequestID, err)
 	}
 	return nil
+}
+
+// lookAtUntold asks Bitbucket for the pull request of a build in progress where no
+// event told of it, so that the sweep knows of it and notices when it closes.
+func (s *Store) lookAtUntold(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
+	if b.State.Finished() || !r.Linked() {
+		return nil
+	}
+	var told bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pull_requests WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3)`,
+		r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID).Scan(&told)
+	if err != nil || told {
+		return err
+	}
+	return s.enqueue(ctx, tx, LookAtPullRequest{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})
 }
 
 // OpenPullRequests returns pull requests that are open as far as is known and

@@ -12,7 +12,8 @@ const deleteBatch = 2000
 
 // olderThan deletes at most $2 rows of each table that are older than $1, and
 // that nothing still needs. Branch heads are Bitbucket's events like deliveries;
-// the newest of each branch stays. What belongs to a pull request goes with its
+// the newest of each branch stays for as long as pull requests go to it, or an
+// open one comes from it. What belongs to a pull request goes with its
 // builds, once it is not open.
 var olderThan = map[string][]string{
 	"deliveries": {
@@ -20,9 +21,12 @@ var olderThan = map[string][]string{
 			WHERE received_on < now() - $1::interval AND outcome <> 'pending' ORDER BY received_on LIMIT $2)`,
 		`DELETE FROM branch_heads h WHERE (workspace_uuid, repository_uuid, branch, pushed_on, commit) IN (
 			SELECT o.workspace_uuid, o.repository_uuid, o.branch, o.pushed_on, o.commit FROM branch_heads o
-			WHERE o.pushed_on < now() - $1::interval AND EXISTS (SELECT FROM branch_heads n
-				WHERE (n.workspace_uuid, n.repository_uuid, n.branch) = (o.workspace_uuid, o.repository_uuid, o.branch)
-				AND n.pushed_on > o.pushed_on)
+			WHERE o.pushed_on < now() - $1::interval AND (EXISTS (SELECT FROM branch_heads n
+					WHERE (n.workspace_uuid, n.repository_uuid, n.branch) = (o.workspace_uuid, o.repository_uuid, o.branch)
+					AND n.pushed_on > o.pushed_on)
+				OR NOT EXISTS (SELECT FROM pull_requests p WHERE p.workspace_uuid = o.workspace_uuid
+					AND (p.repository_uuid = o.repository_uuid AND p.destination_branch = o.branch
+						OR p.source_repository = o.repository_uuid AND p.source_branch = o.branch AND p.state = 'OPEN')))
 			ORDER BY o.pushed_on LIMIT $2)`,
 	},
 	"decisions": {

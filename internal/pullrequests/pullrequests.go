@@ -192,7 +192,9 @@ func isGone(err error) bool {
 }
 
 // sweep looks at open pull requests that no event told of for a while.
-type sweep struct{}
+type sweep struct {
+	NotFor time.Duration `json:"not_for"`
+}
 
 // Kind names the job in the queue.
 func (sweep) Kind() string { return "sweep_pull_requests" }
@@ -207,12 +209,13 @@ func (sweep) InsertOpts() river.InsertOpts {
 // Sweep is the periodic job that makes up for lost events. One replica inserts
 // it; any works it.
 func (s *Service) Sweep(every time.Duration) *river.PeriodicJob {
+	round := sweep{NotFor: min(every, time.Minute)}
 	return river.NewPeriodicJob(river.PeriodicInterval(every),
-		func() (river.JobArgs, *river.InsertOpts) { return sweep{}, nil }, nil)
+		func() (river.JobArgs, *river.InsertOpts) { return round, nil }, nil)
 }
 
-func (s *Service) sweep(ctx context.Context, _ *river.Job[sweep]) error {
-	open, err := s.store.OpenPullRequests(ctx, time.Minute, sweepSize)
+func (s *Service) sweep(ctx context.Context, job *river.Job[sweep]) error {
+	open, err := s.store.OpenPullRequests(ctx, job.Args.NotFor, sweepSize)
 	if err != nil {
 		return err
 	}

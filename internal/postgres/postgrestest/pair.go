@@ -26,7 +26,7 @@ type Pair struct {
 // NewPair starts a pair out of the PostgreSQL that is installed, which ends with the test.
 func NewPair(t testing.TB) *Pair {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "mg") // short: a socket's path has to fit
+	dir, err := os.MkdirTemp("", "mg") //nolint:usetesting // short: a socket's path has to fit
 	if err != nil {
 		t.Fatal(err)
 	}

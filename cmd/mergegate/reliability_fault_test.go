@@ -1,0 +1,156 @@
+package main
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mergegate/internal/appveyor/appveyortest"
+	"mergegate/internal/standin"
+)
+
+// failing is a script of faults: each request, told apart by method and path, is
+// answered with the faults in their order before it is answered properly.
+func failing(faults ...standin.Fault) func(*http.Request) standin.Fault {
+	var mu sync.Mutex
+	seen := map[string]int{}
+	return func(r *http.Request) standin.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		key := r.Method + " " + r.URL.Path
+		n := seen[key]
+		seen[key]++
+		if n < len(faults) {
+			return faults[n]
+		}
+		return standin.Fault{}
+	}
+}
+
+// TestRemotesThatFail has the same things happen with remotes that fail by
+// script as with remotes that don't: they end the same.
+func TestRemotesThatFail(t *testing.T) {
+	t.Parallel()
+	play := func(t *testing.T, faults []standin.Fault) outcome {
+		w := newWorld(t, "MERGEGATE_RECONCILE_INTERVAL=2s")
+		w.built(commit('1'), "success") // now the project is known
+		w.must(w.bb.Decline(repository, 7))
+		tr := newTraffic(w, 2)
+		tr.keep(w)
+		tr.pace = 10 * time.Millisecond
+		w.appveyor.OnRequest(failing(faults...))
+		w.bb.OnRequest(failing(faults...))
+		tr.run(t.Context(), 5)
+		return tr.without(tr.ends())
+	}
+	var once sync.Once
+	var want outcome
+	for _, tt := range []struct {
+		name   string
+		faults []standin.Fault // of AppVeyor, and of Bitbucket
+	}{
+		{name: "5xx", faults: []standin.Fault{{Status: 500}, {Status: 502, HTML: true}, {Status: 503, RetryAfter: "1"}}},
+		{name: "429", faults: []standin.Fault{{Status: 429, RetryAfter: "2"}, {Status: 429}}},
+		{name: "hanging", faults: []standin.Fault{{Hang: true}}},
+		{name: "breaking off", faults: []standin.Fault{{Reset: true}, {Reset: true, Applied: true}}},
+		{name: "pages", faults: []standin.Fault{{HTML: true}, {HTML: true, Status: 503}}},
+		{name: "wrong JSON", faults: []standin.Fault{{Body: `[]`}, {Body: `{"build":{"buildId":1,"status":"success"}}`}, {Body: `{"type":`}, {Body: `null`}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := play(t, tt.faults)
+			once.Do(func() { want = play(t, nil) })
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("other than without faults (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestLostMessages drops one class of messages, and then every class.
+func TestLostMessages(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		drop func(class string) bool
+	}{
+		{name: "AppVeyor's webhooks", drop: func(class string) bool { return class == classWebhook }},
+		{name: "pushes", drop: func(class string) bool { return class == classPush }},
+		{name: "pull request events", drop: func(class string) bool { return class == classPullRequest }},
+		{name: "every message", drop: func(string) bool { return true }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			const interval = 2 * time.Second
+			w := newWorld(t, "MERGEGATE_RECONCILE_INTERVAL="+interval.String())
+			w.built(commit('1'), "success") // now the project is known
+			w.must(w.bb.Decline(repository, 7))
+			tr := newTraffic(w, 2)
+			tr.keep(w)
+			tr.pace = 10 * time.Millisecond
+			tr.drop = tt.drop
+			tr.run(t.Context(), 5)
+			start := time.Now()
+			// Merge checks aren't asked before: they look for themselves.
+			tr.eventually("Bitbucket shows the newest builds", func() bool {
+				for head, want := range tr.wanted().Statuses {
+					shown := tr.bb.CommitStatuses(repository, head)
+					if len(shown) != 1 || shown[0].State != want.State {
+						return false
+					}
+				}
+				return true
+			})
+			took := time.Since(start)
+			t.Logf("converged within %s", took.Round(time.Millisecond))
+			if took > interval+slack {
+				t.Errorf("converged within %s, want one interval of %s", took, interval)
+			}
+			tr.ends()
+		})
+	}
+}
+
+// TestLostCloses has a pull request closed while its build runs, and nobody tell.
+func TestLostCloses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		told []string // events that arrive before
+	}{
+		{name: "known", told: []string{pullRequestEvent(101, headOf(101, 0), "OPEN")}},
+		{name: "never told of"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			const interval = time.Second
+			w := newWorld(t, "MERGEGATE_RECONCILE_INTERVAL="+interval.String())
+			tr := newTraffic(w, 1)
+			for _, body := range tt.told {
+				tr.send(classPullRequest, body)
+			}
+			b := w.build(headOf(101, 0), "running", func(b *appveyortest.Build) { b.PullRequestID = 101 })
+			w.notify(b)
+			shows := func(state string) {
+				t.Helper()
+				w.eventually("Bitbucket shows "+state, func() bool {
+					shown := w.bb.CommitStatuses(repository, headOf(101, 0))
+					return len(shown) == 1 && shown[0].State == state
+				})
+			}
+			shows("INPROGRESS")
+			w.must(w.bb.Decline(repository, 101))
+			start := time.Now()
+			shows("STOPPED")
+			if took := time.Since(start); took > interval+slack {
+				t.Errorf("stopped after %s, want one interval of %s", took, interval)
+			}
+		})
+	}
+}
+
+// slack is what a busy machine may take beside the interval.
+const slack = 8 * time.Second
