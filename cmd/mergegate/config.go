@@ -192,6 +192,21 @@ func (c *config) understandBitbucket(wrong *faults) {
 		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret)
 }
 
+// bitbucketCredential names the credential that is used, for operators. A
+// workspace where the Forge app is installed is read with the app's token.
+func (c *config) bitbucketCredential() string {
+	switch {
+	case c.BitbucketToken != "":
+		return "access token"
+	case c.BitbucketAPIToken != "":
+		return "API token of " + c.BitbucketEmail
+	case c.BitbucketOAuthClientSecret != "":
+		return "OAuth consumer " + c.BitbucketOAuthClientID
+	default:
+		return "the Forge app's tokens alone"
+	}
+}
+
 func bothOrNone(wrong *faults, nameA, a, nameB, b string) {
 	if a != "" && b == "" {
 		wrong.add(nameB, "is required with %s", nameA)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"mergegate/internal/appveyor/appveyortest"
+	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/forge/forgetest"
 	"mergegate/internal/postgres/embedded"
@@ -432,4 +433,38 @@ func TestRebuild(t *testing.T) {
 	if res := w.post(path, waive, ""); res.status != http.StatusConflict {
 		t.Errorf("on a merged pull request: %d %s", res.status, res.body)
 	}
+}
+
+// TestSomebodyElsesStatusIsLeftAlone has the key on the commit already, by
+// another account.
+func TestSomebodyElsesStatusIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.bb.AllowToken("another-token", "acme")
+	theirs := bitbucketClient(t, w.bb.URL, "another-token")
+	w.must(theirs.PostCommitStatus(t.Context(), "acme", "widgets", commit('1'), bitbucket.CommitStatus{
+		Key: "appveyor-12064-pr-7", State: "FAILED", Name: "Their build", URL: "https://ci.example.com/1",
+	}))
+	w.notify(w.build(commit('1'), "success"))
+	var statuses struct{ Values []struct{ Reason string } }
+	w.eventually("the status is known to be somebody else's", func() bool {
+		w.get("/api/v1/commit-statuses?state=failed", &statuses)
+		return len(statuses.Values) == 1
+	})
+	if !strings.Contains(statuses.Values[0].Reason, "Their build") {
+		t.Errorf("reason %q", statuses.Values[0].Reason)
+	}
+	if shown := w.bb.CommitStatuses(repository, commit('1')); len(shown) != 1 || shown[0].State != "FAILED" {
+		t.Errorf("Bitbucket shows %+v", shown)
+	}
+}
+
+func bitbucketClient(t *testing.T, url, token string) *bitbucket.Client {
+	t.Helper()
+	client, err := bitbucket.NewClient(bitbucket.Config{BaseURL: url, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
 }

@@ -120,7 +120,8 @@ func serve(ctx context.Context, cfg config, log *slog.Logger, ready func(address
 			return nil
 		}
 	})
-	log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "admin", cfg.AdminListen, "version", version)
+	log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "admin", cfg.AdminListen, "version", version,
+		"bitbucket_credential", cfg.bitbucketCredential())
 	ready(listener.Addr().String())
 	return group.Wait()
 }

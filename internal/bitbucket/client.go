@@ -137,6 +137,8 @@ type call struct {
 	method string
 	url    *url.URL
 	body   any // nil: none
+	// created, where set, takes 201 for done, whatever the body says.
+	created *bool
 }
 
 // do makes the call and decodes its JSON answer. A rejected credential that can be renewed is, once.
@@ -147,7 +149,7 @@ func (c *Client) do(ctx context.Context, what call, answer any) error {
 	if err != nil {
 		return err
 	}
-	err = c.attempt(req, what.op, answer)
+	err = c.attempt(req, what, answer)
 	var failed *Error
 	if !errors.As(err, &failed) || failed.StatusCode != http.StatusUnauthorized {
 		return err
@@ -158,7 +160,7 @@ func (c *Client) do(ctx context.Context, what call, answer any) error {
 	if req, err = c.newRequest(ctx, what); err != nil {
 		return err
 	}
-	return c.attempt(req, what.op, answer)
+	return c.attempt(req, what, answer)
 }
 
 func (c *Client) newRequest(ctx context.Context, what call) (*http.Request, error) {
@@ -187,13 +189,19 @@ func (c *Client) newRequest(ctx context.Context, what call) (*http.Request, erro
 	return req, nil
 }
 
-func (c *Client) attempt(req *http.Request, op string, answer any) error {
+func (c *Client) attempt(req *http.Request, what call, answer any) error {
+	op := what.op
 	res, body, err := exchange(c.http, req)
 	if err != nil {
 		return &Error{Op: op, Message: "no answer", err: err}
 	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		return refusal(op, res, body)
+	}
+	if what.created != nil && res.StatusCode == http.StatusCreated {
+		*what.created = true
+		_ = json.Unmarshal(body, answer)
+		return nil
 	}
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" {
 		return &Error{Op: op, StatusCode: res.StatusCode, Message: "the answer is HTML, not JSON"}

@@ -34,12 +34,29 @@ func (c *Client) PostCommitStatus(ctx context.Context, workspace, repo, commit s
 	var shown struct {
 		Key string `json:"key"`
 	}
-	if err := c.do(ctx, call{op: op, method: http.MethodPost, url: u, body: s}, &shown); err != nil {
+	var created bool
+	if err := c.do(ctx, call{op: op, method: http.MethodPost, url: u, body: s, created: &created}, &shown); err != nil {
 		return err
 	}
-	if shown.Key != s.Key {
+	if shown.Key != s.Key && (shown.Key != "" || !created) {
 		// A proxy's or a login page's JSON must not pass for "posted".
 		return &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is not the status that was posted"}
 	}
 	return nil
+}
+
+// CommitStatus returns the status that a commit has under a key. The error's StatusCode is 404 when there is none.
+func (c *Client) CommitStatus(ctx context.Context, workspace, repo, commit, key string) (CommitStatus, error) {
+	op := "get status " + key + " of " + workspace + "/" + repo
+	hash := hexHash(commit)
+	if hash == "" {
+		return CommitStatus{}, &Error{Op: op, Message: "the commit is no hash", permanent: true}
+	}
+	u, err := c.repositoryURL(op, workspace, repo, "commit", hash, "statuses", "build", key)
+	if err != nil {
+		return CommitStatus{}, err
+	}
+	var shown CommitStatus
+	err = c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &shown)
+	return shown, err
 }

@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -125,4 +128,39 @@ func FuzzParseWebhook(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCreatedIsPostedWhateverTheBodySays(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, body string
+		status     int
+		fails      bool
+	}{
+		{name: "created, empty", status: 201},
+		{name: "created, an object", status: 201, body: "{}"},
+		{name: "created, another key", status: 201, body: `{"key":"x"}`, fails: true},
+		{name: "200 without the key", status: 200, body: "{}", fails: true},
+		{name: "200 with the key", status: 200, body: `{"key":"k"}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(tt.status)
+				_, _ = io.WriteString(w, tt.body)
+			}))
+			t.Cleanup(server.Close)
+			client, err := bitbucket.NewClient(bitbucket.Config{BaseURL: server.URL, Token: "t"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(client.CloseIdleConnections)
+			err = client.PostCommitStatus(t.Context(), "ws", "repo", strings.Repeat("1", 40), bitbucket.CommitStatus{Key: "k", State: "FAILED"})
+			if (err != nil) != tt.fails {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
 }

@@ -9,6 +9,7 @@
 package commitstatus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
 
@@ -119,6 +121,12 @@ func (p *Publisher) credentialOf(s postgres.CommitStatus) string {
 }
 
 func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) postgres.StatusResult {
+	if owner := p.otherOwner(ctx, client, s); owner != "" {
+		return postgres.StatusResult{
+			Delivery: postgres.StatusFailed,
+			Reason:   fmt.Sprintf("the key %s is somebody else's, who calls it %q: only who made a status may overwrite it", s.Key, owner),
+		}
+	}
 	err := p.postTo(ctx, client, s.Repository, s)
 	if !isNotFound(err) || !isFork(s) {
 		return resultOf(s, err)
@@ -130,6 +138,22 @@ func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s po
 	refused.Delivery = postgres.StatusNotPostable
 	refused.Reason = fmt.Sprintf("%s does not have the fork's commit, and %s refused it: %s", s.Repository, s.SourceRepository, refused.Reason)
 	return refused
+}
+
+// otherOwner looks, before the first post of a status, whether somebody else has
+// its key already, and returns what they call it. Where that can't be read the
+// post tells: Bitbucket lets only the creator overwrite a status.
+// https://developer.atlassian.com/cloud/bitbucket/bitbucket-api-changes-commit-status/
+func (p *Publisher) otherOwner(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) string {
+	if s.PostedVersion > 0 || s.Attempts > 1 {
+		return ""
+	}
+	workspace, slug, _ := strings.Cut(s.Repository, "/")
+	shown, err := client.CommitStatus(ctx, workspace, slug, s.Commit, s.Key)
+	if err != nil || shown.Key != s.Key || strings.HasPrefix(shown.Name, mergecheck.StatusNamePrefix) {
+		return ""
+	}
+	return cmp.Or(shown.Name, shown.URL, "nothing")
 }
 
 // clientFor prefers the configured credential over the app's: only the creator

@@ -34,6 +34,9 @@ type CommitStatus struct {
 	Refname     string // the source branch: ties the status to the pull request
 }
 
+// StatusNamePrefix begins the name of every commit status of ours.
+const StatusNamePrefix = "AppVeyor PR #"
+
 // StatusKey is the commit status key of one project on one pull request. It is
 // stable, at most [MaxStatusKey] characters, and different for every pair:
 // numbers too long to be written in decimal are written in base 36, never cut.
@@ -50,7 +53,7 @@ func StatusOf(b Build) CommitStatus {
 	return CommitStatus{
 		Key:         StatusKey(b.Project.ID, b.PullRequestID),
 		State:       statusState(b.State),
-		Name:        oneLine(fmt.Sprintf("AppVeyor PR #%d %s", b.PullRequestID, b.Project.Name()), maxStatusName),
+		Name:        oneLine(fmt.Sprintf(StatusNamePrefix+"%d %s", b.PullRequestID, b.Project.Name()), maxStatusName),
 		Description: oneLine(statusDescription(b), maxStatusDescription),
 		URL:         statusURL(b.URL),
 		Refname:     b.SourceBranch,
