@@ -212,6 +212,7 @@ type StatusResult struct {
 	HTTPStatus int            // 0 where there was no answer
 	Reason     string
 	RetryIn    time.Duration
+	Unasked    bool // nobody was asked: this was no attempt
 }
 
 // SettleStatus records how posting status ended and gives the lease back. Where
@@ -250,7 +251,7 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 
 func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult, superseded bool) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE commit_statuses SET leased_until = NULL,
+		UPDATE commit_statuses SET leased_until = NULL, attempts = greatest(attempts - CASE WHEN @unasked THEN 1 ELSE 0 END, 0),
 			posted_version = CASE WHEN @settled THEN @version ELSE posted_version END,
 			posted_state = CASE WHEN @delivery = 'posted' THEN @state ELSE posted_state END,
 			delivery = CASE WHEN @superseded THEN delivery ELSE @delivery END,
@@ -261,7 +262,7 @@ func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result St
 		WHERE id = @id`, pgx.NamedArgs{
 		"id": status.ID, "settled": result.Delivery != StatusPending, "superseded": superseded, "version": status.WantedVersion,
 		"state": status.State, "delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus),
-		"reason": result.Reason, "retry_in": result.RetryIn,
+		"reason": result.Reason, "retry_in": result.RetryIn, "unasked": result.Unasked,
 	})
 	return err
 }
