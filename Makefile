@@ -11,6 +11,7 @@ FUZZTIME ?= 30s
 ARGS    ?=
 SOAK    ?= 20m
 RELIABILITY_KILLS ?= 100
+RELIABILITY_DAYS ?= 50
 # The program's own log is long. What ends the pipe tells whether a test failed.
 QUIET   := awk '!/"level":/ { print } /^(FAIL|panic)/ { failed = 1 } END { exit failed }'
 
@@ -38,8 +39,9 @@ test-go: postgres node
 test-app: node
 	npm test --silent --prefix manifest
 
-soak: postgres ## Kill the program RELIABILITY_KILLS (100) times, then run it for SOAK (20m)
-	RELIABILITY_KILLS=$(RELIABILITY_KILLS) $(GO) test -race -tags $(TAGS) -timeout 60m -count 1 -v -run '^TestKilledAtRandomMoments$$' ./cmd/mergegate | $(QUIET)
+soak: postgres ## Kill the program RELIABILITY_KILLS (100) times, play RELIABILITY_DAYS (50), run it for SOAK (20m)
+	RELIABILITY_KILLS=$(RELIABILITY_KILLS) RELIABILITY_DAYS=$(RELIABILITY_DAYS) $(GO) test -race -tags $(TAGS) -timeout 120m -count 1 -v \
+		-run '^(TestKilledAtRandomMoments|TestMessagesInAnyOrder)$$' ./cmd/mergegate | $(QUIET)
 	@mkdir -p bin && $(GO) build -tags $(TAGS) -o bin/mergegate ./cmd/mergegate
 	SOAK=$(SOAK) MERGEGATE_TEST_PROGRAM=$(CURDIR)/bin/mergegate $(GO) test -tags $(TAGS),soak -timeout 24h -count 1 -v -run '^TestSoak$$' ./cmd/mergegate | $(QUIET)
 
