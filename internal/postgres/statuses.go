@@ -212,6 +212,7 @@ type StatusResult struct {
 	HTTPStatus int            // 0 where there was no answer
 	Reason     string
 	RetryIn    time.Duration
+	NotTried   bool // nothing was sent: it doesn't count as an attempt
 }
 
 // SettleStatus records how posting status ended and gives the lease back. Where
@@ -255,13 +256,14 @@ func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result St
 			posted_state = CASE WHEN @delivery = 'posted' THEN @state ELSE posted_state END,
 			delivery = CASE WHEN @superseded THEN delivery ELSE @delivery END,
 			http_status = CASE WHEN @superseded THEN http_status ELSE @http_status END,
+			attempts = CASE WHEN @not_tried THEN greatest(attempts - 1, 0) ELSE attempts END,
 			reason = CASE WHEN @superseded THEN reason ELSE @reason END,
 			next_attempt_on = CASE WHEN @superseded OR @settled THEN NULL ELSE now() + @retry_in END,
 			updated_on = now()
 		WHERE id = @id`, pgx.NamedArgs{
 		"id": status.ID, "settled": result.Delivery != StatusPending, "superseded": superseded, "version": status.WantedVersion,
 		"state": status.State, "delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus),
-		"reason": result.Reason, "retry_in": result.RetryIn,
+		"reason": result.Reason, "retry_in": result.RetryIn, "not_tried": result.NotTried,
 	})
 	return err
 }
