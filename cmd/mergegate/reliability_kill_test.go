@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"math"
-	"os"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,8 +17,8 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		replicas int
 		kills    int
 	}{
-		{name: "one process", replicas: 1, kills: kills(t, 8)},
-		{name: "three replicas", replicas: 3, kills: kills(t, 4)},
+		{name: "one process", replicas: 1, kills: howOften(t, "RELIABILITY_KILLS", 8)},
+		{name: "three replicas", replicas: 3, kills: howOften(t, "RELIABILITY_KILLS", 4)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -59,18 +57,4 @@ func TestKilledAtRandomMoments(t *testing.T) {
 				tt.kills, len(tr.builds), len(tr.acknowledged), tr.refused, time.Since(settling).Round(time.Millisecond))
 		})
 	}
-}
-
-// kills is how often to kill: as RELIABILITY_KILLS says, else a few times.
-func kills(t *testing.T, otherwise int) int {
-	t.Helper()
-	text := os.Getenv("RELIABILITY_KILLS")
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("RELIABILITY_KILLS: %v", err)
-	}
-	return n
 }

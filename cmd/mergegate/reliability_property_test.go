@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -58,7 +60,7 @@ type message struct {
 func TestMessagesInAnyOrder(t *testing.T) {
 	t.Parallel()
 	seed := seed(t)
-	for i := range 4 {
+	for i := range howOften(t, "RELIABILITY_DAYS", 2) {
 		t.Run(fmt.Sprintf("day %d", i), func(t *testing.T) {
 			t.Parallel()
 			d := anyDay().Example(int(seed%(1<<31)) + i)
@@ -69,6 +71,20 @@ func TestMessagesInAnyOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// howOften is a number that the environment may make another one.
+func howOften(t *testing.T, variable string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
 }
 
 // disturb shuffles messages, sends some twice, and loses some. Where AppVeyor

@@ -352,8 +352,9 @@ func (tr *traffic) ends() outcome {
 	return got
 }
 
-// endsWithin is how long everything may take to settle after the last fault.
-const endsWithin = 60 * time.Second
+// endsWithin is how long everything may take to settle after the last fault: a
+// lease that runs out, and waiting longer after each fault of a remote.
+const endsWithin = 2 * time.Minute
 
 // unprocessed tells which deliveries were acknowledged and are not processed.
 func (tr *traffic) unprocessed() string {

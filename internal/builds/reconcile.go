@@ -20,9 +20,10 @@ import (
 const (
 	// historyLength is how many builds of a project's history are read at once.
 	historyLength = 50
-	// maxHistoryPages bounds how far a round pages back to the last build seen: a
-	// thousand builds missed is an outage of days.
-	maxHistoryPages = 20
+	// maxHistoryPages bounds a round against a history that doesn't end. What is
+	// missing is fetched however much it is: a round that takes too long leaves
+	// less to the next one.
+	maxHistoryPages = 1000
 	// projectsAtOnce is how many projects' histories are read at a time.
 	projectsAtOnce = 4
 )

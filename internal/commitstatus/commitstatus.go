@@ -102,7 +102,7 @@ func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.
 	}
 	credential := p.credentialOf(s)
 	if left := p.pauses.left(credential, time.Now()); left > 0 {
-		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "Bitbucket's rate limit is used up", RetryIn: left, NotTried: true}
+		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "Bitbucket's rate limit is used up", RetryIn: left, Unasked: true}
 	}
 	result := p.postWith(ctx, client, s)
 	if result.HTTPStatus == http.StatusTooManyRequests {

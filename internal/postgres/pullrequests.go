@@ -46,6 +46,9 @@ func (s *Store) applyEvent(ctx context.Context, tx pgx.Tx, e mergecheck.Event) e
 // applyPush records a branch's head, which is the head of every pull request from
 // that branch that was not closed by then: the closing may be heard of first.
 func (s *Store) applyPush(ctx context.Context, tx pgx.Tx, e mergecheck.Event, head mergecheck.BranchHead) error {
+	if err := lockBranch(ctx, tx, e, head.Branch); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit)
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`, e.WorkspaceUUID, e.RepositoryUUID, head.Branch, e.On, head.Commit)
@@ -87,6 +90,9 @@ func (s *Store) headSeen(ctx context.Context, tx pgx.Tx, pr PullRequestKey, comm
 func (s *Store) applyPullRequest(ctx context.Context, tx pgx.Tx, e mergecheck.Event) error {
 	pr := e.PullRequest
 	key := PullRequestKey{e.WorkspaceUUID, e.RepositoryUUID, pr.ID}
+	if err := lockBranch(ctx, tx, e, pr.SourceBranch); err != nil {
+		return err
+	}
 	if err := s.tellPullRequest(ctx, tx, key, *pr, e.On); err != nil {
 		return err
 	}
@@ -118,6 +124,14 @@ func pushedCommit(ctx context.Context, tx pgx.Tx, e mergecheck.Event) (string, e
 		return "", errors.Join(err, ErrNotFound)
 	}
 	return commits[0], nil
+}
+
+// lockBranch keeps a push and an event of its pull request, which come at the
+// same time, from each missing what the other tells.
+func lockBranch(ctx context.Context, tx pgx.Tx, e mergecheck.Event, branch string) error {
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('branch ' || $1 || ' ' || $2 || ' ' || $3, 0))`,
+		e.WorkspaceUUID, e.RepositoryUUID, branch)
+	return err
 }
 
 // lockPullRequest keeps a status of the pull request from being wanted by what

@@ -212,7 +212,7 @@ type StatusResult struct {
 	HTTPStatus int            // 0 where there was no answer
 	Reason     string
 	RetryIn    time.Duration
-	NotTried   bool // nothing was sent: it doesn't count as an attempt
+	Unasked    bool // nobody was asked: this was no attempt
 }
 
 // SettleStatus records how posting status ended and gives the lease back. Where
@@ -251,19 +251,18 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 
 func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult, superseded bool) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE commit_statuses SET leased_until = NULL,
+		UPDATE commit_statuses SET leased_until = NULL, attempts = greatest(attempts - CASE WHEN @unasked THEN 1 ELSE 0 END, 0),
 			posted_version = CASE WHEN @settled THEN @version ELSE posted_version END,
 			posted_state = CASE WHEN @delivery = 'posted' THEN @state ELSE posted_state END,
 			delivery = CASE WHEN @superseded THEN delivery ELSE @delivery END,
 			http_status = CASE WHEN @superseded THEN http_status ELSE @http_status END,
-			attempts = CASE WHEN @not_tried THEN greatest(attempts - 1, 0) ELSE attempts END,
 			reason = CASE WHEN @superseded THEN reason ELSE @reason END,
 			next_attempt_on = CASE WHEN @superseded OR @settled THEN NULL ELSE now() + @retry_in END,
 			updated_on = now()
 		WHERE id = @id`, pgx.NamedArgs{
 		"id": status.ID, "settled": result.Delivery != StatusPending, "superseded": superseded, "version": status.WantedVersion,
 		"state": status.State, "delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus),
-		"reason": result.Reason, "retry_in": result.RetryIn, "not_tried": result.NotTried,
+		"reason": result.Reason, "retry_in": result.RetryIn, "unasked": result.Unasked,
 	})
 	return err
 }
