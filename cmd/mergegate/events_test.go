@@ -82,6 +82,7 @@ func TestClosingEndsAStatusInProgress(t *testing.T) {
 	w := newWorld(t)
 	w.check(event("on-merge")) // links the repository
 	w.built(commit('1'), "running")
+	w.must(w.bb.Decline(repository, 7)) // whoever looks meanwhile is told the same
 	body := `{"eventType":"avi:bitbucket:rejected:pullrequest","workspace":{"uuid":"{` + workspaceUUID + `}"},"repository":{"uuid":"{` + repositoryUUID + `}"},` +
 		`"pullrequest":{"id":7,"state":"DECLINED","source":{"branch":"feature","commit":{"hash":"111111111111"}},"destination":{"branch":"main"}}}`
 	if res := w.post("/forge/events", w.forge.Token(), body); res.status != http.StatusAccepted {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// maxPause bounds how long one answer can keep every status back.
-const maxPause = 15 * time.Minute
+// maxPause bounds how long one answer keeps every status back. Each status waits
+// as long as it was told itself; this only keeps the others from asking at once.
+const maxPause = 10 * time.Second
 
 // pauses holds every post back while Bitbucket's rate limit is used up: it is
 // one for all requests of a credential, and asking on would only prolong it. The
