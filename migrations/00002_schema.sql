@@ -148,7 +148,6 @@ CREATE TABLE decisions (
     destination     text NOT NULL DEFAULT '',
     policy_version  bigint,
     builds          bigint[] NOT NULL DEFAULT '{}',
-    inputs          jsonb NOT NULL DEFAULT '{}',
     duration_ms     integer NOT NULL,
     created_on      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_uuid, repository_uuid, pull_request_id, id)

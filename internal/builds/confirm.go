@@ -122,7 +122,7 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	workspace, slug, _ := cutName(fullName)
+	workspace, slug, _ := strings.Cut(fullName, "/")
 	answer, err := s.bitbucket.Repository(ctx, workspace, slug)
 	if err != nil {
 		return known, err

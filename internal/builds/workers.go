@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -113,5 +112,3 @@ func (s *Service) settleHeads(ctx context.Context, job *river.Job[postgres.Settl
 	}
 	return nil
 }
-
-func cutName(fullName string) (workspace, slug string, ok bool) { return strings.Cut(fullName, "/") }

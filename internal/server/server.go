@@ -1,7 +1,7 @@
 // Package server is mergegate's HTTP surface: the routes of contract and API
 // description, each authenticated before its body is read.
 //
-//	handler := server.New(server.Config{Store: store, Builds: builds, Gate: gate, Log: log})
+//	handler := server.New(server.Config{Store: store, Builds: builds, PullRequests: pullRequests, Gate: gate, Log: log})
 //	http.ListenAndServe(addr, handler)
 //
 // Handlers return an error; one adapter renders it as RFC 9457 problem details
