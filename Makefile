@@ -33,8 +33,9 @@ run: ## Run the service with the environment's configuration (ARGS)
 
 test: test-go test-app ## Run all tests, with the race detector
 
+# A database that is given serves the tests too: each makes one of its own beside it, and drops it.
 test-go: postgres node
-	$(GO) test -race -timeout 20m -tags $(TAGS) ./...
+	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" $(GO) test -race -timeout 20m -tags $(TAGS) ./...
 
 test-app: node
 	npm test --silent --prefix manifest

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/gate"
@@ -15,7 +17,7 @@ import (
 	"mergegate/internal/postgres/postgrestest"
 )
 
-func TestMain(m *testing.M) { postgrestest.Main(m).Run() }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgrestest.Main(m)) }
 
 // BenchmarkAsk answers merge checks of a pull request with two builds in a
 // repository of 10,000. It reports how many bare round trips to PostgreSQL an

@@ -19,10 +19,6 @@ import (
 	"mergegate/internal/postgres"
 )
 
-// Default keeps raw deliveries for a month and decisions for over a year. Builds
-// are kept for good: they are the history.
-const Default = "deliveries=30d,decisions=400d"
-
 // least is the shortest retention: shorter ones would delete what jobs still need.
 const least = 24 * time.Hour
 
