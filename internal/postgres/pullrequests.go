@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
 
 	"mergegate/internal/mergecheck"
 )
@@ -240,7 +241,9 @@ func (s *Store) Look(ctx context.Context, key PullRequestKey, pr mergecheck.Pull
 }
 
 // lookAtUntold asks Bitbucket for the pull request of a build in progress where no
-// event told of it, so that the sweep knows of it and notices when it closes.
+// event told of it, so that the sweep knows of it and notices when it closes. A
+// pull request that Bitbucket doesn't show is not asked for at every look at the
+// build.
 func (s *Store) lookAtUntold(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
 	if b.State.Finished() || !r.Linked() {
 		return nil
@@ -252,8 +255,17 @@ func (s *Store) lookAtUntold(ctx context.Context, tx pgx.Tx, r Repository, b mer
 	if err != nil || told {
 		return err
 	}
-	return s.enqueue(ctx, tx, LookAtPullRequest{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})
+	job := LookAtPullRequest{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}
+	opts := insertOpts(job)
+	opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByPeriod: untoldEvery}
+	if _, err := s.jobs.InsertTx(ctx, tx, job, opts); err != nil {
+		return fmt.Errorf("insert job %s: %w", job.Kind(), err)
+	}
+	return nil
 }
+
+// untoldEvery is how often one pull request is asked for that nobody told of.
+const untoldEvery = 10 * time.Minute
 
 // OpenPullRequests returns pull requests that are open as far as is known and
 // were not looked at for a while, those longest ago first.

@@ -219,3 +219,16 @@ func TestOpenPullRequests(t *testing.T) {
 		t.Errorf("looked at again at once: %v, %v", list, err)
 	}
 }
+
+func TestUntoldPullRequestIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	link(t, store, repository(name))
+	for i := range 3 { // as the watch of a build does, long after its last job was done
+		record(t, store, build(1, in(mergecheck.Running), updated(time.Duration(i)*time.Second)))
+		exec(t, store, `UPDATE river_job SET state = 'completed', finalized_at = now() WHERE kind = $1`, postgres.LookAtPullRequest{}.Kind())
+	}
+	if looks := queued(t, store, postgres.LookAtPullRequest{}.Kind()); len(looks) != 1 {
+		t.Errorf("%d looks, want 1", len(looks))
+	}
+}

@@ -189,3 +189,28 @@ func TestAccessThatComesBack(t *testing.T) {
 		t.Errorf("after the merge the running build is shown as %s", got)
 	}
 }
+
+func TestSweepIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for id := range int64(2 * sweepSize) {
+		other := key
+		other.PullRequestID = 100 + id
+		err := b.store.Look(t.Context(), other, mergecheck.PullRequestEvent{ID: other.PullRequestID, State: "OPEN"}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := map[string]bool{}
+	for round := 1; round <= 2; round++ {
+		if err := b.service.sweep(t.Context(), &river.Job[sweep]{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range b.bb.Requests() {
+			asked[r.Path] = true
+		}
+		if len(asked) != round*sweepSize {
+			t.Errorf("after round %d %d pull requests were asked for, want %d", round, len(asked), round*sweepSize)
+		}
+	}
+}
