@@ -2,7 +2,6 @@ package builds
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"mergegate/internal/mergecheck"
@@ -23,15 +22,15 @@ const reasonAsked = "asked for this head and destination before"
 // repository: the cure for a build that is missing, or that tested another
 // destination. Each project is asked once for a head and a destination head.
 func (s *Service) Rebuild(ctx context.Context, r postgres.Repository, pr mergecheck.PullRequest) ([]Rebuilt, error) {
-	seen, err := s.store.Projects(ctx)
+	projects, err := s.store.ProjectsOf(ctx, r.WorkspaceUUID, r.RepositoryUUID)
 	if err != nil {
 		return nil, err
 	}
-	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool {
-		return p.Forgotten || p.WorkspaceUUID != r.WorkspaceUUID || p.RepositoryUUID != r.RepositoryUUID || !s.accounts.known(p.Account)
-	})
 	rebuilt := []Rebuilt{}
 	for _, p := range projects {
+		if !s.accounts.known(p.Account) {
+			continue
+		}
 		one, err := s.rebuildIn(ctx, p, r, pr)
 		if err != nil {
 			return rebuilt, err

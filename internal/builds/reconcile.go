@@ -181,15 +181,9 @@ func (s *Service) wasThere(p postgres.SeenProject, b mergecheck.Build) bool {
 // somebody who waits for the answer, until ctx ends. It reports whether there
 // was anything to look through; what it finds is in the store.
 func (s *Service) LookNow(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error) {
-	seen, err := s.store.Projects(ctx)
-	if err != nil {
+	projects, err := s.store.ProjectsOf(ctx, workspaceUUID, repositoryUUID)
+	if err != nil || len(projects) == 0 {
 		return false, err
-	}
-	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool {
-		return p.Forgotten || p.WorkspaceUUID != workspaceUUID || p.RepositoryUUID != repositoryUUID
-	})
-	if len(projects) == 0 {
-		return false, nil
 	}
 	err = s.lookThrough(ctx, projects, "merge_check")
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -21,15 +21,29 @@ type SeenProject struct {
 	Forgotten    bool
 }
 
-// Projects lists every project seen, forgotten ones too.
-func (s *Store) Projects(ctx context.Context) ([]SeenProject, error) {
-	rows, err := s.pool.Query(ctx, `
+const selectProjects = `
 		SELECT p.workspace_uuid, p.repository_uuid, coalesce(r.full_name, '') AS repository, p.project_id, p.account, p.slug,
 			p.named_by AS newest_build_id, p.forgotten_on IS NOT NULL AS forgotten,
 			p.reconciled_to, coalesce((SELECT min(build_id) FROM builds b WHERE b.workspace_uuid = p.workspace_uuid
 				AND b.repository_uuid = p.repository_uuid AND b.project_id = p.project_id), 0) AS oldest_build_id
-		FROM projects p LEFT JOIN repositories r USING (workspace_uuid, repository_uuid)
-		ORDER BY repository, p.account, p.slug`)
+		FROM projects p LEFT JOIN repositories r USING (workspace_uuid, repository_uuid)`
+
+const inOrder = ` ORDER BY repository, p.account, p.slug`
+
+// ProjectsOf lists the projects of one repository that are not forgotten.
+func (s *Store) ProjectsOf(ctx context.Context, workspaceUUID, repositoryUUID string) ([]SeenProject, error) {
+	rows, err := s.pool.Query(ctx, selectProjects+`
+		WHERE p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.forgotten_on IS NULL`+inOrder, workspaceUUID, repositoryUUID)
+	list, err := all[SeenProject](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("list projects of repository %s: %w", repositoryUUID, err)
+	}
+	return list, nil
+}
+
+// Projects lists every project seen, forgotten ones too.
+func (s *Store) Projects(ctx context.Context) ([]SeenProject, error) {
+	rows, err := s.pool.Query(ctx, selectProjects+inOrder)
 	list, err := all[SeenProject](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list projects: %w", err)
