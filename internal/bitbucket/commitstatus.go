@@ -3,6 +3,8 @@ package bitbucket
 import (
 	"context"
 	"net/http"
+
+	"mergegate/internal/mergecheck"
 )
 
 // CommitStatus is a build status of a commit. Bitbucket overwrites the status that has the same Key.
@@ -23,7 +25,7 @@ type CommitStatus struct {
 // else made the status of that key.
 func (c *Client) PostCommitStatus(ctx context.Context, workspace, repo, commit string, s CommitStatus) error {
 	op := "post status " + s.Key + " to " + workspace + "/" + repo
-	hash := hexHash(commit)
+	hash := mergecheck.CommitHash(commit)
 	if hash == "" {
 		return &Error{Op: op, Message: "the commit is no hash", permanent: true}
 	}
@@ -48,7 +50,7 @@ func (c *Client) PostCommitStatus(ctx context.Context, workspace, repo, commit s
 // CommitStatus returns the status that a commit has under a key. The error's StatusCode is 404 when there is none.
 func (c *Client) CommitStatus(ctx context.Context, workspace, repo, commit, key string) (CommitStatus, error) {
 	op := "get status " + key + " of " + workspace + "/" + repo
-	hash := hexHash(commit)
+	hash := mergecheck.CommitHash(commit)
 	if hash == "" {
 		return CommitStatus{}, &Error{Op: op, Message: "the commit is no hash", permanent: true}
 	}

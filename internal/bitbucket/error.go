@@ -8,7 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"mergegate/internal/mergecheck"
 )
 
 // longestRetryAfter bounds what Bitbucket can ask for: nothing is retried for longer than a day.
@@ -86,17 +87,7 @@ func refusalMessage(body []byte) string {
 }
 
 // oneLine makes any text fit for a log line and a database column.
-func oneLine(s string) string {
-	const longest = 300
-	printable := strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, " "))
-	runes := []rune(strings.Join(strings.Fields(printable), " "))
-	return string(runes[:min(len(runes), longest)])
-}
+func oneLine(s string) string { return mergecheck.OneLine(s, 300) }
 
 // redact takes out what we authenticated with, should an answer repeat it.
 func redact(message, authorization string) string {

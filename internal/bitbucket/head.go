@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"mergegate/internal/mergecheck"
 )
 
 // ErrHeadUnknown says that the full SHA of a pull request's source commit can't be told for certain.
@@ -25,7 +27,7 @@ const (
 //
 // The error wraps ErrHeadUnknown when the commits don't tell, and *Error when Bitbucket refused.
 func (c *Client) PullRequestHead(ctx context.Context, workspace, repo string, pr PullRequest) (string, error) {
-	short := hexHash(pr.Source.Commit)
+	short := mergecheck.CommitHash(pr.Source.Commit)
 	if len(short) == fullHash {
 		return short, nil
 	}
@@ -94,13 +96,13 @@ type commitPage struct {
 
 func (p commitPage) addTo(commits commitGraph) {
 	for _, commit := range p.Values {
-		hash := hexHash(commit.Hash)
+		hash := mergecheck.CommitHash(commit.Hash)
 		if len(hash) != fullHash {
 			continue
 		}
 		parents := make([]string, 0, len(commit.Parents))
 		for _, parent := range commit.Parents {
-			parents = append(parents, hexHash(parent.Hash))
+			parents = append(parents, mergecheck.CommitHash(parent.Hash))
 		}
 		commits[hash] = parents
 	}

@@ -3,37 +3,13 @@ package bitbucket
 import (
 	"fmt"
 	"net/url"
-	"regexp"
-	"strings"
+
+	"mergegate/internal/mergecheck"
 )
-
-var (
-	uuidPattern = regexp.MustCompile(`^\{?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\}?$`)
-	hexPattern  = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
-)
-
-// bareUUID answers a UUID in lower case and without braces, "" for what is none.
-func bareUUID(s string) string {
-	parts := uuidPattern.FindStringSubmatch(s)
-	if parts == nil {
-		return ""
-	}
-	return strings.ToLower(parts[1])
-}
-
-// hexHash answers a commit hash in lower case, "" for what is none. Bitbucket's schema allows 7 or more characters;
-// pull requests carry 12, commits 40.
-func hexHash(s string) string {
-	s = strings.ToLower(s)
-	if !hexPattern.MatchString(s) {
-		return ""
-	}
-	return s
-}
 
 // segment makes a path segment of a slug or a UUID; Bitbucket knows a UUID by its braces.
 func segment(s string) string {
-	if uuid := bareUUID(s); uuid != "" {
+	if uuid := mergecheck.BareUUID(s); uuid != "" {
 		s = "{" + uuid + "}"
 	}
 	return url.PathEscape(s)

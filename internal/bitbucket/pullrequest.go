@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"mergegate/internal/mergecheck"
 )
 
 // PullRequest is a pull request as Bitbucket answers it.
@@ -80,7 +82,7 @@ func (a endpointAnswer) endpoint() Endpoint {
 		e.Branch = a.Branch.Name
 	}
 	if a.Commit != nil {
-		e.Commit = hexHash(a.Commit.Hash)
+		e.Commit = mergecheck.CommitHash(a.Commit.Hash)
 	}
 	return e
 }

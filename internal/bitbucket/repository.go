@@ -3,6 +3,8 @@ package bitbucket
 import (
 	"context"
 	"net/http"
+
+	"mergegate/internal/mergecheck"
 )
 
 // Repository is a repository as Bitbucket names it. UUIDs are in lower case and without braces, "" when not told.
@@ -47,10 +49,10 @@ func (a *repositoryAnswer) repository() Repository {
 	if a == nil {
 		return Repository{}
 	}
-	r := Repository{UUID: bareUUID(a.UUID), FullName: a.FullName}
+	r := Repository{UUID: mergecheck.BareUUID(a.UUID), FullName: a.FullName}
 	for _, place := range []*identified{a.Workspace, a.Owner} {
 		if place != nil && r.WorkspaceUUID == "" {
-			r.WorkspaceUUID = bareUUID(place.UUID)
+			r.WorkspaceUUID = mergecheck.BareUUID(place.UUID)
 		}
 	}
 	return r

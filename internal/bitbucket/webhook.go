@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"time"
 
 	"mergegate/internal/mergecheck"
 )
@@ -61,7 +60,7 @@ func ParseWebhook(eventKey string, body []byte) (mergecheck.Event, error) {
 		event.Branches = branchHeads(answer.Push.Changes)
 	case isPullRequestEvent(eventKey) && answer.PullRequest != nil && answer.PullRequest.ID > 0:
 		event.PullRequest = answer.PullRequest.event()
-		event.On = instant(answer.PullRequest.UpdatedOn)
+		event.On = mergecheck.EventTime(answer.PullRequest.UpdatedOn)
 	}
 	return event, nil
 }
@@ -109,7 +108,7 @@ func branchHeads(changes []pushChange) []mergecheck.BranchHead {
 		if change.New == nil || change.New.Type != "branch" {
 			continue // deleted, or a tag
 		}
-		head := mergecheck.BranchHead{Branch: storable(change.New.Name), Commit: hexHash(change.New.Target.Hash)}
+		head := mergecheck.BranchHead{Branch: storable(change.New.Name), Commit: mergecheck.CommitHash(change.New.Target.Hash)}
 		if head.Branch != "" && mergecheck.IsFullCommit(head.Commit) {
 			heads = append(heads, head)
 		}
@@ -120,12 +119,4 @@ func branchHeads(changes []pushChange) []mergecheck.BranchHead {
 // storable makes a text one that PostgreSQL can store.
 func storable(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
-}
-
-func instant(text string) time.Time {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.Year() < 2000 || t.Year() > 2200 {
-		return time.Time{}
-	}
-	return t.UTC().Truncate(time.Microsecond)
 }

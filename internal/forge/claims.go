@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"mergegate/internal/mergecheck"
 )
 
 // Invocation is what a verified token says about its call.
@@ -20,7 +22,7 @@ type Invocation struct {
 // ForWorkspace tells whether the token speaks for a workspace, given by UUID: it names one at least, and no other.
 // Case and braces don't count: Atlassian writes the installation's without, the context's with braces.
 func (i Invocation) ForWorkspace(uuid string) bool {
-	uuid = bareUUID(uuid)
+	uuid = mergecheck.BareUUID(uuid)
 	if uuid == "" || len(i.workspaces) == 0 {
 		return false
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"mergegate/internal/mergecheck"
 )
@@ -32,9 +31,9 @@ func ParseEvent(body []byte) (Event, error) {
 		f = outer.object("payload")
 	}
 	event := Event{Type: clean(f.text("eventType"), maxEventType), Event: mergecheck.Event{
-		WorkspaceUUID:  bareUUID(f.object("workspace").text("uuid")),
-		RepositoryUUID: bareUUID(f.object("repository").text("uuid")),
-		On:             instant(f.text("timestamp")),
+		WorkspaceUUID:  mergecheck.BareUUID(f.object("workspace").text("uuid")),
+		RepositoryUUID: mergecheck.BareUUID(f.object("repository").text("uuid")),
+		On:             mergecheck.EventTime(f.text("timestamp")),
 	}}
 	if push := f.object("push"); push != nil {
 		event.Branches = push.branchHeads()
@@ -50,7 +49,7 @@ func isPullRequestEvent(eventType string) bool { return strings.HasSuffix(eventT
 
 func (f fields) branchHeads() []mergecheck.BranchHead {
 	branch := strings.TrimPrefix(name(f.text("ref"), maxBranch), "refs/heads/")
-	commit := hexHash(f.text("after"))
+	commit := mergecheck.CommitHash(f.text("after"))
 	if branch == "" || !mergecheck.IsFullCommit(commit) {
 		return nil // a branch was deleted, or something else was pushed
 	}
@@ -63,18 +62,9 @@ func (f fields) pullRequestEvent() *mergecheck.PullRequestEvent {
 		ID:                f.id("id"),
 		State:             clean(f.text("state"), maxState),
 		SourceBranch:      name(source.text("branch"), maxBranch),
-		SourceCommit:      hexHash(source.object("commit").text("hash")),
-		SourceRepository:  bareUUID(source.object("repository").text("uuid")),
+		SourceCommit:      mergecheck.CommitHash(source.object("commit").text("hash")),
+		SourceRepository:  mergecheck.BareUUID(source.object("repository").text("uuid")),
 		DestinationBranch: name(destination.text("branch"), maxBranch),
-		DestinationCommit: hexHash(destination.object("commit").text("hash")),
+		DestinationCommit: mergecheck.CommitHash(destination.object("commit").text("hash")),
 	}
-}
-
-// instant reads a time; what is none, or years away from any event, is zero.
-func instant(text string) time.Time {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.Year() < 2000 || t.Year() > 2200 {
-		return time.Time{}
-	}
-	return t.UTC().Truncate(time.Microsecond)
 }

@@ -4,10 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"mergegate/internal/mergecheck"
 )
 
 // ErrNotAnEvent says that a body isn't a merge check event.
@@ -56,8 +57,8 @@ func ParseMergeCheck(body []byte) (MergeCheck, error) {
 		event = outer.object("payload")
 	}
 	check := MergeCheck{
-		WorkspaceUUID:  bareUUID(event.object("workspace").text("uuid")),
-		RepositoryUUID: bareUUID(event.object("repository").text("uuid")),
+		WorkspaceUUID:  mergecheck.BareUUID(event.object("workspace").text("uuid")),
+		RepositoryUUID: mergecheck.BareUUID(event.object("repository").text("uuid")),
 		PullRequestID:  event.object("pullrequest").id("id"),
 		Trigger:        clean(event.object("trigger").text("type"), maxTrigger),
 	}
@@ -120,38 +121,17 @@ func (f fields) pullRequest() *PullRequest {
 	repository := source.object("repository")
 	pr := PullRequest{
 		State:                    clean(brought.text("state"), maxState),
-		SourceCommit:             hexHash(source.text("commit")),
+		SourceCommit:             mergecheck.CommitHash(source.text("commit")),
 		SourceBranch:             name(source.text("branch"), maxBranch),
-		SourceRepositoryUUID:     bareUUID(repository.text("uuid")),
+		SourceRepositoryUUID:     mergecheck.BareUUID(repository.text("uuid")),
 		SourceRepositoryFullName: name(repository.text("full_name"), maxFullName),
-		DestinationCommit:        hexHash(destination.text("commit")),
+		DestinationCommit:        mergecheck.CommitHash(destination.text("commit")),
 		DestinationBranch:        name(destination.text("branch"), maxBranch),
 	}
 	if pr == (PullRequest{}) {
 		return nil
 	}
 	return &pr
-}
-
-var (
-	uuidPattern = regexp.MustCompile(`^\{?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\}?$`)
-	hexPattern  = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
-)
-
-// bareUUID answers a UUID in lower case and without braces, "" for what is none.
-func bareUUID(s string) string {
-	parts := uuidPattern.FindStringSubmatch(s)
-	if parts == nil {
-		return ""
-	}
-	return strings.ToLower(parts[1])
-}
-
-func hexHash(s string) string {
-	if s = strings.ToLower(s); hexPattern.MatchString(s) {
-		return s
-	}
-	return ""
 }
 
 // clean keeps the first printable characters of a text.

@@ -19,7 +19,7 @@ func explain(f Facts, v Verdict) (message, nextStep string) {
 	if !v.Success && nextStep != "" {
 		message = withNextStep(message, nextStep)
 	}
-	return oneLine(message, MaxMessage), oneLine(nextStep, MaxMessage)
+	return OneLine(message, MaxMessage), OneLine(nextStep, MaxMessage)
 }
 
 // withNextStep adds the next step where it fits whole: half an instruction is
@@ -125,7 +125,7 @@ func withURL(text, url string) string {
 	if url == "" || room < 40 {
 		return text
 	}
-	return oneLine(text, room) + ": " + url
+	return OneLine(text, room) + ": " + url
 }
 
 const waitAndRerun = "Re-run this check when it ends, or press Merge: it is asked again then."
@@ -220,9 +220,9 @@ func orDefault(s, def string) string {
 	return s
 }
 
-// oneLine makes s one line of plain text of at most limit characters: versions,
+// OneLine makes s one line of plain text of at most limit characters: versions,
 // branches and slugs in it are what people on the other side have typed.
-func oneLine(s string, limit int) string {
+func OneLine(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '

@@ -55,8 +55,8 @@ func StatusOf(b Build) CommitStatus {
 	return CommitStatus{
 		Key:         StatusKey(b.Project.ID, b.PullRequestID),
 		State:       statusState(b.State),
-		Name:        oneLine(fmt.Sprintf(StatusNamePrefix+"%d %s", b.PullRequestID, b.Project.Name()), maxStatusName),
-		Description: oneLine(statusDescription(b), maxStatusDescription),
+		Name:        OneLine(fmt.Sprintf(StatusNamePrefix+"%d %s", b.PullRequestID, b.Project.Name()), maxStatusName),
+		Description: OneLine(statusDescription(b), maxStatusDescription),
 		URL:         statusURL(b.URL),
 		Refname:     b.SourceBranch,
 	}
