@@ -20,9 +20,10 @@ const (
 	waitForPlace = 2 * time.Second
 
 	// A source may fail to authenticate this often at once, and so many times a
-	// second after that.
-	failureBurst = 300
-	failureRate  = 5
+	// second after that: a wrong secret in every project of an account is still
+	// told what is wrong, and guessing a secret takes longer than it is worth.
+	failureBurst = 2000
+	failureRate  = 20
 	// maxSources bounds what is remembered of sources.
 	maxSources = 10_000
 )
