@@ -1,7 +1,9 @@
 package server
 
 import (
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -72,5 +74,35 @@ func TestOverloadIsToldToComeBack(t *testing.T) {
 		if got := <-answers; got != http.StatusNoContent {
 			t.Errorf("one that had a place is answered %d", got)
 		}
+	}
+}
+
+// TestRoutesDontShareTheirPlaces fills Bitbucket's with bodies that never come,
+// which anybody can send.
+func TestRoutesDontShareTheirPlaces(t *testing.T) {
+	t.Parallel()
+	s := New(Config{Log: slog.New(slog.DiscardHandler), AppVeyorSecrets: []string{"right"}, BitbucketSecrets: []string{"x"}})
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	for range deliveriesAtOnce {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if _, err := io.WriteString(conn, "POST /webhooks/bitbucket HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		// The server asks for the body once it is being read: the place is taken.
+		if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req := httptest.NewRequest(http.MethodPost, "/webhooks/appveyor", http.NoBody)
+	req.Header.Set("Authorization", "Bearer wrong")
+	res := httptest.NewRecorder()
+	s.ServeHTTP(res, req)
+	if res.Code != http.StatusUnauthorized {
+		t.Errorf("AppVeyor's webhook is answered %d", res.Code)
 	}
 }

@@ -30,16 +30,17 @@ func (s *Server) routes() *gin.Engine {
 	engine.GET("/readyz", s.handle(s.readyz))
 	engine.GET("/openapi.yaml", s.handle(s.openAPI))
 
-	deliveries := make(places, deliveriesAtOnce)
 	if len(s.AppVeyorSecrets) > 0 {
-		engine.POST("/webhooks/appveyor", s.handle(bounded(deliveries, s.appveyorWebhook)))
+		engine.POST("/webhooks/appveyor", s.handle(bounded(make(places, deliveriesAtOnce), s.appveyorWebhook)))
 	}
 	if s.Forge != nil {
 		engine.POST("/forge/merge-check", s.handle(s.mergeCheck))
-		engine.POST("/forge/events", s.handle(bounded(deliveries, s.forgeEvent)))
+		engine.POST("/forge/events", s.handle(bounded(make(places, deliveriesAtOnce), s.forgeEvent)))
 	}
 	if len(s.BitbucketSecrets) > 0 {
-		engine.POST("/webhooks/bitbucket", s.handle(bounded(deliveries, s.bitbucketWebhook)))
+		// Its body has to be read before its signature can be checked, so that anybody
+		// can hold a place: none of another route's.
+		engine.POST("/webhooks/bitbucket", s.handle(bounded(make(places, deliveriesAtOnce), s.bitbucketWebhook)))
 	}
 
 	v1 := engine.Group("/api/v1")
