@@ -100,10 +100,10 @@ type Effects struct {
 // Any reports whether any effect is asked for.
 func (e Effects) Any() bool { return e != Effects{} }
 
-// named reports whether p is one of the list: by its id in digits, or by
-// "account/slug" in any case.
-func (p Project) named(list []string) bool {
-	return slices.ContainsFunc(list, func(name string) bool {
-		return p.ID != 0 && name == itoa(p.ID) || strings.EqualFold(name, p.Name())
-	})
+// Named reports whether name is the project's: its id in digits, or "account/slug"
+// in any case.
+func (p Project) Named(name string) bool {
+	return p.ID != 0 && name == itoa(p.ID) || strings.EqualFold(name, p.Name())
 }
+
+func (p Project) named(list []string) bool { return slices.ContainsFunc(list, p.Named) }

@@ -1,6 +1,7 @@
 package mergecheck
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,20 +15,20 @@ const MaxWaiverLife = 90 * 24 * time.Hour
 // without a passing build. It is a record that is never changed: what ends it
 // are its expiry, a revocation, a new head, another destination.
 type Waiver struct {
-	ID          int64
-	Head        string // 40 hex characters
-	Destination string // branch
-	ProjectID   int64  // 0: every project
-	ProjectName string // "account/slug" when it was given; "" for every project
-	Reason      string
-	By          string // the name of the token it was given with
-	Owner       string // the token's owner: UUID of a Bitbucket user, or ""
-	Author      string // the pull request's author: UUID, or "" when it wasn't told
-	TwoPerson   bool   // whether two were needed when it was given
-	CreatedOn   time.Time
-	ExpiresOn   time.Time
-	RevokedOn   time.Time // zero: it isn't
-	RevokedBy   string
+	ID          int64     `json:"id,omitzero"`
+	Head        string    `json:"head,omitzero"`         // 40 hex characters
+	Destination string    `json:"destination,omitzero"`  // branch
+	ProjectID   int64     `json:"project_id,omitzero"`   // 0: every project
+	ProjectName string    `json:"project_name,omitzero"` // "account/slug" when it was given; "" for every project
+	Reason      string    `json:"reason,omitzero"`
+	By          string    `json:"by,omitzero"`         // the name of the token it was given with
+	Owner       string    `json:"owner,omitzero"`      // the token's owner: UUID of a Bitbucket user, or ""
+	Author      string    `json:"author,omitzero"`     // the pull request's author: UUID, or "" when it wasn't told
+	TwoPerson   bool      `json:"two_person,omitzero"` // whether two were needed when it was given
+	CreatedOn   time.Time `json:"created_on,omitzero"`
+	ExpiresOn   time.Time `json:"expires_on,omitzero"`
+	RevokedOn   time.Time `json:"revoked_on,omitzero"` // zero: it isn't
+	RevokedBy   string    `json:"revoked_by,omitzero"`
 }
 
 // WaiverState is what has become of a waiver.
@@ -42,6 +43,7 @@ const (
 	WaiverOtherHead        WaiverState = "other_head"
 	WaiverOtherDestination WaiverState = "other_destination"
 	WaiverRefused          WaiverState = "refused" // the policy lets nobody waive
+	WaiverUnknown          WaiverState = "unknown" // the head isn't known
 )
 
 // WaiverVerdict is a waiver with what has become of it.
@@ -56,6 +58,7 @@ func (w Waiver) covers(projectID int64) bool { return w.ProjectID == 0 || w.Proj
 // JudgeWaivers tells of each waiver what has become of it. The head may be empty
 // where it isn't known: then no waiver is live.
 func JudgeWaivers(waivers []Waiver, pr PullRequest, rules WaiverRules, now time.Time) []WaiverVerdict {
+	waivers = slices.SortedFunc(slices.Values(waivers), func(a, b Waiver) int { return cmp.Compare(a.ID, b.ID) })
 	verdicts := make([]WaiverVerdict, len(waivers))
 	for i, w := range waivers {
 		verdicts[i] = WaiverVerdict{Waiver: w, State: stateOf(w, pr, rules, now)}
@@ -75,6 +78,8 @@ func stateOf(w Waiver, pr PullRequest, rules WaiverRules, now time.Time) WaiverS
 		return WaiverRevoked
 	case !now.Before(w.ExpiresOn):
 		return WaiverExpired
+	case pr.Head == "":
+		return WaiverUnknown
 	case w.Head != pr.Head:
 		return WaiverOtherHead
 	case w.Destination != pr.DestinationBranch:
@@ -102,9 +107,9 @@ func seconded(w Waiver, all []WaiverVerdict) bool {
 
 func (w Waiver) independent() bool { return w.Owner != "" && w.Author != "" && w.Owner != w.Author }
 
-// waiverOf is the live waiver of a project that was given first, if any; project
-// 0 asks for one of every project.
-func waiverOf(waivers []WaiverVerdict, projectID int64) *Waiver {
+// LiveWaiver is the live waiver of a project that was given first, nil where there
+// is none; project 0 asks for one of every project.
+func LiveWaiver(waivers []WaiverVerdict, projectID int64) *Waiver {
 	for _, w := range waivers {
 		if w.State == WaiverLive && w.covers(projectID) {
 			return &w.Waiver
