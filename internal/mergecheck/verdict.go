@@ -206,7 +206,7 @@ func projectCodes(f Facts, v Verdict) []Code {
 		}
 	}
 	switch {
-	case len(codes) == 0 && !missing && LiveWaiver(v.Waivers, 0) != nil:
+	case len(codes) == 0 && LiveWaiver(v.Waivers, 0) != nil:
 		return []Code{WaivedCode} // nothing was ever built here
 	case len(codes) == 0 && len(f.Unconfirmed) > 0:
 		return []Code{Unavailable}
