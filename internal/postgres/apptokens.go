@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -32,4 +33,37 @@ func (s *Store) AppToken(ctx context.Context, workspaceUUID string) (sealed []by
 		return nil, fmt.Errorf("read app token: %w", err)
 	}
 	return sealed, nil
+}
+
+// DeleteAppToken deletes the workspace's token: the one that was saved as sealed,
+// or with nil whichever it is.
+func (s *Store) DeleteAppToken(ctx context.Context, workspaceUUID string, sealed []byte) error {
+	_, err := s.pool.Exec(ctx, `
+		DELETE FROM app_tokens WHERE workspace_uuid = $1 AND ($2::bytea IS NULL OR sealed = $2)`, workspaceUUID, sealed)
+	if err != nil {
+		return fmt.Errorf("delete app token: %w", err)
+	}
+	return nil
+}
+
+// Workspace is one of Bitbucket that the store knows of.
+type Workspace struct {
+	WorkspaceUUID string
+	Slug          string     // "" when it isn't known
+	AppTokenUntil *time.Time // when the stored token expires; nil: there is none that is valid
+}
+
+// Workspaces lists the workspaces that have a repository or a stored token.
+func (s *Store) Workspaces(ctx context.Context) ([]Workspace, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT workspace_uuid, coalesce(max(split_part(r.full_name, '/', 1)), '') AS slug, max(t.expires_on) AS app_token_until
+		FROM repositories r
+			FULL JOIN (SELECT workspace_uuid, expires_on FROM app_tokens WHERE expires_on > now()) t USING (workspace_uuid)
+		WHERE workspace_uuid <> $1
+		GROUP BY workspace_uuid ORDER BY slug, workspace_uuid`, uuid.Nil.String())
+	list, err := all[Workspace](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("list workspaces: %w", err)
+	}
+	return list, nil
 }
