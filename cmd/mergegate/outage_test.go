@@ -340,6 +340,18 @@ func TestMergeCheckFindsAFinishedBuild(t *testing.T) {
 	}
 }
 
+// TestAskedAboutIsFollowed asks before there is a build, loses the webhook of the
+// build, and asks no more: with rounds every ten minutes it is found in seconds.
+func TestAskedAboutIsFollowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.built(commit('1'), "success") // now the project is known
+	w.put(pullRequest(commit('2')))
+	w.expect("no_build", "")
+	w.build(commit('2'), "failed")
+	w.shows(commit('2'), "FAILED")
+}
+
 // TestReplayAndBackfill recovers what a wrong configuration ignored, and what
 // AppVeyor built before anybody listened.
 func TestReplayAndBackfill(t *testing.T) {

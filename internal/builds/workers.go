@@ -27,6 +27,7 @@ func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.learnRepository))
 	river.AddWorker(workers, river.WorkFunc(s.settleHeads))
 	river.AddWorker(workers, river.WorkFunc(s.reconcile))
+	river.AddWorker(workers, river.WorkFunc(s.lookAgain))
 }
 
 func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.ConfirmDelivery]) error {

@@ -205,7 +205,7 @@ func (sweep) InsertOpts() river.InsertOpts {
 // it; any works it.
 func (s *Service) Sweep(every time.Duration) *river.PeriodicJob {
 	round := sweep{NotFor: min(every, time.Minute)}
-	return river.NewPeriodicJob(river.PeriodicInterval(every),
+	return river.NewPeriodicJob(postgres.Every(every),
 		func() (river.JobArgs, *river.InsertOpts) { return round, nil }, nil)
 }
 
