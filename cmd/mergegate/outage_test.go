@@ -44,6 +44,7 @@ func TestBitbucketDown(t *testing.T) {
 		message string
 	}{
 		{name: "hangs", fault: bitbuckettest.Fault{Hang: true}, message: "Bitbucket could not be reached"},
+		{name: "trickles", fault: bitbuckettest.Fault{Trickle: true}, message: "Bitbucket could not be reached"},
 		{name: "breaks off", fault: bitbuckettest.Fault{Reset: true}, message: "Bitbucket could not be reached"},
 		{name: "503", fault: bitbuckettest.Fault{Status: 503}, message: "503"},
 		{name: "429", fault: bitbuckettest.Fault{Status: 429, RetryAfter: "60"}, message: "429"},

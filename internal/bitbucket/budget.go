@@ -29,7 +29,10 @@ const (
 	// maxLimit is far above Bitbucket's most, 10,000: a number beyond it is none.
 	maxLimit = 1_000_000
 
+	// leastPause and mostPause bound how long nothing is asked after a 429 that doesn't say: Bitbucket counts over the
+	// last hour, so that some requests come back every minute.
 	leastPause  = time.Second
+	mostPause   = time.Minute
 	longestWait = 10 * time.Minute
 	// probeEvery is how often one request looks whether a used up limit is used up still.
 	probeEvery = 2 * time.Second
@@ -122,7 +125,7 @@ func (b *budget) pause(told time.Duration, now time.Time) {
 	}
 	pause := told
 	if pause == 0 {
-		pause = leastPause << min(b.refused, 20)
+		pause = min(leastPause<<min(b.refused, 20), mostPause)
 	}
 	if b.refused == 0 || b.probing {
 		b.refused++
