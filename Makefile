@@ -7,7 +7,7 @@ LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 LINT_VERSION := 2.15.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 IMAGE   ?= mergegate:$(VERSION)
-FUZZTIME ?= 30s
+FUZZTIME ?= 60s
 ARGS    ?=
 SOAK    ?= 20m
 RELIABILITY_KILLS ?= 100
@@ -53,12 +53,12 @@ lint: ## Vet and lint
 	then set -- golangci-lint; else set -- $(GO) run $(LINT)@v$(LINT_VERSION); fi; \
 	echo "$$@" run; "$$@" run
 
-fuzz: ## Fuzz every target for FUZZTIME (30s) each
-	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
-		grep -o '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6- | while read -r target; do \
-			echo "$$target in $$(dirname "$$file")"; \
-			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
-		done || exit 1; \
+# Every target that there is: what grep finds is run, package by package.
+fuzz: ## Fuzz every target for FUZZTIME (60s) each
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|^\(.*\)/[^/]*:func \(.*\)$$|\2 \1|' | \
+	while read -r target package; do \
+		echo "$$target in $$package"; \
+		$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
 	done
 
 bench: postgres ## Run all benchmarks

@@ -288,3 +288,22 @@ func TestWait(t *testing.T) {
 		})
 	}
 }
+
+func FuzzParseAccounts(f *testing.F) {
+	f.Add("acme=team")
+	f.Add(" Acme = Team , acme=other,b={B7EA02C9-0871-4858-A2A6-A190D7DE977C}")
+	f.Add("=,a=b=c,{}")
+	f.Fuzz(func(t *testing.T, given string) {
+		accounts, err := ParseAccounts(given)
+		if err != nil {
+			return
+		}
+		for account, workspaces := range accounts {
+			for _, workspace := range workspaces {
+				if account == "" || workspace == "" || strings.ContainsAny(workspace, "/ ={}") || !accounts.known(account) || !accounts.mayName(account, workspace) {
+					t.Errorf("%q may speak for %q", account, workspace)
+				}
+			}
+		}
+	})
+}
