@@ -97,6 +97,7 @@ func TestLostMessages(t *testing.T) {
 		{name: "AppVeyor's webhooks", drop: func(class string) bool { return class == classWebhook }},
 		{name: "pushes", drop: func(class string) bool { return class == classPush }},
 		{name: "pull request events", drop: func(class string) bool { return class == classPullRequest }},
+		{name: "refreshes of the app's token", drop: func(class string) bool { return class == classRefresh }},
 		{name: "every message", drop: func(string) bool { return true }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,7 +110,15 @@ func TestLostMessages(t *testing.T) {
 			tr.keep(w)
 			tr.pace = 10 * time.Millisecond
 			tr.drop = tt.drop
-			tr.run(t.Context(), 5)
+			w.private()
+			w.bb.AllowToken("app-1", "acme")
+			w.forgeBrings("app-1")
+			tr.run(t.Context(), 3)
+			w.bb.RevokeToken("app-1") // it has ended, whether there is another or not
+			if w.bb.AllowToken("app-2", "acme"); !tr.drop(classRefresh) {
+				w.forgeBrings("app-2")
+			}
+			tr.run(t.Context(), 2)
 			start := time.Now()
 			// Merge checks aren't asked before: they look for themselves.
 			tr.eventually("Bitbucket shows the newest builds", func() bool {

@@ -110,7 +110,12 @@ func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.
 	if left := client.Wait(urgency(s)); left > 0 {
 		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
 	}
-	return p.postWith(ctx, client, s)
+	result := p.postWith(ctx, client, s)
+	if result.HTTPStatus == http.StatusUnauthorized && client.CredentialKind() == bitbucket.KindApp {
+		// The app's token has ended. The next call of Forge brings another one.
+		return retry(s, result.HTTPStatus, 0, result.Reason)
+	}
+	return result
 }
 
 // urgency has results go on where there is little left of the rate limit, and
