@@ -353,6 +353,47 @@ func TestAskedAboutIsFollowed(t *testing.T) {
 	w.shows(commit('2'), "FAILED")
 }
 
+// TestRollingBuildsAreNoticed has AppVeyor cancel builds for newer ones, which it
+// tells nobody: of the head before, and of the same head.
+func TestRollingBuildsAreNoticed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.built(commit('1'), "running")
+	w.put(pullRequest(commit('2')))
+	w.must(w.appveyor.SetStatus(first.ID, "cancelled"))
+	second := w.built(commit('2'), "running")
+	w.shows(commit('1'), "STOPPED")
+
+	w.must(w.appveyor.SetStatus(second.ID, "cancelled"))
+	third := w.build(commit('2'), "running")
+	w.shows(commit('2'), "STOPPED")
+	w.expect("running", "") // the merge check finds the third
+	w.shows(commit('2'), "INPROGRESS")
+	w.must(w.appveyor.SetStatus(third.ID, "success"))
+	w.shows(commit('2'), "SUCCESSFUL")
+	w.expect("passed", "")
+}
+
+// TestDeletedProjectIsForgotten has a second project build the repository, and
+// then no more.
+func TestDeletedProjectIsForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(w.appveyor.AddProject(appveyortest.Project{ID: 5, Account: "acme", Slug: "gadgets", RepositoryName: repository}))
+	b, err := w.appveyor.PutBuild("acme", "gadgets", appveyortest.Build{
+		Branch: "main", PullRequestID: 7, PullRequestHeadCommit: commit('1'), PullRequestHeadRepository: repository, Status: "success",
+	})
+	w.must(err)
+	w.notify(b)
+	w.built(commit('1'), "success")
+	w.eventually("both projects passed", func() bool { return w.check(event("on-merge")).Success })
+	w.put(pullRequest(commit('2')))
+	w.built(commit('2'), "success")
+	w.expect("missing_project", "gadgets")
+	w.command("projects", "forget", "5")
+	w.expect("passed", "")
+}
+
 // TestReplayAndBackfill recovers what a wrong configuration ignored, and what
 // AppVeyor built before anybody listened.
 func TestReplayAndBackfill(t *testing.T) {
