@@ -95,23 +95,23 @@ func (b *budget) charge(now time.Time) {
 }
 
 // learn takes from an answer what it tells of the limit.
-func (b *budget) learn(res *http.Response, now time.Time) {
+func (b *budget) learn(status int, header http.Header, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limit, err := strconv.Atoi(res.Header.Get("X-RateLimit-Limit"))
+	limit, err := strconv.Atoi(header.Get("X-RateLimit-Limit"))
 	if err != nil || limit < 1 || limit > maxLimit {
 		limit = b.limit
 	}
-	refused := res.StatusCode == http.StatusTooManyRequests
+	refused := status == http.StatusTooManyRequests
 	if refused && limit == 0 {
 		limit = b.documented()
 	}
 	if limit > 0 {
-		near, _ := strconv.ParseBool(res.Header.Get("X-RateLimit-NearLimit"))
+		near, _ := strconv.ParseBool(header.Get("X-RateLimit-NearLimit"))
 		b.set(limit, near || refused && b.near, now)
 	}
 	if refused {
-		b.pause(retryAfter(res.Header.Get("Retry-After"), now), now)
+		b.pause(retryAfter(header.Get("Retry-After"), now), now)
 	} else {
 		b.refused, b.probing, b.until = 0, false, time.Time{}
 	}

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// told is an answer of Bitbucket that tells of its limit.
-func told(status, limit int, near bool, retryAfter string) *http.Response {
-	res := &http.Response{StatusCode: status, Header: http.Header{}}
+// tell gives a budget an answer of Bitbucket; limit 0: that says nothing of it.
+func tell(b *budget, now time.Time, status, limit int, near bool, retryAfter string) {
+	header := http.Header{}
 	if limit > 0 {
-		res.Header.Set("X-RateLimit-Limit", strconv.Itoa(limit))
-		res.Header.Set("X-RateLimit-Resource", "api")
-		res.Header.Set("X-RateLimit-NearLimit", strconv.FormatBool(near))
+		header.Set("X-RateLimit-Limit", strconv.Itoa(limit))
+		header.Set("X-RateLimit-Resource", "api")
+		header.Set("X-RateLimit-NearLimit", strconv.FormatBool(near))
 	}
 	if retryAfter != "" {
-		res.Header.Set("Retry-After", retryAfter)
+		header.Set("Retry-After", retryAfter)
 	}
-	return res
+	b.learn(status, header, now)
 }
 
 func TestBudget(t *testing.T) {
@@ -35,65 +35,65 @@ func TestBudget(t *testing.T) {
 		background, atLeast time.Duration // how long background work waits, with a fifth for chance; atLeast for spare work
 	}{
 		{name: "nothing is known", before: func(b *budget, now time.Time) { ask(b, 5000, now) }},
-		{name: "no limit told", before: func(b *budget, now time.Time) { b.learn(told(200, 0, false, ""), now) }},
-		{name: "no number", before: func(b *budget, now time.Time) { b.learn(told(200, maxLimit+1, false, ""), now); ask(b, 5000, now) }},
-		{name: "much is left", before: func(b *budget, now time.Time) { b.learn(told(200, 1000, false, ""), now); ask(b, 90, now) }},
+		{name: "no limit told", before: func(b *budget, now time.Time) { tell(b, now, 200, 0, false, "") }},
+		{name: "no number", before: func(b *budget, now time.Time) { tell(b, now, 200, maxLimit+1, false, ""); ask(b, 5000, now) }},
+		{name: "much is left", before: func(b *budget, now time.Time) { tell(b, now, 200, 1000, false, ""); ask(b, 90, now) }},
 		{
 			// 100 of 200 at once are left to background work; 3/5 of 1000 come in an hour.
 			name: "half of what goes at once is used", atLeast: 6 * time.Second,
-			before: func(b *budget, now time.Time) { b.learn(told(200, 1000, false, ""), now); ask(b, 101, now) },
+			before: func(b *budget, now time.Time) { tell(b, now, 200, 1000, false, ""); ask(b, 101, now) },
 		},
 		{
 			name: "used up", background: 6 * time.Second, atLeast: 6 * time.Second,
-			before: func(b *budget, now time.Time) { b.learn(told(200, 1000, false, ""), now); ask(b, 200, now) },
+			before: func(b *budget, now time.Time) { tell(b, now, 200, 1000, false, ""); ask(b, 200, now) },
 		},
 		{
 			name: "used up, a minute later", after: time.Minute, atLeast: 9 * time.Minute,
-			before: func(b *budget, now time.Time) { b.learn(told(200, 1000, false, ""), now); ask(b, 200, now) },
+			before: func(b *budget, now time.Time) { tell(b, now, 200, 1000, false, ""); ask(b, 200, now) },
 		},
 		{
 			name: "others used it up", background: 3 * time.Minute, atLeast: longestWait,
-			before: func(b *budget, now time.Time) { b.learn(told(200, 1000, true, ""), now) },
+			before: func(b *budget, now time.Time) { tell(b, now, 200, 1000, true, "") },
 		},
 		{
 			name: "others did and do no more", after: 2 * time.Minute, atLeast: 7 * time.Minute,
 			before: func(b *budget, now time.Time) {
-				b.learn(told(200, 1000, true, ""), now)
-				b.learn(told(200, 1000, false, ""), now)
+				tell(b, now, 200, 1000, true, "")
+				tell(b, now, 200, 1000, false, "")
 			},
 		},
 		{
 			name: "the plan has more than was told before", before: func(b *budget, now time.Time) {
-				b.learn(told(200, 1000, false, ""), now)
+				tell(b, now, 200, 1000, false, "")
 				ask(b, 200, now)
-				b.learn(told(200, 10000, false, ""), now)
+				tell(b, now, 200, 10000, false, "")
 			},
 			background: 600 * time.Millisecond, atLeast: time.Minute,
 		},
 		{
 			name: "refused for a while", background: 30 * time.Second, atLeast: 30 * time.Second,
-			before: func(b *budget, now time.Time) { b.learn(told(429, 0, false, "30"), now) },
+			before: func(b *budget, now time.Time) { tell(b, now, 429, 0, false, "30") },
 		},
 		{
 			name: "refused without a word", background: time.Second, atLeast: time.Second,
-			before: func(b *budget, now time.Time) { b.learn(told(429, 0, false, ""), now) },
+			before: func(b *budget, now time.Time) { tell(b, now, 429, 0, false, "") },
 		},
 		{
 			name: "many at once are one pause", background: time.Second, atLeast: time.Second,
 			before: func(b *budget, now time.Time) {
 				for range 16 {
-					b.learn(told(429, 0, false, ""), now)
+					tell(b, now, 429, 0, false, "")
 				}
 			},
 		},
 		{
 			name: "refused for days", background: longestWait, atLeast: longestWait,
-			before: func(b *budget, now time.Time) { b.learn(told(429, 0, false, "999999"), now) },
+			before: func(b *budget, now time.Time) { tell(b, now, 429, 0, false, "999999") },
 		},
 		{
 			name: "answered again", before: func(b *budget, now time.Time) {
-				b.learn(told(429, 0, false, "30"), now)
-				b.learn(told(200, 0, false, ""), now)
+				tell(b, now, 429, 0, false, "30")
+				tell(b, now, 200, 0, false, "")
 			},
 		},
 	} {
@@ -119,15 +119,22 @@ func TestOneProbesAUsedUpLimit(t *testing.T) {
 	t.Parallel()
 	var b budget
 	start := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	b.learn(told(429, 0, false, ""), start)
+	tell(&b, start, 429, 0, false, "")
 	asked := 0
 	for now := start; now.Before(start.Add(time.Hour)); now = now.Add(500 * time.Millisecond) {
+		underWay := 0 // before the first is answered
 		for range 16 {
 			if b.wait(Background, now) == 0 {
-				asked++
-				b.charge(now)
-				b.learn(told(429, 0, false, ""), now)
+				underWay++
 			}
+		}
+		if underWay > 1 {
+			t.Fatalf("%d asked at once", underWay)
+		}
+		for range underWay {
+			asked++
+			b.charge(now)
+			tell(&b, now, 429, 0, false, "")
 		}
 	}
 	if asked < 50 || asked > 70 { // after 1 s, 2 s, 4 s … a minute, a minute …
@@ -150,11 +157,11 @@ func TestNobodyIsRefused(t *testing.T) {
 		b.charge(now)
 		if len(counted) >= limit {
 			refused++
-			b.learn(told(429, limit, true, ""), now)
+			tell(b, now, 429, limit, true, "")
 			return
 		}
 		counted = append(counted, now)
-		b.learn(told(200, limit, len(counted) > limit*4/5, ""), now)
+		tell(b, now, 200, limit, len(counted) > limit*4/5, "")
 	}
 	var budgets [replicas]budget
 	background, interactive := 0, 0
@@ -186,7 +193,7 @@ func TestBudgetsAreForOneWorkspace(t *testing.T) {
 	t.Parallel()
 	var b budgets
 	now := time.Now()
-	b.of("a").learn(told(429, 0, false, "30"), now)
+	tell(b.of("a"), now, 429, 0, false, "30")
 	if b.of("a").wait(Background, now) == 0 || b.of("b").wait(Background, now) > 0 {
 		t.Error("the limit of one workspace is another's")
 	}

@@ -228,7 +228,7 @@ func (c *Client) attempt(req *http.Request, what call, answer any) error {
 	if err != nil {
 		return &Error{Op: op, Message: "no answer", err: err}
 	}
-	c.budget.learn(res, time.Now())
+	c.budget.learn(res.StatusCode, res.Header, time.Now())
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		return refusal(op, res, body)
 	}

@@ -80,16 +80,15 @@ func FuzzRateLimit(f *testing.F) {
 	f.Add("1", "1", "-5", true)
 	f.Fuzz(func(t *testing.T, limit, near, after string, refused bool) {
 		now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-		res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{
-			"X-Ratelimit-Limit": {limit}, "X-Ratelimit-Nearlimit": {near}, "Retry-After": {after},
-		}}
+		header := http.Header{"X-Ratelimit-Limit": {limit}, "X-Ratelimit-Nearlimit": {near}, "Retry-After": {after}}
+		status := http.StatusOK
 		if refused {
-			res.StatusCode = http.StatusTooManyRequests
+			status = http.StatusTooManyRequests
 		}
 		var b budget
 		for range 3 {
 			b.charge(now)
-			b.learn(res, now)
+			b.learn(status, header, now)
 		}
 		for _, u := range []Urgency{Background, Spare} {
 			if wait := b.wait(u, now); wait < 0 || wait > longestWait*6/5+time.Second {

@@ -103,8 +103,8 @@ func resultLabel(r postgres.StatusResult) string {
 // post tries the repository of the pull request and, where that doesn't have the
 // commit because it is a fork's, the fork.
 func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.StatusResult {
-	client, ok := p.clientFor(ctx, s.WorkspaceUUID)
-	if !ok {
+	client := p.clientFor(ctx, s.WorkspaceUUID)
+	if !client.HasCredential() {
 		return retry(s, 0, 0, "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app")
 	}
 	if left := client.Wait(urgency(s)); left > 0 {
@@ -165,12 +165,11 @@ func (p *Publisher) otherOwner(ctx context.Context, client *bitbucket.Client, s 
 
 // clientFor prefers the configured credential over the app's: only the creator
 // of a status may overwrite it, so it has to stay the same one.
-func (p *Publisher) clientFor(ctx context.Context, workspaceUUID string) (client *bitbucket.Client, ok bool) {
+func (p *Publisher) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.Client {
 	if p.client.HasCredential() {
-		return p.client, true
+		return p.client
 	}
-	client = p.client.AsApp(ctx, p.tokens, workspaceUUID)
-	return client, client.HasCredential()
+	return p.client.AsApp(ctx, p.tokens, workspaceUUID)
 }
 
 func (p *Publisher) postTo(ctx context.Context, client *bitbucket.Client, repository string, s postgres.CommitStatus) error {

@@ -40,7 +40,7 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request, proper http.Handler
 	case f.Hang:
 		hang(r, closing)
 	case f.Trickle:
-		trickle(w, r, proper, closing)
+		trickle(w, r, proper)
 	case f.Reset:
 		reset(w)
 	case f.Redirect != "":
@@ -72,7 +72,7 @@ func hang(r *http.Request, closing <-chan struct{}) {
 const dripEvery = 200 * time.Millisecond
 
 // trickle never lets a client wait for a byte, only for the answer.
-func trickle(w http.ResponseWriter, r *http.Request, proper http.Handler, closing <-chan struct{}) {
+func trickle(w http.ResponseWriter, r *http.Request, proper http.Handler) {
 	answer := &kept{header: w.Header(), status: http.StatusOK}
 	proper.ServeHTTP(answer, r)
 	w.WriteHeader(answer.status)
@@ -84,8 +84,6 @@ func trickle(w http.ResponseWriter, r *http.Request, proper http.Handler, closin
 		select {
 		case <-drip.C:
 		case <-r.Context().Done():
-			panic(http.ErrAbortHandler)
-		case <-closing:
 			panic(http.ErrAbortHandler)
 		}
 	}
