@@ -108,3 +108,26 @@ func TestShortIntervalNeedsNoMore(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 }
+
+// TestOneReplicaPolls has every replica's round fall due at the same time.
+func TestOneReplicaPolls(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	inserted := 0
+	for range 3 {
+		replica, err := b.store.JobClient(&river.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := replica.Insert(t.Context(), reconcile{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !result.UniqueSkippedAsDuplicate {
+			inserted++
+		}
+	}
+	if inserted != 1 {
+		t.Errorf("%d rounds are queued, want one", inserted)
+	}
+}
