@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // a policy names time zones, and a small image has none
 
 	"github.com/alecthomas/kong"
 )

@@ -29,6 +29,7 @@ import (
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
 	"mergegate/internal/server"
+	"mergegate/internal/waivers"
 )
 
 // drainTimeout is how long requests and jobs get to end at shutdown: less than
@@ -177,6 +178,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
 	if s.workers, err = newWorkers(s.jobs, services{
 		confirming: confirming, following: following, publisher: publisher, retaining: retention.New(s.jobs, cfg.retention, log),
+		waiving: waivers.New(s.jobs),
 	}, cfg.reconcileInterval, log); err != nil {
 		return s, err
 	}
@@ -185,8 +187,10 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		return s, usageError{err}
 	}
 	s.handler = server.New(server.Config{
-		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Forge: verifier, Log: log, Metrics: s.metrics,
-		Gate:            gate.New(s.requests, bb, tokens, gate.Options{Log: log, Metrics: s.metrics, Look: receiving.LookNow}),
+		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Waivers: waivers.New(s.requests), Forge: verifier, Log: log, Metrics: s.metrics,
+		Gate: gate.New(s.requests, bb, tokens, gate.Options{
+			Log: log, Metrics: s.metrics, Look: receiving.LookNow, BranchBuilds: receiving.BranchBuilds,
+		}),
 		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL,
 	})
 	return s, nil

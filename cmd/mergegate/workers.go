@@ -16,6 +16,7 @@ import (
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
+	"mergegate/internal/waivers"
 )
 
 const (
@@ -39,6 +40,7 @@ type services struct {
 	following  *pullrequests.Service
 	publisher  *commitstatus.Publisher
 	retaining  *retention.Service
+	waiving    *waivers.Service
 }
 
 func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log *slog.Logger) (*workers, error) {
@@ -47,6 +49,7 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log 
 	s.following.AddWorkers(registered)
 	s.publisher.AddWorkers(registered)
 	s.retaining.AddWorkers(registered)
+	s.waiving.AddWorkers(registered)
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{

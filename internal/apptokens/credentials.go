@@ -3,7 +3,6 @@ package apptokens
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -25,33 +24,41 @@ type Credential struct {
 	AppTokenUntil time.Time
 }
 
+// maxWorkspaces bounds the list, and so the metrics made of it.
+const maxWorkspaces = 1000
+
 // Credentials tells for every workspace that is known which credential is used
 // there; configured is the client without the app. Tokens that are only in the
 // memory of another replica aren't seen.
 func (t *Tokens) Credentials(ctx context.Context, configured *bitbucket.Client) ([]Credential, error) {
-	workspaces, err := t.store.Workspaces(ctx)
+	workspaces, err := t.store.Workspaces(ctx, maxWorkspaces)
 	if err != nil {
 		return nil, err
 	}
-	kept := t.memory.Expiries()
-	list := make([]Credential, 0, len(workspaces))
-	for _, w := range workspaces {
-		until := kept[w.WorkspaceUUID]
-		delete(kept, w.WorkspaceUUID)
-		if len(t.keys) > 0 && w.AppTokenUntil != nil && w.AppTokenUntil.After(until) {
-			until = *w.AppTokenUntil
+	expiries := map[string]time.Time{}
+	if len(t.keys) > 0 {
+		if expiries, err = t.store.AppTokenExpiries(ctx); err != nil {
+			return nil, err
 		}
-		list = append(list, credentialOf(w, until, configured))
 	}
-	for _, workspace := range slices.Sorted(maps.Keys(kept)) {
-		list = append(list, credentialOf(postgres.Workspace{WorkspaceUUID: workspace}, kept[workspace], configured))
+	for workspace, until := range t.memory.Expiries() {
+		if until.After(expiries[workspace]) {
+			expiries[workspace] = until
+		}
+		if !slices.ContainsFunc(workspaces, func(w postgres.Workspace) bool { return w.UUID == workspace }) {
+			workspaces = append(workspaces, postgres.Workspace{UUID: workspace})
+		}
+	}
+	list := make([]Credential, len(workspaces))
+	for i, w := range workspaces {
+		list[i] = credentialOf(w, expiries[w.UUID], configured)
 	}
 	return list, nil
 }
 
 func credentialOf(w postgres.Workspace, until time.Time, configured *bitbucket.Client) Credential {
 	kind := configured.CredentialKind()
-	c := Credential{WorkspaceUUID: w.WorkspaceUUID, Workspace: w.Slug, Reading: kind, Posting: kind, AppTokenUntil: until}
+	c := Credential{WorkspaceUUID: w.UUID, Workspace: w.Slug, Reading: kind, Posting: kind, AppTokenUntil: until}
 	if until.IsZero() {
 		return c
 	}

@@ -127,10 +127,21 @@ func (c *Client) buildFromHistory(ctx context.Context, ref Ref) (Answer, error) 
 // History lists a project's builds, newest first and without jobs: at most count
 // of those before startBuildID, or of all where that is 0.
 func (c *Client) History(ctx context.Context, account, slug string, startBuildID int64, count int) ([]Answer, error) {
-	query := url.Values{"recordsNumber": {strconv.Itoa(count)}}
+	query := url.Values{}
 	if startBuildID > 0 {
 		query.Set("startBuildId", strconv.FormatInt(startBuildID, 10))
 	}
+	return c.history(ctx, account, slug, query, count)
+}
+
+// BranchHistory lists the newest builds of a branch, count at most, without jobs:
+// those of the branch itself and of pull requests to it.
+func (c *Client) BranchHistory(ctx context.Context, account, slug, branch string, count int) ([]Answer, error) {
+	return c.history(ctx, account, slug, url.Values{"branch": {branch}}, count)
+}
+
+func (c *Client) history(ctx context.Context, account, slug string, query url.Values, count int) ([]Answer, error) {
+	query.Set("recordsNumber", strconv.Itoa(count))
 	var wire struct {
 		Project wireProject `json:"project"`
 		Builds  []wireBuild `json:"builds"`

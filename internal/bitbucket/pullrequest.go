@@ -15,6 +15,7 @@ type PullRequest struct {
 	ID                  int64
 	State               string // OPEN, MERGED, DECLINED or SUPERSEDED
 	Title               string
+	Author              string // UUID, lower case, no braces; "" when Bitbucket doesn't tell
 	Source, Destination Endpoint
 }
 
@@ -45,9 +46,12 @@ func (c *Client) PullRequest(ctx context.Context, workspace, repo string, id int
 // UnmarshalJSON reads Bitbucket's pull request, with everything but the id left out or null.
 func (pr *PullRequest) UnmarshalJSON(data []byte) error {
 	var answer struct {
-		ID          int64          `json:"id"`
-		State       string         `json:"state"`
-		Title       string         `json:"title"`
+		ID     int64  `json:"id"`
+		State  string `json:"state"`
+		Title  string `json:"title"`
+		Author struct {
+			UUID string `json:"uuid"`
+		} `json:"author"`
 		Source      endpointAnswer `json:"source"`
 		Destination endpointAnswer `json:"destination"`
 	}
@@ -58,6 +62,7 @@ func (pr *PullRequest) UnmarshalJSON(data []byte) error {
 		ID:          answer.ID,
 		State:       answer.State,
 		Title:       answer.Title,
+		Author:      mergecheck.BareUUID(answer.Author.UUID),
 		Source:      answer.Source.endpoint(),
 		Destination: answer.Destination.endpoint(),
 	}

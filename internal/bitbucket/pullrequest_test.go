@@ -17,7 +17,7 @@ import (
 func TestPullRequest(t *testing.T) {
 	t.Parallel()
 	fork := bitbucket.PullRequest{
-		ID: 4982, State: "OPEN", Title: "IOS date picker component duplicate March issue",
+		ID: 4982, State: "OPEN", Title: "IOS date picker component duplicate March issue", Author: "ef9d9075-f870-417f-b424-83adbc8efa54",
 		Source: bitbucket.Endpoint{
 			Repository: bitbucket.Repository{UUID: "ffe76500-0627-43f6-a9c5-4d6373a5e4eb", FullName: "lachlanv/atlaskit"},
 			Branch:     "Lachlan-Vass/ios-date-picker-component-duplicate-marc-1579222909688",

@@ -2,7 +2,10 @@ package builds
 
 import (
 	"context"
+	"slices"
 	"strings"
+
+	"github.com/riverqueue/river"
 
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -21,14 +24,16 @@ const reasonAsked = "asked for this head and destination before"
 // Rebuild asks AppVeyor to build a pull request again in every project of its
 // repository: the cure for a build that is missing, or that tested another
 // destination. Each project is asked once for a head and a destination head.
-func (s *Service) Rebuild(ctx context.Context, r postgres.Repository, pr mergecheck.PullRequest) ([]Rebuilt, error) {
+//
+// With only, other projects are left alone.
+func (s *Service) Rebuild(ctx context.Context, r postgres.Repository, pr mergecheck.PullRequest, only ...int64) ([]Rebuilt, error) {
 	projects, err := s.store.ProjectsOf(ctx, r.WorkspaceUUID, r.RepositoryUUID)
 	if err != nil {
 		return nil, err
 	}
 	rebuilt := []Rebuilt{}
 	for _, p := range projects {
-		if !s.accounts.known(p.Account) {
+		if !s.accounts.known(p.Account) || len(only) > 0 && !slices.Contains(only, p.ProjectID) {
 			continue
 		}
 		one, err := s.rebuildIn(ctx, p, r, pr)
@@ -62,4 +67,13 @@ func (s *Service) rebuildIn(ctx context.Context, p postgres.SeenProject, r postg
 	}
 	result.BuildID = ref.BuildID
 	return result, s.store.Watch(ctx, postgres.WatchBuild(ref))
+}
+
+// rebuildWanted does what a policy had a merge check ask for.
+func (s *Service) rebuildWanted(ctx context.Context, job *river.Job[postgres.RebuildPullRequest]) error {
+	args := job.Args
+	_, err := s.Rebuild(ctx, postgres.Repository{WorkspaceUUID: args.WorkspaceUUID, RepositoryUUID: args.RepositoryUUID}, mergecheck.PullRequest{
+		ID: args.PullRequestID, Head: args.Head, DestinationBranch: args.DestinationBranch, DestinationCommit: args.DestinationCommit,
+	}, args.ProjectIDs...)
+	return err
 }

@@ -28,6 +28,7 @@ func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.settleHeads))
 	river.AddWorker(workers, river.WorkFunc(s.reconcile))
 	river.AddWorker(workers, river.WorkFunc(s.lookAgain))
+	river.AddWorker(workers, river.WorkFunc(s.rebuildWanted))
 }
 
 func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.ConfirmDelivery]) error {

@@ -14,6 +14,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 )
 
@@ -42,6 +44,8 @@ type Options struct {
 	// until its context ends, and has it looked at again for a while. It reports
 	// whether it could. nil: nobody is asked.
 	Look func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
+	// BranchBuilds reads AppVeyor's builds of a commit itself; nil: there are none.
+	BranchBuilds func(ctx context.Context, r postgres.Repository, branch, commit string) ([]mergecheck.Build, error)
 }
 
 // Gate answers merge checks. It is safe for concurrent use.
@@ -50,8 +54,10 @@ type Gate struct {
 	client *bitbucket.Client
 	tokens *apptokens.Tokens
 	log    *slog.Logger
-	look   func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
+	opts   Options
 	looks  recent
+	// policies keeps documents that were read.
+	policies policy.Cache
 
 	answers  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -63,7 +69,7 @@ type Gate struct {
 func New(store *postgres.Store, client *bitbucket.Client, tokens *apptokens.Tokens, opts Options) *Gate {
 	metrics := promauto.With(opts.Metrics)
 	return &Gate{
-		store: store, client: client, tokens: tokens, log: opts.Log, look: opts.Look,
+		store: store, client: client, tokens: tokens, log: opts.Log, opts: opts,
 		answers: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_merge_checks_total", Help: "Merge checks answered, by code.",
 		}, []string{"trigger", "code"}),
@@ -88,19 +94,29 @@ type Question struct {
 
 // Ask answers q and keeps the answer as a decision. It never fails: what could
 // not be read is a verdict too.
-func (g *Gate) Ask(ctx context.Context, q Question) mergecheck.Verdict {
+func (g *Gate) Ask(ctx context.Context, q Question) Answer {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
 	g.tokens.Keep(ctx, q.PullRequest.WorkspaceUUID, q.SystemToken)
 
-	verdict, unsettled := g.evaluate(ctx, q, true)
+	j := g.evaluate(ctx, q, true)
 	took := time.Since(start)
-	trigger := triggerLabel(q.Trigger)
-	g.answers.WithLabelValues(trigger, string(verdict.Code)).Inc()
+	g.answers.WithLabelValues(triggerLabel(q.Trigger), string(j.verdict.Code)).Inc()
 	g.duration.WithLabelValues(yesNo(q.Brought == nil)).Observe(took.Seconds())
-	g.keep(ctx, q, verdict, unsettled, took)
-	return verdict
+	success, message := j.verdict.Answer(q.Trigger == onMerge)
+	g.keep(ctx, q, j, postgres.Decision{Success: success, Message: message, DurationMs: int(took.Milliseconds())})
+	return Answer{Success: success, Message: message, Verdict: j.verdict}
+}
+
+// onMerge is the trigger of a check that decides a merge.
+const onMerge = "on-merge"
+
+// Answer is what a merge check is told, and why.
+type Answer struct {
+	Success bool
+	Message string // one line, at most 255 characters
+	Verdict mergecheck.Verdict
 }
 
 // KeepToken keeps a Forge app system token that came with an event.
@@ -119,34 +135,60 @@ func (g *Gate) DropToken(ctx context.Context, workspaceUUID string) {
 func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
-	verdict, _ := g.evaluate(ctx, Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
+	return g.evaluate(ctx, Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID,
-	}}, false)
-	return verdict
+	}}, false).verdict
+}
+
+// judgement is a verdict with what it was given on.
+type judgement struct {
+	verdict mergecheck.Verdict
+	facts   mergecheck.Facts
+	// unsettled is set when a build is stored as of another head than it is of, or a
+	// waiver may have ended.
+	unsettled bool
 }
 
 // evaluate answers q, and records the head as seen now where record is set.
-// unsettled is set when a build is stored as of another head than it is of.
-func (g *Gate) evaluate(ctx context.Context, q Question, record bool) (verdict mergecheck.Verdict, unsettled bool) {
+func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement {
 	snapshot := g.snapshot(ctx, q)
-	verdict, unsettled = g.judge(ctx, q, snapshot, record)
-	if record && g.worthLooking(ctx, q, verdict) && g.lookNow(ctx, q) {
-		return g.judge(ctx, q, snapshot, record)
+	j := g.judge(ctx, q, snapshot, record)
+	if record && g.worthLooking(ctx, q, j.verdict) && g.lookNow(ctx, q) {
+		j = g.judge(ctx, q, snapshot, record)
 	}
-	return verdict, unsettled
+	return j
 }
 
 // judge reads the facts of a pull request and has the domain decide.
-func (g *Gate) judge(ctx context.Context, q Question, snapshot Snapshot, record bool) (verdict mergecheck.Verdict, unsettled bool) {
+func (g *Gate) judge(ctx context.Context, q Question, snapshot Snapshot, record bool) judgement {
 	pr := snapshot.pullRequest(q.PullRequest.PullRequestID)
-	facts, problem := g.facts(ctx, q, snapshot, record)
+	stored, problem := g.facts(ctx, q, snapshot, record)
 	if problem != "" {
-		return mergecheck.Unanswerable(pr, problem, time.Now()), false
+		return judgement{verdict: mergecheck.Unanswerable(pr, problem, time.Now())}
 	}
-	return mergecheck.Evaluate(mergecheck.Facts{
-		PullRequest: pr, Heads: facts.Heads, Builds: facts.Builds, Required: facts.Required,
-		Unconfirmed: facts.Unconfirmed, Now: facts.Now,
-	}), isUnsettled(facts)
+	if pr.Author == "" {
+		pr.Author = stored.Author
+	}
+	facts := mergecheck.Facts{
+		PullRequest: pr, Heads: stored.Heads, Builds: stored.Builds, Seen: stored.Seen, Waivers: stored.Waivers,
+		Unconfirmed: stored.Unconfirmed, Distances: stored.Distances, Changed: stored.Changed, Now: stored.Now,
+	}
+	facts.Policy, facts.Problem = g.policy(ctx, q, stored, pr.DestinationBranch)
+	verdict := g.complete(ctx, q, &facts, stored.Repository)
+	return judgement{verdict: verdict, facts: facts, unsettled: isUnsettled(stored) || stored.NewHead && len(stored.Waivers) > 0}
+}
+
+// policy is what the workspace asks of this repository and branch.
+func (g *Gate) policy(ctx context.Context, q Question, stored postgres.Facts, branch string) (mergecheck.Policy, string) {
+	if stored.Policy.Version == 0 {
+		return mergecheck.Policy{}, ""
+	}
+	p, err := g.policies.For(q.PullRequest.WorkspaceUUID, stored.Policy.Version, stored.Policy.Document, stored.Repository.FullName, branch)
+	if err != nil {
+		g.log.ErrorContext(ctx, "policy can't be read", "workspace", q.PullRequest.WorkspaceUUID, "version", stored.Policy.Version, "error", err)
+		return p, fmt.Sprintf("Version %d of the workspace's policy can't be read. Tell who runs mergegate to apply it again: mergegate policy apply.", stored.Policy.Version)
+	}
+	return p, ""
 }
 
 // isUnsettled reports whether the heads recorded meanwhile tell of a build that
@@ -161,7 +203,11 @@ func isUnsettled(facts postgres.Facts) bool {
 // facts reads what the store knows. A repository whose name it doesn't know, or
 // that was renamed, is linked to its name first: AppVeyor knows only names.
 func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot, record bool) (facts postgres.Facts, problem string) {
-	facts, err := g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, record)
+	asked := postgres.Asked{
+		PullRequest: q.PullRequest, Head: snapshot.SourceCommit,
+		DestinationBranch: snapshot.DestinationBranch, DestinationCommit: snapshot.DestinationCommit, Seen: record,
+	}
+	facts, err := g.store.Facts(ctx, asked)
 	if err != nil {
 		return facts, g.storeProblem(ctx, err)
 	}
@@ -176,7 +222,7 @@ func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot, record 
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
 	})
 	if err == nil {
-		facts, err = g.store.Facts(ctx, q.PullRequest, snapshot.SourceCommit, record)
+		facts, err = g.store.Facts(ctx, asked)
 	}
 	if err != nil {
 		return facts, g.storeProblem(ctx, err)
@@ -189,12 +235,22 @@ func (g *Gate) storeProblem(ctx context.Context, err error) string {
 	return "mergegate cannot read its database now, so this pull request is not let through. Re-run this check in a minute; if it lasts, tell who runs mergegate."
 }
 
-func (g *Gate) keep(ctx context.Context, q Question, v mergecheck.Verdict, unsettled bool, took time.Duration) {
-	err := g.store.AddDecision(ctx, q.PullRequest, postgres.Decision{
-		Trigger: q.Trigger, Success: v.Success, Code: string(v.Code), Message: v.Message,
-		Head: v.PullRequest.Head, Destination: v.PullRequest.DestinationBranch,
-		Builds: buildIDs(v), DurationMs: int(took.Milliseconds()),
-	}, unsettled)
+// keep adds what was decided and on what to d, and keeps it.
+func (g *Gate) keep(ctx context.Context, q Question, j judgement, d postgres.Decision) {
+	v := j.verdict
+	d.Trigger, d.Code, d.Builds = q.Trigger, string(v.Code), buildIDs(v)
+	d.Head, d.Destination = v.PullRequest.Head, v.PullRequest.DestinationBranch
+	if v.Policy.Version != 0 {
+		d.PolicyVersion = &v.Policy.Version
+	}
+	follow := postgres.FollowUps{SettleHeads: j.unsettled, Rebuild: rebuild(q, j)}
+	var err error
+	if !j.facts.Now.IsZero() {
+		d.Inputs, err = j.facts.Inputs()
+	}
+	if err == nil {
+		err = g.store.AddDecision(ctx, q.PullRequest, d, follow)
+	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		g.lost.Inc()
 		g.log.ErrorContext(ctx, "decision not kept", "pull_request", q.PullRequest.PullRequestID,

@@ -120,7 +120,7 @@ func TestNamesOfRepositories(t *testing.T) {
 				tt.before(t, b)
 			}
 			b.built(t, tt.built)
-			if v := b.gate.Ask(t.Context(), question(tt.called)); v.Code != tt.want {
+			if v := b.gate.Ask(t.Context(), question(tt.called)).Verdict; v.Code != tt.want {
 				t.Errorf("code %s (%s), want %s", v.Code, v.Message, tt.want)
 			}
 		})
@@ -142,7 +142,7 @@ func TestWhatALookFindsCounts(t *testing.T) {
 	}})
 	b.link(t, workspace, repository, "acme/widgets")
 	for range 3 {
-		if v := b.gate.Ask(t.Context(), question("acme/widgets")); v.Code != mergecheck.Passed {
+		if v := b.gate.Ask(t.Context(), question("acme/widgets")).Verdict; v.Code != mergecheck.Passed {
 			t.Errorf("code %s, want what the look found", v.Code)
 		}
 	}
@@ -162,7 +162,7 @@ func TestLooksOnceForSeveralQuestions(t *testing.T) {
 	}})
 	b.link(t, workspace, repository, "acme/widgets")
 	for range 3 {
-		if v := b.gate.Ask(t.Context(), question("acme/widgets")); v.Code != mergecheck.NoBuild {
+		if v := b.gate.Ask(t.Context(), question("acme/widgets")).Verdict; v.Code != mergecheck.NoBuild {
 			t.Errorf("code %s", v.Code)
 		}
 	}
@@ -192,7 +192,7 @@ func TestExplainKeepsNothing(t *testing.T) {
 	if v.Code != mergecheck.NoBuild || v.PullRequest.Head != head {
 		t.Errorf("verdict %+v", v)
 	}
-	facts, err := b.store.Facts(t.Context(), key, head, false)
+	facts, err := b.store.Facts(t.Context(), postgres.Asked{PullRequest: key, Head: head})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,12 +25,12 @@ const (
 // verdict: AppVeyor tells of no build that starts, runs or is cancelled, and
 // cancels builds for newer ones.
 func (g *Gate) worthLooking(ctx context.Context, q Question, v mergecheck.Verdict) bool {
-	if g.look == nil || v.PullRequest.Head == "" {
+	if g.opts.Look == nil || v.PullRequest.Head == "" {
 		return false
 	}
 	switch v.Code {
 	case mergecheck.NoBuild, mergecheck.MissingProject, mergecheck.CancelledCode, mergecheck.StaleDestination,
-		mergecheck.RunningCode, mergecheck.QueuedCode:
+		mergecheck.RunningCode, mergecheck.QueuedCode, mergecheck.TimedOut:
 	default:
 		return false
 	}
@@ -49,7 +49,7 @@ func (g *Gate) lookNow(ctx context.Context, q Question) bool {
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	looked, err := g.look(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID)
+	looked, err := g.opts.Look(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID)
 	if err != nil {
 		g.log.WarnContext(ctx, "AppVeyor not looked at for a merge check", "error", err)
 	}

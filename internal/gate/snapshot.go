@@ -20,6 +20,7 @@ type Snapshot struct {
 	SourceRepository     string // "workspace/repo"
 	DestinationBranch    string
 	DestinationCommit    string
+	Author               string // UUID, "" where it wasn't told
 	Repository           string // "workspace/repo" of the pull request, where Bitbucket told it
 	// Problem says why SourceCommit is empty.
 	Problem string
@@ -33,7 +34,7 @@ func (s *Snapshot) complete() bool {
 func (s Snapshot) pullRequest(id int64) mergecheck.PullRequest {
 	return mergecheck.PullRequest{
 		ID: id, State: s.State, Head: s.SourceCommit, HeadProblem: s.Problem, SourceBranch: s.SourceBranch,
-		DestinationBranch: s.DestinationBranch, DestinationCommit: s.DestinationCommit,
+		DestinationBranch: s.DestinationBranch, DestinationCommit: s.DestinationCommit, Author: s.Author,
 	}
 }
 
@@ -54,7 +55,7 @@ func (g *Gate) snapshot(ctx context.Context, q Question) Snapshot {
 	s := Snapshot{
 		State: pr.State, SourceBranch: pr.Source.Branch, SourceRepositoryUUID: pr.Source.Repository.UUID,
 		SourceRepository: pr.Source.Repository.FullName, DestinationBranch: pr.Destination.Branch,
-		DestinationCommit: pr.Destination.Commit, Repository: pr.Destination.Repository.FullName,
+		DestinationCommit: pr.Destination.Commit, Author: pr.Author, Repository: pr.Destination.Repository.FullName,
 	}
 	if s.SourceCommit, err = client.PullRequestHead(ctx, workspace, repository, pr); err != nil {
 		s.SourceCommit, s.Problem = "", g.bitbucketProblem(ctx, client, err)

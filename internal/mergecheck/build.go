@@ -37,13 +37,19 @@ const (
 // Project is an AppVeyor project. Its identity is ID; account and slug are an
 // alias that a rename changes. ID is 0 where AppVeyor's history leaves it out.
 type Project struct {
-	ID      int64
-	Account string
-	Slug    string
+	ID      int64  `json:"id,omitzero"`
+	Account string `json:"account,omitzero"`
+	Slug    string `json:"slug,omitzero"`
 }
 
-// Name is the project as people know it: "account/slug".
-func (p Project) Name() string { return p.Account + "/" + p.Slug }
+// Name is the project as people know it: "account/slug", or by its id where
+// nothing else is known.
+func (p Project) Name() string {
+	if p.Account == "" && p.Slug == "" {
+		return "project " + itoa(p.ID)
+	}
+	return p.Account + "/" + p.Slug
+}
 
 // Tests counts the tests of a job or of a whole build.
 type Tests struct {
@@ -67,43 +73,46 @@ type Job struct {
 // Times are UTC with microseconds, as PostgreSQL keeps them; a zero time means
 // that AppVeyor gave none.
 type Build struct {
-	ID               int64 // row in the store; 0 before it is recorded
-	BuildID          int64
-	Project          Project
-	Repository       string // "workspace/repo" of the destination, as AppVeyor names it
-	PullRequestID    int64
-	PullRequestTitle string
-	Version          string
-	State            State
+	ID               int64   `json:"id,omitzero"` // row in the store; 0 before it is recorded
+	BuildID          int64   `json:"build_id,omitzero"`
+	Project          Project `json:"project,omitzero"`
+	Repository       string  `json:"repository,omitzero"` // "workspace/repo" of the destination, as AppVeyor names it
+	PullRequestID    int64   `json:"pull_request_id,omitzero"`
+	PullRequestTitle string  `json:"pull_request_title,omitzero"`
+	Version          string  `json:"version,omitzero"`
+	State            State   `json:"state,omitzero"`
 
 	// ReportedCommit is the head as AppVeyor names it: 40, 12 or 10 hex
 	// characters, or empty where its answer has none.
-	ReportedCommit string
+	ReportedCommit string `json:"reported_commit,omitzero"`
 	// SourceCommit is the 40-character head the build is settled to be of; see
 	// [Attribute]. Empty while it isn't.
-	SourceCommit     string
-	SourceBranch     string
-	SourceRepository string
+	SourceCommit     string `json:"source_commit,omitzero"`
+	SourceBranch     string `json:"source_branch,omitzero"`
+	SourceRepository string `json:"source_repository,omitzero"`
 	// DestinationBranch is the branch the build merged into. AppVeyor calls it
 	// the build's branch.
-	DestinationBranch string
+	DestinationBranch string `json:"destination_branch,omitzero"`
+	// DestinationCommit is the commit of that branch the build merged into, 40 hex
+	// characters, as far as the branch's recorded heads tell; "" when they don't.
+	DestinationCommit string `json:"destination_commit,omitzero"`
 	// CommitID is AppVeyor's commitId. A build script may rewrite it, so nothing
 	// is concluded from it except doubt.
-	CommitID string
-	URL      string
+	CommitID string `json:"commit_id,omitzero"`
+	URL      string `json:"url,omitzero"`
 
-	Jobs []Job
+	Jobs []Job `json:"jobs,omitzero"`
 	// JobsUpdatedOn and JobsState are those of the observation that the jobs
 	// came from: history rows are newer at times, but carry no jobs.
-	JobsUpdatedOn time.Time
-	JobsState     State
+	JobsUpdatedOn time.Time `json:"jobs_updated_on,omitzero"`
+	JobsState     State     `json:"jobs_state,omitzero"`
 
-	CreatedOn  time.Time
-	StartedOn  time.Time
-	FinishedOn time.Time
-	UpdatedOn  time.Time
+	CreatedOn  time.Time `json:"created_on,omitzero"`
+	StartedOn  time.Time `json:"started_on,omitzero"`
+	FinishedOn time.Time `json:"finished_on,omitzero"`
+	UpdatedOn  time.Time `json:"updated_on,omitzero"`
 
-	ConfirmedBy string
+	ConfirmedBy string `json:"confirmed_by,omitzero"`
 }
 
 // Tests adds up the tests of all jobs.

@@ -10,7 +10,8 @@
 //		PullRequest: pr,       // as Bitbucket tells it now
 //		Heads:       heads,    // the 40-character heads seen so far
 //		Builds:      builds,   // confirmed by AppVeyor
-//		Required:    projects, // every project seen and not forgotten
+//		Seen:        projects, // every project seen and not forgotten
+//		Policy:      policy,   // the zero value is the default
 //		Now:         now,
 //	})
 //	fmt.Println(verdict.Code, verdict.Message)

@@ -17,9 +17,9 @@ const shortestCommit = 10
 // time it was seen to be during one unbroken stretch. A head that comes back
 // after another is a second Head.
 type Head struct {
-	Commit      string // 40 hex characters
-	FirstSeenOn time.Time
-	LastSeenOn  time.Time
+	Commit      string    `json:"commit"` // 40 hex characters
+	FirstSeenOn time.Time `json:"first_seen_on"`
+	LastSeenOn  time.Time `json:"last_seen_on"`
 }
 
 // IsFullCommit reports whether s is a full, lower-case commit hash.

@@ -36,6 +36,14 @@ func sentences(f Facts, v Verdict) (message, nextStep string) {
 	switch v.Code {
 	case Passed:
 		return passedMessage(v), ""
+	case WaivedCode:
+		return waivedMessage(v), ""
+	case NotRequired:
+		return fmt.Sprintf("No AppVeyor build is required, by the policy's rule %q.", v.SkippedBy), ""
+	case Frozen:
+		return frozenMessage(v)
+	case TimedOut:
+		return timedOutMessage(f, v)
 	case PullRequestClosed:
 		return fmt.Sprintf("Pull request %d is %s.", pr.ID, strings.ToLower(pr.State)), "There is nothing left to merge."
 	case HeadUnknown:
@@ -56,13 +64,84 @@ func passedMessage(v Verdict) string {
 	var parts []string
 	for _, p := range v.Projects {
 		if p.Required && p.Build != nil {
-			parts = append(parts, fmt.Sprintf("%s passed%s", p.Build.Version, tests(p.Build.Tests())))
+			parts = append(parts, fmt.Sprintf("%s passed%s%s", p.Build.Version, tests(p.Build.Tests()), remark(p)))
 		}
 	}
 	if len(parts) == 1 {
 		return "AppVeyor build " + parts[0]
 	}
 	return fmt.Sprintf("%d AppVeyor builds: %s", len(parts), strings.Join(parts, ", "))
+}
+
+// remark is what to know about a build that passed.
+func remark(p ProjectVerdict) (text string) {
+	if p.Detail != "" {
+		text = " " + p.Detail
+	}
+	if p.Build.ConfirmedBy == ConfirmedByReport {
+		text += " (reported by its build script)"
+	}
+	if m := p.Moved; m != nil && (m.Commits == nil || *m.Commits > 0) {
+		text += "; " + m.Detail
+	}
+	return text
+}
+
+func waivedMessage(v Verdict) string {
+	var parts []string
+	if v.FrozenBy != nil {
+		parts = append(parts, "The freeze of "+v.PullRequest.DestinationBranch+" is "+LiveWaiver(v.Waivers, 0).words())
+	}
+	for _, p := range v.Projects {
+		if p.Required && p.Waiver != nil {
+			parts = append(parts, projectState(p)+", "+p.Waiver.words())
+		}
+	}
+	if len(parts) == 0 {
+		return "No AppVeyor build is there, " + LiveWaiver(v.Waivers, 0).words()
+	}
+	return strings.Join(parts, "; ")
+}
+
+// projectState is how a project stands, in a few words.
+func projectState(p ProjectVerdict) string {
+	code := p.Code
+	if p.Waiver != nil {
+		code = p.Waived
+	}
+	switch {
+	case p.Build == nil:
+		return p.Project.Name() + " has not built this commit"
+	case code == StaleDestination && p.Moved != nil:
+		return fmt.Sprintf("AppVeyor build %s is not fresh", p.Build.Version)
+	case code == StaleDestination:
+		return fmt.Sprintf("AppVeyor build %s merged into %s", p.Build.Version, p.Build.DestinationBranch)
+	case code == Unavailable:
+		return fmt.Sprintf("AppVeyor build %s may be of another commit", p.Build.Version)
+	case p.Build.State.Finished():
+		return fmt.Sprintf("AppVeyor build %s %s", p.Build.Version, ended(p.Build.State))
+	default:
+		return fmt.Sprintf("AppVeyor build %s is %s", p.Build.Version, p.Build.State)
+	}
+}
+
+func frozenMessage(v Verdict) (message, nextStep string) {
+	reason := orDefault(v.FrozenBy.Reason, orDefault(v.FrozenBy.Name, "by the policy"))
+	message = fmt.Sprintf("%s is frozen until %s: %s.", v.PullRequest.DestinationBranch, instant(v.FrozenUntil), strings.TrimSuffix(reason, "."))
+	if v.Policy.Waivers.Freezes && !v.Policy.Waivers.Refused {
+		return message, "Merge after that, or have the freeze waived."
+	}
+	return message, "Merge after that."
+}
+
+func timedOutMessage(f Facts, v Verdict) (message, nextStep string) {
+	p, more := deciding(v)
+	if p.Build == nil {
+		return fmt.Sprintf("AppVeyor has not begun to build %s in %s%s%s; the policy allows %s.", abbreviate(v.PullRequest.Head), p.Project.Name(),
+			since(f.HeadSince(), f.Now), more, span(v.Policy.NotStartedAfter)), "Start it on AppVeyor, then re-run this check."
+	}
+	return withURL(fmt.Sprintf("AppVeyor build %s has been running%s%s; the policy allows %s", p.Build.Version,
+		since(started(*p.Build), f.Now), more, span(v.Policy.RunningLongerThan)), p.Build.URL), "Cancel it on AppVeyor and build the pull request again."
 }
 
 func unavailableMessage(f Facts, v Verdict) (message, nextStep string) {
@@ -91,7 +170,7 @@ func unavailableMessage(f Facts, v Verdict) (message, nextStep string) {
 func missingMessage(v Verdict) string {
 	var names []string
 	for _, p := range v.Projects {
-		if isMissing(p) {
+		if p.Required && p.Code == NoBuild {
 			names = append(names, p.Project.Name())
 		}
 	}
@@ -109,6 +188,10 @@ func buildMessage(f Facts, v Verdict) (message, nextStep string) {
 	case CancelledCode:
 		return withURL(fmt.Sprintf("AppVeyor build %s was cancelled%s", b.Version, more), b.URL), "Build the pull request again on AppVeyor."
 	case StaleDestination:
+		if first.Moved != nil {
+			return fmt.Sprintf("AppVeyor build %s passed, but %s%s; the policy asks for %s.", b.Version, first.Moved.Detail, more, v.Policy.Freshness.words()),
+				"Build the pull request again on AppVeyor, then re-run this check."
+		}
 		return fmt.Sprintf("AppVeyor build %s merged into %s, but the pull request now goes to %s%s.", b.Version, b.DestinationBranch, f.PullRequest.DestinationBranch, more),
 			"Build the pull request again on AppVeyor, then re-run this check."
 	case QueuedCode:
@@ -154,22 +237,6 @@ func deciding(v Verdict) (first ProjectVerdict, more string) {
 	return first, more
 }
 
-// rules lists the conditions every verdict checks, for people who want to see
-// all of them and not only the first that failed.
-func rules(f Facts, projects []ProjectVerdict) []Rule {
-	pr := f.PullRequest
-	list := []Rule{
-		{Rule: "pull_request_open", Met: isOpen(pr.State), Detail: strings.ToLower(pr.State)},
-		{Rule: "head_known", Met: pr.Head != "", Detail: orDefault(pr.HeadProblem, pr.Head)},
-	}
-	for _, p := range projects {
-		if p.Required {
-			list = append(list, Rule{Rule: "build_passed", Met: p.Code.Success(), Detail: p.Project.Name() + ": " + string(p.Code)})
-		}
-	}
-	return list
-}
-
 func ended(s State) string {
 	switch s {
 	case Success:
@@ -198,16 +265,25 @@ func since(t, now time.Time) string {
 	if t.IsZero() || now.Before(t) {
 		return ""
 	}
-	d := now.Sub(t)
+	return " for " + span(now.Sub(t))
+}
+
+// span is a length of time as people say it.
+func span(d time.Duration) string {
 	switch {
 	case d < time.Minute:
-		return fmt.Sprintf(" for %d s", int(d.Seconds()))
+		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case d < time.Hour:
-		return fmt.Sprintf(" for %d min", int(d.Minutes()))
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d%time.Hour < time.Minute:
+		return fmt.Sprintf("%d h", int(d.Hours()))
 	default:
-		return fmt.Sprintf(" for %d h %d min", int(d.Hours()), int(d.Minutes())%60)
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 	}
 }
+
+// instant is a moment as people of any place can read it.
+func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" }
 
 func abbreviate(commit string) string { return commit[:min(12, len(commit))] }
 

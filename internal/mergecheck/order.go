@@ -81,7 +81,7 @@ func rank(s State) int {
 
 // canonical leaves out what Merge joins field by field and what the store adds.
 func canonical(b Build) string {
-	b.ID, b.Project.ID, b.SourceCommit = 0, 0, ""
+	b.ID, b.Project.ID, b.SourceCommit, b.DestinationCommit = 0, 0, "", ""
 	b.ReportedCommit, b.SourceBranch, b.SourceRepository = "", "", ""
 	b.Jobs, b.JobsUpdatedOn, b.JobsState = nil, time.Time{}, ""
 	return canonicalJSON(b)

@@ -50,8 +50,18 @@ func StatusKey(projectID, pullRequestID int64) string {
 	return "appveyor." + strconv.FormatInt(projectID, 36) + ".pr." + strconv.FormatInt(pullRequestID, 36)
 }
 
-// StatusOf is the commit status that shows b.
-func StatusOf(b Build) CommitStatus {
+// StatusOf is the commit status that shows b. A live waiver, nil where there is
+// none, makes it successful.
+func StatusOf(b Build, waiver *Waiver) CommitStatus {
+	status := statusOf(b)
+	if waiver != nil && b.State != Success {
+		status.State = StatusSuccessful
+		status.Description = OneLine(statusDescription(b)+"; "+waiver.words(), maxStatusDescription)
+	}
+	return status
+}
+
+func statusOf(b Build) CommitStatus {
 	return CommitStatus{
 		Key:         StatusKey(b.Project.ID, b.PullRequestID),
 		State:       statusState(b.State),

@@ -53,7 +53,7 @@ func TestStatusOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := mergecheck.StatusOf(build(14636, in(tt.state), func(b *mergecheck.Build) { b.SourceBranch = "feature" }))
+			got := mergecheck.StatusOf(build(14636, in(tt.state), func(b *mergecheck.Build) { b.SourceBranch = "feature" }), nil)
 			want := mergecheck.CommitStatus{
 				Key: "appveyor-1-pr-7", State: tt.want, Name: "AppVeyor PR #7 acme/widgets", Description: tt.description,
 				URL: "https://ci.appveyor.com/project/acme/widgets/builds/14636", Refname: "feature",

@@ -1,7 +1,6 @@
 package mergecheck
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -10,14 +9,19 @@ import (
 // Code is the stable word for a verdict.
 type Code string
 
-// The codes of verdicts. [Passed] alone is a pass; where several of the others
-// apply, the first in the order of [FailCodes] is reported.
+// The codes of verdicts. [Passed], [WaivedCode] and [NotRequired] are passes;
+// where several of the others apply, the first in the order of [FailCodes] is
+// reported.
 const (
 	Passed            Code = "passed"
+	WaivedCode        Code = "waived"
+	NotRequired       Code = "not_required"
 	PullRequestClosed Code = "pull_request_closed"
 	HeadUnknown       Code = "head_unknown"
+	Frozen            Code = "frozen"
 	FailedCode        Code = "failed"
 	CancelledCode     Code = "cancelled"
+	TimedOut          Code = "timed_out"
 	Unavailable       Code = "unavailable"
 	NoBuild           Code = "no_build"
 	MissingProject    Code = "missing_project"
@@ -29,58 +33,68 @@ const (
 // FailCodes is the order in which reasons not to merge are reported: what a
 // person has to act on before what only takes waiting.
 var FailCodes = []Code{
-	PullRequestClosed, HeadUnknown, FailedCode, CancelledCode, Unavailable,
+	PullRequestClosed, HeadUnknown, Frozen, FailedCode, CancelledCode, TimedOut, Unavailable,
 	NoBuild, MissingProject, StaleDestination, RunningCode, QueuedCode,
 }
 
 // Success reports whether the code is a pass.
-func (c Code) Success() bool { return c == Passed }
+func (c Code) Success() bool { return c == Passed || c == WaivedCode || c == NotRequired }
+
+// Pending reports whether nothing but time may turn the code into a pass.
+func (c Code) Pending() bool {
+	return c == NoBuild || c == MissingProject || c == RunningCode || c == QueuedCode
+}
 
 // PullRequest is what Bitbucket tells of a pull request at the moment of asking.
 type PullRequest struct {
-	ID                int64
-	State             string // OPEN, MERGED, DECLINED or SUPERSEDED; "" is unknown
-	Head              string // 40 hex characters, or "" when it can't be told
-	HeadProblem       string // why Head is empty, one sentence without full stop
-	SourceBranch      string
-	DestinationBranch string
-	DestinationCommit string
+	ID                int64  `json:"id"`
+	State             string `json:"state"`                  // OPEN, MERGED, DECLINED or SUPERSEDED; "" is unknown
+	Head              string `json:"head,omitempty"`         // 40 hex characters, or "" when it can't be told
+	HeadProblem       string `json:"head_problem,omitempty"` // why Head is empty, one sentence without full stop
+	SourceBranch      string `json:"source_branch,omitempty"`
+	DestinationBranch string `json:"destination_branch,omitempty"`
+	DestinationCommit string `json:"destination_commit,omitempty"` // 40 or 12 hex characters
+	Author            string `json:"author,omitempty"`             // UUID, lower case, no braces; "" when it isn't known
 }
 
 // Unconfirmed is a delivery that AppVeyor has not confirmed. It proves nothing;
 // it only explains why there may be no build.
 type Unconfirmed struct {
-	BuildID int64
-	Reason  string // "" while AppVeyor is still being asked
+	BuildID int64  `json:"build_id"`
+	Reason  string `json:"reason,omitempty"` // "" while AppVeyor is still being asked
 }
 
-// Facts are all that a verdict depends on.
+// Distance is how many commits one commit of the destination has that a tested
+// commit doesn't have.
+type Distance struct {
+	Destination string `json:"destination"` // as Bitbucket abbreviates it
+	Tested      string `json:"tested"`      // 40 hex characters
+	Behind      int    `json:"behind"`
+	Complete    bool   `json:"complete"` // false: there are more
+}
+
+// Facts are all that a verdict depends on. Everything but Policy can be written
+// as JSON and read again, so that a verdict can be given anew by another policy.
 type Facts struct {
-	PullRequest PullRequest
-	Heads       []Head  // recorded for this pull request, oldest first
-	Builds      []Build // confirmed builds of this pull request, any order
-	Required    []Project
-	Unconfirmed []Unconfirmed
+	PullRequest PullRequest   `json:"pull_request"`
+	Policy      Policy        `json:"-"`
+	Heads       []Head        `json:"heads,omitempty"`  // recorded for this pull request, oldest first
+	Builds      []Build       `json:"builds,omitempty"` // confirmed or reported builds of this pull request, any order
+	Seen        []Project     `json:"seen,omitempty"`   // projects of the repository, but those forgotten
+	Waivers     []Waiver      `json:"waivers,omitempty"`
+	Unconfirmed []Unconfirmed `json:"unconfirmed,omitempty"`
+	// BranchBuilds are AppVeyor's builds of the head itself, without a pull request.
+	BranchBuilds []Build    `json:"branch_builds,omitempty"`
+	Distances    []Distance `json:"distances,omitempty"`
+	// Changed are the paths that the pull request changes, all of them; nil: not known.
+	Changed []string `json:"changed,omitempty"`
+	// Unread says why something that the policy wants isn't known, "" where nothing
+	// is missing.
+	Unread string `json:"unread,omitempty"`
 	// Problem is set when something the verdict needs could not be read: one
 	// sentence that says what, and what to do.
-	Problem string
-	Now     time.Time
-}
-
-// ProjectVerdict is one AppVeyor project's part in a verdict.
-type ProjectVerdict struct {
-	Project  Project
-	Required bool
-	Code     Code
-	Build    *Build // the build that decides, nil where there is none
-	Detail   string // why a build can't be told to be of this head
-}
-
-// Rule is one condition of a verdict and whether it is met.
-type Rule struct {
-	Rule   string
-	Met    bool
-	Detail string
+	Problem string    `json:"problem,omitempty"`
+	Now     time.Time `json:"now"`
 }
 
 // Verdict says whether a pull request may be merged, and why.
@@ -92,23 +106,40 @@ type Verdict struct {
 	PullRequest PullRequest
 	Projects    []ProjectVerdict
 	Rules       []Rule
+	Waivers     []WaiverVerdict // of this pull request, in the order they were given
+	Timers      []Timer
+	// SkippedBy is the rule by which no build is required, "" where one is.
+	SkippedBy string
+	// FrozenBy is the freeze that is on until FrozenUntil, nil where none is.
+	FrozenBy    *Freeze
+	FrozenUntil time.Time
+	// WouldChange says what would make the verdict another.
+	WouldChange []string
+	Policy      Policy
 	EvaluatedOn time.Time
 }
 
-// Evaluate is the gate: whether the pull request may be merged now. It never
-// passes without a successful confirmed build of this very head, merged into
-// this very destination branch, for every required project. The order of the
-// facts is irrelevant.
+// Evaluate is the gate: whether the pull request may be merged now. Unless a live
+// waiver or a skip rule says otherwise, it never passes without a successful
+// build of this very head, merged into this very destination branch, for every
+// required project. The order of the facts is irrelevant, and the outcome depends
+// on nothing but the facts.
 func Evaluate(f Facts) Verdict {
 	if f.PullRequest.Head != "" { // recorded or not, it is the head now
 		f.Heads = append(slices.Clone(f.Heads), Head{Commit: f.PullRequest.Head, FirstSeenOn: f.Now, LastSeenOn: f.Now})
 	}
-	v := Verdict{PullRequest: f.PullRequest, EvaluatedOn: f.Now}
-	v.Projects = evaluateProjects(f)
-	v.Code = decide(f, v.Projects)
+	v := Verdict{PullRequest: f.PullRequest, Policy: f.Policy, EvaluatedOn: f.Now}
+	v.Waivers = JudgeWaivers(f.Waivers, f.PullRequest, f.Policy.Waivers, f.Now)
+	v.SkippedBy = skippedBy(f)
+	if freeze, until, is := frozen(f.Policy.Freezes, f.Now); is {
+		v.FrozenBy, v.FrozenUntil = &freeze, until
+	}
+	v.Projects, v.Timers = evaluateProjects(f, v.Waivers)
+	v.Code = decide(f, v)
 	v.Success = v.Code.Success()
-	v.Rules = rules(f, v.Projects)
+	v.Rules = rules(f, v)
 	v.Message, v.NextStep = explain(f, v)
+	v.WouldChange = wouldChange(v)
 	return v
 }
 
@@ -118,7 +149,16 @@ func Unanswerable(pr PullRequest, problem string, now time.Time) Verdict {
 	return Evaluate(Facts{PullRequest: pr, Problem: problem, Now: now})
 }
 
-func decide(f Facts, projects []ProjectVerdict) Code {
+// Answer is what a merge check is told. Where the policy lets what is pending
+// pass, a check that doesn't decide a merge passes, and says what it waits for.
+func (v Verdict) Answer(onMerge bool) (success bool, message string) {
+	if !onMerge && v.Policy.PassPendingOnPush && v.Code.Pending() {
+		return true, OneLine("Passes until merging: "+v.Message, MaxMessage)
+	}
+	return v.Success, v.Message
+}
+
+func decide(f Facts, v Verdict) Code {
 	var codes []Code
 	if !isOpen(f.PullRequest.State) {
 		codes = append(codes, PullRequestClosed)
@@ -129,11 +169,23 @@ func decide(f Facts, projects []ProjectVerdict) Code {
 	if f.Problem != "" {
 		codes = append(codes, Unavailable)
 	}
-	codes = append(codes, projectCodes(f, projects)...)
-	for _, code := range FailCodes {
+	switch {
+	case v.FrozenBy == nil:
+	case f.Policy.Waivers.Freezes && LiveWaiver(v.Waivers, 0) != nil:
+		codes = append(codes, WaivedCode)
+	default:
+		codes = append(codes, Frozen)
+	}
+	if v.SkippedBy == "" {
+		codes = append(codes, projectCodes(f, v)...)
+	}
+	for _, code := range append(slices.Clone(FailCodes), WaivedCode) {
 		if slices.Contains(codes, code) {
 			return code
 		}
+	}
+	if v.SkippedBy != "" {
+		return NotRequired
 	}
 	return Passed
 }
@@ -141,10 +193,10 @@ func decide(f Facts, projects []ProjectVerdict) Code {
 // projectCodes are the codes of the required projects. What isn't there counts
 // once for all of them: with no build at all for this head nothing was built,
 // and an unconfirmed delivery may be why; with some, a project is missing.
-func projectCodes(f Facts, projects []ProjectVerdict) []Code {
+func projectCodes(f Facts, v Verdict) []Code {
 	var codes []Code
 	missing := false
-	for _, p := range projects {
+	for _, p := range v.Projects {
 		switch {
 		case !p.Required:
 		case p.Code == NoBuild:
@@ -154,6 +206,8 @@ func projectCodes(f Facts, projects []ProjectVerdict) []Code {
 		}
 	}
 	switch {
+	case len(codes) == 0 && LiveWaiver(v.Waivers, 0) != nil:
+		return []Code{WaivedCode} // nothing was ever built here
 	case len(codes) == 0 && len(f.Unconfirmed) > 0:
 		return []Code{Unavailable}
 	case len(codes) == 0:
@@ -165,95 +219,33 @@ func projectCodes(f Facts, projects []ProjectVerdict) []Code {
 	}
 }
 
-func isMissing(p ProjectVerdict) bool { return p.Required && p.Code == NoBuild }
+// skippedBy is the first rule by which the pull request needs no build.
+func skippedBy(f Facts) string {
+	for _, rule := range f.Policy.Skip {
+		if rule.applies(f) {
+			return rule.Name
+		}
+	}
+	return ""
+}
+
+// applies is false for what isn't known: a skip rule lets pull requests through.
+func (r SkipRule) applies(f Facts) bool {
+	if r.DestinationBranch == nil && len(r.Authors) == 0 && r.Path == nil {
+		return false
+	}
+	if r.DestinationBranch != nil && (f.PullRequest.DestinationBranch == "" || !r.DestinationBranch(f.PullRequest.DestinationBranch)) {
+		return false
+	}
+	if len(r.Authors) > 0 && !slices.Contains(r.Authors, f.PullRequest.Author) {
+		return false
+	}
+	if r.Path == nil {
+		return true
+	}
+	return f.Changed != nil && !slices.ContainsFunc(f.Changed, func(path string) bool { return !r.Path(path) })
+}
 
 // isOpen takes an unknown state for open: then the head is unknown too, and
 // that is the reason to report.
 func isOpen(state string) bool { return state == "" || strings.EqualFold(state, "OPEN") }
-
-func evaluateProjects(f Facts) []ProjectVerdict {
-	verdicts := map[string]*ProjectVerdict{}
-	for _, p := range f.Required {
-		verdicts[projectKey(p)] = &ProjectVerdict{Project: p, Required: true, Code: NoBuild}
-	}
-	for _, b := range f.Builds {
-		of, reason := belongs(b, f)
-		if of == otherHead {
-			continue
-		}
-		key := projectKey(b.Project)
-		if verdicts[key] == nil {
-			verdicts[key] = &ProjectVerdict{Project: b.Project}
-		}
-		if p := verdicts[key]; p.Build == nil || b.Supersedes(*p.Build) {
-			p.Build, p.Detail = &b, reason
-			p.Code = codeOf(b, of, f.PullRequest)
-		}
-	}
-	return sorted(verdicts)
-}
-
-type belonging int
-
-const (
-	otherHead belonging = iota
-	thisHead
-	uncertainHead
-)
-
-// belongs tells whether b is of the head asked about. Where that is uncertain
-// the build may be the one that decides, so it must not be passed over.
-func belongs(b Build, f Facts) (belonging, string) {
-	head := f.PullRequest.Head
-	if head == "" || len(b.ReportedCommit) < FullCommit && !strings.HasPrefix(head, b.ReportedCommit) {
-		return otherHead, ""
-	}
-	commit, reason := Attribute(b, f.Heads)
-	switch commit {
-	case head:
-		return thisHead, ""
-	case "":
-		return uncertainHead, reason
-	default:
-		return otherHead, ""
-	}
-}
-
-func codeOf(b Build, of belonging, pr PullRequest) Code {
-	switch {
-	case of == uncertainHead:
-		return Unavailable
-	case b.DestinationBranch != pr.DestinationBranch:
-		return StaleDestination
-	}
-	switch b.State {
-	case Success:
-		return Passed
-	case Failed:
-		return FailedCode
-	case Cancelled:
-		return CancelledCode
-	case Queued:
-		return QueuedCode
-	default:
-		return RunningCode
-	}
-}
-
-func projectKey(p Project) string {
-	if p.ID != 0 {
-		return "#" + itoa(p.ID)
-	}
-	return strings.ToLower(p.Name())
-}
-
-func sorted(verdicts map[string]*ProjectVerdict) []ProjectVerdict {
-	list := make([]ProjectVerdict, 0, len(verdicts))
-	for _, v := range verdicts {
-		list = append(list, *v)
-	}
-	slices.SortFunc(list, func(a, b ProjectVerdict) int {
-		return cmp.Or(cmp.Compare(a.Project.ID, b.Project.ID), cmp.Compare(a.Project.Name(), b.Project.Name()))
-	})
-	return list
-}

@@ -196,7 +196,7 @@ func TestEvaluate(t *testing.T) {
 				tt.pr(&pr)
 			}
 			got := mergecheck.Evaluate(mergecheck.Facts{
-				PullRequest: pr, Heads: tt.heads, Builds: tt.builds, Required: tt.required,
+				PullRequest: pr, Heads: tt.heads, Builds: tt.builds, Seen: tt.required,
 				Unconfirmed: tt.unconfirmed, Problem: tt.problem, Now: now,
 			})
 			if got.Code != tt.want || got.Success != (tt.want == mergecheck.Passed) {
@@ -230,8 +230,8 @@ func genFacts() *rapid.Generator[mergecheck.Facts] {
 		pr.Head = rapid.SampledFrom([]string{head, head, ""}).Draw(t, "head")
 		f := mergecheck.Facts{
 			PullRequest: pr, Now: now,
-			Builds:   rapid.SliceOfN(genBuild(), 0, 6).Draw(t, "builds"),
-			Required: rapid.SampledFrom([][]mergecheck.Project{nil, {widgets}, {widgets, docs}}).Draw(t, "required"),
+			Builds: rapid.SliceOfN(genBuild(), 0, 6).Draw(t, "builds"),
+			Seen:   rapid.SampledFrom([][]mergecheck.Project{nil, {widgets}, {widgets, docs}}).Draw(t, "required"),
 		}
 		for _, commit := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{head, twin, other}), rapid.ID).Draw(t, "heads") {
 			from := time.Duration(rapid.IntRange(-20, 0).Draw(t, "from")) * time.Minute
@@ -249,11 +249,11 @@ func TestPassNeedsASuccessfulBuildOfThisHead(t *testing.T) {
 		if !v.Success {
 			return
 		}
-		if len(f.Required) == 0 || f.PullRequest.State == "MERGED" {
+		if len(f.Seen) == 0 || f.PullRequest.State == "MERGED" {
 			t.Fatalf("passed without a required project or on a closed pull request: %+v", v)
 		}
 		heads := append(slices.Clone(f.Heads), seen(f.PullRequest.Head, 0, 0))
-		for _, p := range f.Required {
+		for _, p := range f.Seen {
 			if !slices.ContainsFunc(f.Builds, func(b mergecheck.Build) bool {
 				commit, _ := mergecheck.Attribute(b, heads)
 				return b.Project == p && commit == f.PullRequest.Head && commit != "" && b.State == mergecheck.Success && b.DestinationBranch == "main"
@@ -277,7 +277,7 @@ func TestOrderOfFactsIsIrrelevant(t *testing.T) {
 		})
 		shuffled := f
 		shuffled.Builds = rapid.Permutation(f.Builds).Draw(t, "builds in another order")
-		shuffled.Required = rapid.Permutation(f.Required).Draw(t, "projects in another order")
+		shuffled.Seen = rapid.Permutation(f.Seen).Draw(t, "projects in another order")
 		if diff := cmp.Diff(mergecheck.Evaluate(f), mergecheck.Evaluate(shuffled)); diff != "" {
 			t.Fatalf("verdicts differ (-want +got):\n%s", diff)
 		}
@@ -290,7 +290,7 @@ func TestFailingRequiredProjectNeverMakesAPass(t *testing.T) {
 		f := genFacts().Draw(t, "facts")
 		before := mergecheck.Evaluate(f)
 		extra := mergecheck.Project{ID: 3, Account: "acme", Slug: "extra"}
-		f.Required = append(slices.Clone(f.Required), extra)
+		f.Seen = append(slices.Clone(f.Seen), extra)
 		f.Builds = append(slices.Clone(f.Builds), build(99, of(extra), in(mergecheck.Failed)))
 		if after := mergecheck.Evaluate(f); after.Success {
 			t.Fatalf("passes with a failing project; was %s before", before.Code)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -46,24 +45,21 @@ func (s *Store) DeleteAppToken(ctx context.Context, workspaceUUID string, sealed
 	return nil
 }
 
-// Workspace is one of Bitbucket that the store knows of.
-type Workspace struct {
-	WorkspaceUUID string
-	Slug          string     // "" when it isn't known
-	AppTokenUntil *time.Time // when the stored token expires; nil: there is none that is valid
-}
-
-// Workspaces lists the workspaces that have a repository or a stored token.
-func (s *Store) Workspaces(ctx context.Context) ([]Workspace, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT workspace_uuid, coalesce(max(split_part(r.full_name, '/', 1)), '') AS slug, max(t.expires_on) AS app_token_until
-		FROM repositories r
-			FULL JOIN (SELECT workspace_uuid, expires_on FROM app_tokens WHERE expires_on > now()) t USING (workspace_uuid)
-		WHERE workspace_uuid <> $1
-		GROUP BY workspace_uuid ORDER BY slug, workspace_uuid`, uuid.Nil.String())
-	list, err := all[Workspace](rows, err)
-	if err != nil {
-		return nil, fmt.Errorf("list workspaces: %w", err)
+// AppTokenExpiries returns when the stored tokens expire that are valid, by
+// workspace.
+func (s *Store) AppTokenExpiries(ctx context.Context) (map[string]time.Time, error) {
+	type row struct {
+		Workspace string
+		ExpiresOn time.Time
 	}
-	return list, nil
+	rows, err := s.pool.Query(ctx, `SELECT workspace_uuid::text AS workspace, expires_on FROM app_tokens WHERE expires_on > now()`)
+	list, err := all[row](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("list app tokens: %w", err)
+	}
+	expiries := make(map[string]time.Time, len(list))
+	for _, r := range list {
+		expiries[r.Workspace] = r.ExpiresOn
+	}
+	return expiries, nil
 }

@@ -31,6 +31,7 @@ type buildRow struct {
 	SourceBranch      string
 	SourceRepository  string
 	DestinationBranch string
+	DestinationCommit *string
 	CommitID          string
 	URL               string
 	Jobs              []mergecheck.Job
@@ -46,7 +47,16 @@ type buildRow struct {
 const buildColumns = `workspace_uuid, repository_uuid, id, build_id, project_id, account, slug, repository,
 	pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
 	source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
-	started_on, finished_on, updated_on, confirmed_by`
+	started_on, finished_on, updated_on, confirmed_by, ` + destinationCommit
+
+// destinationCommit is the commit that a build merged into: the one its
+// destination branch was at a minute before the build started, by Bitbucket's
+// times of pushes. An older one than the real one at worst, since AppVeyor merges
+// when it starts and clocks differ by less.
+const destinationCommit = `(SELECT h.commit FROM branch_heads h
+	WHERE h.workspace_uuid = builds.workspace_uuid AND h.repository_uuid = builds.repository_uuid
+		AND h.branch = builds.destination_branch AND h.pushed_on <= builds.started_on - interval '60 seconds'
+	ORDER BY h.pushed_on DESC LIMIT 1) AS destination_commit`
 
 func (r buildRow) build() mergecheck.Build {
 	return mergecheck.Build{
@@ -55,7 +65,7 @@ func (r buildRow) build() mergecheck.Build {
 		Repository: r.Repository, PullRequestID: r.PullRequestID, PullRequestTitle: r.PullRequestTitle,
 		Version: r.Version, State: mergecheck.State(r.State),
 		ReportedCommit: r.ReportedCommit, SourceCommit: r.SourceCommit, SourceBranch: r.SourceBranch,
-		SourceRepository: r.SourceRepository, DestinationBranch: r.DestinationBranch, CommitID: r.CommitID, URL: r.URL,
+		SourceRepository: r.SourceRepository, DestinationBranch: r.DestinationBranch, DestinationCommit: textOf(r.DestinationCommit), CommitID: r.CommitID, URL: r.URL,
 		Jobs: r.Jobs, JobsUpdatedOn: timeOf(r.JobsUpdatedOn), JobsState: mergecheck.State(r.JobsState),
 		CreatedOn: timeOf(r.CreatedOn), StartedOn: timeOf(r.StartedOn), FinishedOn: timeOf(r.FinishedOn),
 		UpdatedOn: timeOf(r.UpdatedOn), ConfirmedBy: r.ConfirmedBy,
@@ -84,6 +94,13 @@ func timeOf(t *time.Time) time.Time {
 		return time.Time{}
 	}
 	return t.UTC()
+}
+
+func textOf(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 func nullTime(t time.Time) *time.Time {

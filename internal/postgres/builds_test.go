@@ -367,7 +367,7 @@ func TestManyBuildsOfOneProject(t *testing.T) {
 	}
 	for _, s := range statuses(t, store) {
 		i := slices.IndexFunc(list, func(b mergecheck.Build) bool { return mergecheck.StatusKey(1, b.PullRequestID) == s.Key })
-		if want := mergecheck.StatusOf(list[i]); s.State != want.State || s.URL != want.URL || s.Name != want.Name {
+		if want := mergecheck.StatusOf(list[i], nil); s.State != want.State || s.URL != want.URL || s.Name != want.Name {
 			t.Errorf("status %s is %s for %s, want %s for %s", s.Key, s.State, s.URL, want.State, want.URL)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
 
 	"mergegate/internal/mergecheck"
 )
@@ -25,79 +26,144 @@ type Facts struct {
 	Repository  Repository // FullName is "" while Bitbucket has not told it
 	Heads       []mergecheck.Head
 	Builds      []mergecheck.Build
-	Required    []mergecheck.Project
+	Seen        []mergecheck.Project
 	Unconfirmed []mergecheck.Unconfirmed
-	Now         time.Time // the database's clock
+	Policy      Policy
+	Waivers     []mergecheck.Waiver
+	Distances   []mergecheck.Distance // from the destination's commit
+	Changed     []string              // between head and destination's commit; nil: not known
+	Author      string                // UUID, "" while it isn't known
+	NewHead     bool                  // the head was never seen before
+	Now         time.Time             // the database's clock
 }
 
-// Facts reads, in one round trip, all that a verdict on the pull request's head
-// depends on. A head of 40 characters is recorded as seen now when seen is set.
-func (s *Store) Facts(ctx context.Context, pr PullRequestKey, head string, seen bool) (Facts, error) {
+// Asked is what facts are asked about, as Bitbucket tells it at this moment.
+type Asked struct {
+	PullRequest       PullRequestKey
+	Head              string // 40 hex characters, or what is known of it
+	DestinationBranch string
+	DestinationCommit string // 40 or 12 hex characters, "" when it isn't known
+	// Seen has commits of 40 characters recorded as seen now.
+	Seen bool
+}
+
+// Facts reads, in one round trip, all that a verdict depends on.
+func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 	batch := &pgx.Batch{}
+	pr := asked.PullRequest
 	key := []any{pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID}
-	if seen = seen && mergecheck.IsFullCommit(head); seen {
-		batch.Queue(recordHead, append(key[:3:3], head)...)
+	var f Facts
+	if asked.Seen {
+		queueSeen(batch, asked, &f)
 	}
-	batch.Queue(`SELECT now(), `+repositoryColumns+` FROM (SELECT 1) one LEFT JOIN repositories
-		ON workspace_uuid = $1 AND repository_uuid = $2`, key[:2]...)
-	batch.Queue(selectHeads, key...)
-	batch.Queue(`SELECT `+buildColumns+` FROM builds
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
-			AND (reported_commit = $4 OR length(reported_commit) < 40 AND starts_with($4, reported_commit))
-		ORDER BY build_id DESC`, append(key[:3:3], head)...)
-	batch.Queue(`SELECT project_id AS id, account, slug FROM projects
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND forgotten_on IS NULL ORDER BY project_id`, key[:2]...)
+	queueBuilds(batch, asked, &f)
 	batch.Queue(`SELECT d.build_id, d.reason FROM deliveries d
 		JOIN repositories r ON lower(d.hinted_repository) = lower(r.full_name)
 		WHERE r.workspace_uuid = $1 AND r.repository_uuid = $2 AND d.hinted_pull_request = $3
 			AND d.outcome IN ('pending', 'failed')
 			AND NOT EXISTS (SELECT FROM builds b WHERE b.build_id = d.build_id)
-		ORDER BY d.id DESC LIMIT $4`, append(key[:3:3], maxUnconfirmed)...)
-
-	results := s.pool.SendBatch(ctx, batch)
-	facts, err := readFacts(results, seen)
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
+		ORDER BY d.id DESC LIMIT $4`, append(key[:3:3], maxUnconfirmed)...).Query(into(&f.Unconfirmed))
+	queuePolicy(batch, asked, &f)
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return Facts{}, fmt.Errorf("read facts of pull request %d: %w", pr.PullRequestID, err)
 	}
-	return facts, nil
+	return f, nil
 }
 
-func readFacts(results pgx.BatchResults, seen bool) (f Facts, err error) {
-	if seen {
-		if _, err := results.Exec(); err != nil {
-			return f, err
+// into reads every row of a batch's query into list.
+func into[T any](list *[]T) func(pgx.Rows) error {
+	return func(rows pgx.Rows) (err error) {
+		*list, err = all[T](rows, nil)
+		if len(*list) == 0 {
+			*list = nil
 		}
+		return err
 	}
-	var workspace, repository *string
-	if err := results.QueryRow().Scan(&f.Now, &workspace, &repository, &f.Repository.FullName); err != nil {
-		return f, err
+}
+
+func queueSeen(batch *pgx.Batch, asked Asked, f *Facts) {
+	pr := asked.PullRequest
+	if mergecheck.IsFullCommit(asked.Head) {
+		batch.Queue(recordHead, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&f.NewHead) })
 	}
-	if workspace != nil && repository != nil {
-		f.Repository.WorkspaceUUID, f.Repository.RepositoryUUID = *workspace, *repository
+	if mergecheck.IsFullCommit(asked.DestinationCommit) && asked.DestinationBranch != "" {
+		batch.Queue(recordDestination, pr.WorkspaceUUID, pr.RepositoryUUID, asked.DestinationBranch, asked.DestinationCommit)
 	}
-	if f.Heads, err = all[mergecheck.Head](results.Query()); err != nil {
-		return f, err
-	}
-	rows, err := all[buildRow](results.Query())
-	if err != nil {
-		return f, err
-	}
-	for _, row := range rows {
-		f.Builds = append(f.Builds, row.build())
-	}
-	if f.Required, err = all[mergecheck.Project](results.Query()); err != nil {
-		return f, err
-	}
-	f.Unconfirmed, err = all[mergecheck.Unconfirmed](results.Query())
-	return f, err
+}
+
+// recordDestination notes where a branch is now, if nobody told of that. It was
+// there before: builds since then seem to have merged into an older commit, and
+// never into a newer one.
+const recordDestination = `
+	INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit)
+	SELECT $1, $2, $3, now(), $4 WHERE $4 IS DISTINCT FROM (
+		SELECT commit FROM branch_heads WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $3
+		ORDER BY pushed_on DESC LIMIT 1)
+	ON CONFLICT DO NOTHING`
+
+func queueBuilds(batch *pgx.Batch, asked Asked, f *Facts) {
+	pr := asked.PullRequest
+	batch.Queue(`SELECT now(), workspace_uuid::text, repository_uuid::text, coalesce(full_name, '') FROM (SELECT 1) one
+		LEFT JOIN repositories ON workspace_uuid = $1 AND repository_uuid = $2`, pr.WorkspaceUUID, pr.RepositoryUUID).
+		QueryRow(func(row pgx.Row) error {
+			var workspace, repository *string
+			err := row.Scan(&f.Now, &workspace, &repository, &f.Repository.FullName)
+			if err == nil && workspace != nil && repository != nil {
+				f.Repository.WorkspaceUUID, f.Repository.RepositoryUUID = *workspace, *repository
+			}
+			return err
+		})
+	batch.Queue(selectHeads, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Query(into(&f.Heads))
+	batch.Queue(`SELECT `+buildColumns+` FROM builds
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
+			AND (reported_commit = $4 OR length(reported_commit) < 40 AND starts_with($4, reported_commit))
+		ORDER BY build_id DESC`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head).
+		Query(func(rows pgx.Rows) error {
+			list, err := all[buildRow](rows, nil)
+			for _, row := range list {
+				f.Builds = append(f.Builds, row.build())
+			}
+			return err
+		})
+	batch.Queue(`SELECT project_id AS id, account, slug FROM projects
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND forgotten_on IS NULL ORDER BY project_id`,
+		pr.WorkspaceUUID, pr.RepositoryUUID).Query(into(&f.Seen))
+}
+
+const selectPolicy = `
+	SELECT version, document, applied_by, applied_on FROM policies
+	WHERE workspace_uuid = $1 ORDER BY version DESC LIMIT 1`
+
+// queuePolicy reads what decides beside builds.
+func queuePolicy(batch *pgx.Batch, asked Asked, f *Facts) {
+	pr := asked.PullRequest
+	batch.Queue(selectPolicy, pr.WorkspaceUUID).Query(func(rows pgx.Rows) error {
+		list, err := all[Policy](rows, nil)
+		for _, policy := range list {
+			f.Policy = policy
+		}
+		return err
+	})
+	batch.Queue(selectWaivers+` ORDER BY id DESC LIMIT $4`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, maxWaivers).
+		Query(func(rows pgx.Rows) (err error) {
+			f.Waivers, err = waivers(rows, nil)
+			return err
+		})
+	batch.Queue(selectDistances, pr.WorkspaceUUID, pr.RepositoryUUID, asked.DestinationCommit).Query(into(&f.Distances))
+	batch.Queue(`
+		SELECT coalesce((SELECT author FROM pull_requests
+				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3), ''),
+			(SELECT paths FROM changed_paths
+				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND head = $4 AND destination = $5)`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head, asked.DestinationCommit).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Author, &f.Changed) })
 }
 
 // Decision is one answer to a merge check, with what it was decided from.
 type Decision struct {
 	ID            int64
+	PullRequestID int64
 	Trigger       string
 	Success       bool
 	Code          string
@@ -106,32 +172,49 @@ type Decision struct {
 	Destination   string
 	PolicyVersion *int64
 	Builds        []int64
+	Inputs        []byte // JSON, see [mergecheck.Facts.Inputs]; nil: there were none
 	DurationMs    int
 	CreatedOn     time.Time
 }
 
-// AddDecision keeps d, and with settle queues telling the pull request's builds
-// anew which head they are of. Both are committed when it returns.
-func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, settle bool) error {
+// FollowUps are what a decision makes necessary.
+type FollowUps struct {
+	// SettleHeads has it told anew which head the pull request's builds are of, and
+	// what its waivers waive.
+	SettleHeads bool
+	// Rebuild has AppVeyor asked to build; nil: nothing.
+	Rebuild *RebuildPullRequest
+}
+
+// AddDecision keeps d and queues what follows from it. All of it is committed
+// when it returns.
+func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, follow FollowUps) error {
 	insert := func(db execer) error {
 		_, err := db.Exec(ctx, `
 			INSERT INTO decisions (workspace_uuid, repository_uuid, pull_request_id, trigger, success, code, message,
-				head, destination, policy_version, builds, duration_ms)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint[], '{}'), $12)`,
+				head, destination, policy_version, builds, inputs, duration_ms)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint[], '{}'), $12, $13)`,
 			pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, d.Trigger, d.Success, d.Code, d.Message,
-			d.Head, d.Destination, d.PolicyVersion, d.Builds, d.DurationMs)
+			d.Head, d.Destination, d.PolicyVersion, d.Builds, d.Inputs, d.DurationMs)
 		return err
 	}
+	var jobs []river.JobArgs
+	if follow.SettleHeads {
+		jobs = append(jobs, SettleHeads(pr))
+	}
+	if follow.Rebuild != nil {
+		jobs = append(jobs, *follow.Rebuild)
+	}
 	var err error
-	if settle {
+	if len(jobs) == 0 {
+		err = insert(s.pool)
+	} else {
 		err = s.inTx(ctx, func(tx pgx.Tx) error {
 			if err := insert(tx); err != nil {
 				return err
 			}
-			return s.enqueue(ctx, tx, SettleHeads(pr))
+			return s.enqueue(ctx, tx, jobs...)
 		})
-	} else {
-		err = insert(s.pool)
 	}
 	if err != nil {
 		return fmt.Errorf("keep decision on pull request %d: %w", pr.PullRequestID, err)
@@ -139,14 +222,19 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 	return nil
 }
 
-// Decisions lists the answers given for a pull request, newest first, at most
-// limit of those with an id below before (0: no bound).
+const decisionColumns = `id, pull_request_id, trigger, success, code, message, head, destination, policy_version, builds,
+	inputs, duration_ms, created_on`
+
+// Decisions lists the answers given for a pull request, or with id 0 for a whole
+// repository, newest first, at most limit of those with an id below before (0: no
+// bound).
 func (s *Store) Decisions(ctx context.Context, pr PullRequestKey, before int64, limit int) ([]Decision, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT id, trigger, success, code, message, head, destination, policy_version, builds, duration_ms, created_on
-		FROM decisions
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND id < $4
-		ORDER BY id DESC LIMIT $5`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, below(before), limit)
+	where, args := ``, []any{pr.WorkspaceUUID, pr.RepositoryUUID, below(before), limit}
+	if pr.PullRequestID != 0 {
+		where, args = ` AND pull_request_id = $5`, append(args, pr.PullRequestID)
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+decisionColumns+` FROM decisions
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND id < $3`+where+` ORDER BY id DESC LIMIT $4`, args...)
 	list, err := all[Decision](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list decisions on pull request %d: %w", pr.PullRequestID, err)

@@ -86,7 +86,7 @@ func TestFactsAreOfThePullRequest(t *testing.T) {
 	for _, tt := range tests {
 		f := facts(t, store, pullRequest(r, 7), tt.head, false)
 		equal(t, tt.name, tt.want, buildIDs(f.Builds))
-		equal(t, tt.name+": required", []mergecheck.Project{app, lib}, f.Required)
+		equal(t, tt.name+": required", []mergecheck.Project{app, lib}, f.Seen)
 		equal(t, tt.name+": repository", r, f.Repository)
 		if skew := time.Since(f.Now).Abs(); skew > time.Minute {
 			t.Errorf("%s: now is off by %v", tt.name, skew)
@@ -95,9 +95,9 @@ func TestFactsAreOfThePullRequest(t *testing.T) {
 	if err := store.ForgetProject(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "required after forgetting", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head, false).Required)
+	equal(t, "required after forgetting", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head, false).Seen)
 	record(t, store, build(10, func(b *mergecheck.Build) { b.Project = lib }))
-	equal(t, "required after another build", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head, false).Required)
+	equal(t, "required after another build", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head, false).Seen)
 
 	got := facts(t, store, pullRequest(repository("ws/new"), 7), head, false)
 	equal(t, "facts of nobody's repository", postgres.Facts{}, got, cmpopts.IgnoreFields(postgres.Facts{}, "Now"))
@@ -251,13 +251,13 @@ func TestDecisions(t *testing.T) {
 		Trigger: "on-merge", Success: true, Code: "passed", Message: "6", Head: head, Destination: "main",
 		PolicyVersion: new(int64(3)), DurationMs: 6,
 	}
-	equal(t, "read back", want, newest, cmpopts.IgnoreFields(postgres.Decision{}, "ID", "CreatedOn"))
+	equal(t, "read back", want, newest, cmpopts.IgnoreFields(postgres.Decision{}, "ID", "PullRequestID", "CreatedOn"))
 	equal(t, "jobs", 1, len(queued(t, store, "settle_heads")))
 }
 
 func addDecision(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey, d postgres.Decision, settle bool) {
 	t.Helper()
-	if err := store.AddDecision(t.Context(), pr, d, settle); err != nil {
+	if err := store.AddDecision(t.Context(), pr, d, postgres.FollowUps{SettleHeads: settle}); err != nil {
 		t.Fatal(err)
 	}
 }

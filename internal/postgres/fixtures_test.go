@@ -112,7 +112,7 @@ func see(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit
 
 func facts(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit string, seen bool) postgres.Facts {
 	t.Helper()
-	f, err := store.Facts(t.Context(), pr, commit, seen)
+	f, err := store.Facts(t.Context(), postgres.Asked{PullRequest: pr, Head: commit, Seen: seen})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,8 @@ const recordHead = `
 	)
 	SELECT NOT EXISTS (SELECT FROM known) AND EXISTS (SELECT FROM begun)`
 
-// SettleHeads tells again which heads a pull request's builds are of. It records
-// each build anew, in its own transaction, so that it can be repeated and stops
+// SettleHeads tells again which heads a pull request's builds are of, and which
+// of its waivers live. It records each build anew, in its own transaction, so that it can be repeated and stops
 // nobody.
 func (s *Store) SettleHeads(ctx context.Context, job SettleHeads) error {
 	rows, err := s.pool.Query(ctx, `
@@ -69,5 +69,6 @@ func (s *Store) SettleHeads(ctx context.Context, job SettleHeads) error {
 			return err
 		}
 	}
-	return nil
+	_, err = s.SettleWaivers(ctx, SettleWaivers{PullRequestKey: PullRequestKey(job)})
+	return err
 }

@@ -88,6 +88,19 @@ type SettleHeads struct {
 // Kind names the job in the queue.
 func (SettleHeads) Kind() string { return "settle_heads" }
 
+// RebuildPullRequest asks AppVeyor to build a pull request again that the policy
+// wants built: by what a merge check found.
+type RebuildPullRequest struct {
+	PullRequestKey
+	ProjectIDs        []int64 `json:"project_ids"`
+	Head              string  `json:"head"`
+	DestinationBranch string  `json:"destination_branch"`
+	DestinationCommit string  `json:"destination_commit"`
+}
+
+// Kind names the job in the queue.
+func (RebuildPullRequest) Kind() string { return "rebuild_pull_request" }
+
 // Unfinished are the states in which a second job of the same kind and
 // arguments would only repeat the first.
 var Unfinished = []rivertype.JobState{
@@ -108,7 +121,9 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
-	case LearnRepository, LookAtPullRequest, SettleHeads:
+	case SettleWaivers:
+		opts.ScheduledAt = args.ExpiresOn
+	case LearnRepository, LookAtPullRequest, SettleHeads, RebuildPullRequest:
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	}
 	return opts

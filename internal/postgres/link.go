@@ -188,7 +188,11 @@ func (s *Store) joinStatus(ctx context.Context, tx pgx.Tx, r Repository, id int6
 		return err
 	}
 	for _, row := range newest {
-		if _, err := upsertStatus(ctx, tx, r, row.build(), mergecheck.StatusOf(row.build())); err != nil {
+		waiver, err := waiverFor(ctx, tx, r, row.build())
+		if err != nil {
+			return err
+		}
+		if _, err := upsertStatus(ctx, tx, r, row.build(), mergecheck.StatusOf(row.build(), waiver)); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -45,6 +46,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
 	"pull_requests", "branch_heads", "app_tokens", "rebuilds",
+	"policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths",
 }
 
 // fill puts rows into every table.
@@ -67,6 +69,17 @@ func fill(t *testing.T, url string) {
 		t.Fatal(first, err)
 	}
 	if err := store.SaveAppToken(t.Context(), r.WorkspaceUUID, []byte("sealed"), later); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.ApplyPolicy(t.Context(), r.WorkspaceUUID, "rules: []", "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{}, time.Hour)
+	revoke(t, store, pullRequest(r, 7), 0)
+	if err := store.KeepDistance(t.Context(), r, mergecheck.Distance{Destination: other, Tested: head, Behind: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.KeepChanged(t.Context(), r, head, other, []string{"README.md"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, table := range tables {

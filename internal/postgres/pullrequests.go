@@ -161,6 +161,9 @@ func (s *Store) tellPullRequest(ctx context.Context, tx pgx.Tx, key PullRequestK
 		"workspace": key.WorkspaceUUID, "repository": key.RepositoryUUID, "id": key.PullRequestID, "state": pr.State,
 		"source": pr.SourceRepository, "source_branch": pr.SourceBranch, "destination_branch": pr.DestinationBranch, "on": on,
 	})
+	if err == nil {
+		err = s.settleIfWaived(ctx, tx, key)
+	}
 	if err != nil || !pr.Closed() {
 		return err
 	}

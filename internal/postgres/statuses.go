@@ -83,7 +83,17 @@ func (s *Store) wantStatus(ctx context.Context, tx pgx.Tx, r Repository, b merge
 	if err != nil {
 		return err
 	}
-	return s.want(ctx, tx, r, newest, mergecheck.StatusOf(newest))
+	return s.wantNewest(ctx, tx, r, newest)
+}
+
+// wantNewest wants the commit status of the newest build of its project, pull
+// request and head, waived if it is.
+func (s *Store) wantNewest(ctx context.Context, tx pgx.Tx, r Repository, newest mergecheck.Build) error {
+	waiver, err := waiverFor(ctx, tx, r, newest)
+	if err != nil {
+		return err
+	}
+	return s.want(ctx, tx, r, newest, mergecheck.StatusOf(newest, waiver))
 }
 
 // wantWithdrawn is for a commit that b turned out not to be of, or not surely. A
@@ -91,12 +101,12 @@ func (s *Store) wantStatus(ctx context.Context, tx pgx.Tx, r Repository, b merge
 func (s *Store) wantWithdrawn(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, unsettled string) error {
 	newest, err := newestOf(ctx, tx, r, b)
 	if err == nil {
-		return s.want(ctx, tx, r, newest, mergecheck.StatusOf(newest))
+		return s.wantNewest(ctx, tx, r, newest)
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	status := mergecheck.StatusOf(b)
+	status := mergecheck.StatusOf(b, nil)
 	status.State, status.Description = mergecheck.StatusStopped, unsettled
 	if unsettled == "" {
 		status.Description = fmt.Sprintf("AppVeyor build %d is of another commit", b.BuildID)

@@ -102,7 +102,7 @@ func (b *bundle) shown(t *testing.T) string {
 
 func (b *bundle) heads(t *testing.T) (commits []string) {
 	t.Helper()
-	facts, err := b.store.Facts(t.Context(), key, head, false)
+	facts, err := b.store.Facts(t.Context(), postgres.Asked{PullRequest: key, Head: head})
 	if err != nil {
 		t.Fatal(err)
 	}

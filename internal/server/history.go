@@ -110,12 +110,24 @@ func (s *Server) listDecisions(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
+	return s.writeDecisions(c, keyOf(repository, id))
+}
+
+// listRepositoryDecisions lists the answers given for all of a repository.
+func (s *Server) listRepositoryDecisions(c *gin.Context, token postgres.Token) error {
+	repository, err := s.repository(c, token)
+	if err != nil {
+		return err
+	}
+	return s.writeDecisions(c, keyOf(repository, 0))
+}
+
+func (s *Server) writeDecisions(c *gin.Context, key postgres.PullRequestKey) error {
 	q := newQuery(c.Request, "pagelen", "page")
 	before, length := q.page(), q.pageLength()
 	if q.err != nil {
 		return q.err
 	}
-	key := postgres.PullRequestKey{WorkspaceUUID: repository.WorkspaceUUID, RepositoryUUID: repository.RepositoryUUID, PullRequestID: id}
 	list, err := s.Store.Decisions(c.Request.Context(), key, before, length+1)
 	if err != nil {
 		return err

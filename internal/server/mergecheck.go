@@ -37,13 +37,13 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 		return nil
 	}
 	defer s.checks.give()
-	verdict := s.Gate.Ask(c.Request.Context(), gate.Question{
+	answer := s.Gate.Ask(c.Request.Context(), gate.Question{
 		PullRequest: postgres.PullRequestKey{
 			WorkspaceUUID: event.WorkspaceUUID, RepositoryUUID: event.RepositoryUUID, PullRequestID: event.PullRequestID,
 		},
 		Trigger: event.Trigger, Brought: brought(event.PullRequest), SystemToken: c.GetHeader("x-forge-oauth-system"),
 	})
-	c.JSON(http.StatusOK, gin.H{"success": verdict.Success, "message": verdict.Message})
+	c.JSON(http.StatusOK, gin.H{"success": answer.Success, "message": answer.Message})
 	return nil
 }
 

@@ -1,15 +1,18 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"mergegate/internal/appveyor"
 	"mergegate/internal/forge"
 	"mergegate/internal/postgres"
+	"mergegate/internal/waivers"
 )
 
 // problem is an error with its rendering: RFC 9457 problem details.
@@ -42,6 +45,7 @@ var (
 	errBadBody      = problem{Status: 400, Code: "incomplete_body", Title: "Body incomplete", Detail: "the body ended early or came too slowly"}
 	errNotBuild     = problem{Status: 422, Code: "invalid_delivery", Title: "Not a build"}
 	errParameter    = problem{Status: 400, Code: "invalid_parameter", Title: "Invalid parameter"}
+	errInvalidBody  = problem{Status: 422, Code: "invalid_body", Title: "Invalid body"}
 	errUnavailable  = problem{Status: 503, Code: "unavailable", Title: "Unavailable", Detail: "the database cannot be used now; try again"}
 	errTooMany      = problem{Status: 429, Code: "too_many_failures", Title: "Too many failures", Detail: "too many requests from here were not authenticated"}
 	errInternal     = problem{Status: 500, Code: "internal", Title: "Internal error"}
@@ -67,6 +71,12 @@ func asProblem(err error) problem {
 		return errUnauthorized.with("%s", err)
 	case errors.Is(err, forge.ErrNotAnEvent):
 		return errNotEvent.with("%s", err)
+	case errors.Is(err, waivers.ErrInvalid):
+		return errInvalidBody.with("%s", err)
+	case errors.Is(err, waivers.ErrRefused):
+		return errForbidden.with("%s", err)
+	case errors.Is(err, waivers.ErrConflict):
+		return errConflict.with("%s", err)
 	case errors.Is(err, postgres.ErrNotFound):
 		return errNotFound
 	case postgres.IsUnavailable(err):
@@ -102,4 +112,13 @@ func (s *Server) fail(c *gin.Context, err error) {
 	}
 	c.Header("Content-Type", "application/problem+json")
 	c.AbortWithStatusJSON(p.Status, p)
+}
+
+// jsonProblem says what is wrong with a body that is JSON, without Go's words.
+func jsonProblem(err error) string {
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) {
+		return fmt.Sprintf("%s is a %s, which doesn't fit", wrongType.Field, wrongType.Value)
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
 }

@@ -23,14 +23,16 @@ import (
 	"mergegate/internal/gate"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
+	"mergegate/internal/waivers"
 )
 
-// Config wires a server. Store, Builds, PullRequests, Gate and Log are required.
+// Config wires a server. Store, Builds, PullRequests, Gate, Waivers and Log are required.
 type Config struct {
 	Store        *postgres.Store
 	Builds       *builds.Service
 	PullRequests *pullrequests.Service
 	Gate         *gate.Gate
+	Waivers      *waivers.Service
 	Log          *slog.Logger
 	// Forge verifies invocation tokens; nil: the Forge routes are 404.
 	Forge *forge.Verifier

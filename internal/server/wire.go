@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -70,7 +71,7 @@ func buildOf(r postgres.Repository, b mergecheck.Build) wireBuild {
 		Repository:  wireRepository{FullName: null(name), UUID: uuidOf(r)},
 		PullRequest: wirePullRequest{ID: b.PullRequestID, Title: b.PullRequestTitle},
 		Source:      wireSource{Commit: null(b.SourceCommit), Branch: b.SourceBranch, Repository: b.SourceRepository},
-		Destination: wireDestination{Branch: b.DestinationBranch},
+		Destination: wireDestination{Branch: b.DestinationBranch, Commit: null(b.DestinationCommit)},
 		MergeCommit: null(b.MergeCommit()), URL: b.URL, Tests: b.Tests(), Jobs: jobs,
 		CreatedOn: nullTime(b.CreatedOn), StartedOn: nullTime(b.StartedOn), FinishedOn: nullTime(b.FinishedOn),
 		ConfirmedBy: b.ConfirmedBy,
@@ -112,7 +113,11 @@ type wireVerdict struct {
 	Destination   wireDestination      `json:"destination"`
 	Projects      []wireProjectVerdict `json:"projects"`
 	Rules         []wireRule           `json:"rules"`
-	Waivers       []struct{}           `json:"waivers"`
+	Timers        []wireTimer          `json:"timers"`
+	Freeze        *wireFreeze          `json:"freeze"`
+	SkippedBy     *string              `json:"skipped_by"`
+	Waivers       []wireWaiver         `json:"waivers"`
+	WouldChange   []string             `json:"would_change"`
 	PolicyVersion *int64               `json:"policy_version"`
 	EvaluatedOn   time.Time            `json:"evaluated_on"`
 }
@@ -126,7 +131,33 @@ type wireProjectVerdict struct {
 	Project  wireProject     `json:"project"`
 	Required bool            `json:"required"`
 	Code     mergecheck.Code `json:"code"`
+	Detail   *string         `json:"detail"`
 	Build    *wireBuild      `json:"build"`
+	Moved    *wireMoved      `json:"freshness"`
+	WaivedBy *string         `json:"waived_by"` // a waiver's id
+}
+
+// wireMoved is how far the destination has moved since a build.
+type wireMoved struct {
+	Tested  *string `json:"tested"`
+	Current *string `json:"current"`
+	Behind  *int    `json:"behind"`
+	AtLeast bool    `json:"at_least"`
+	Met     bool    `json:"met"`
+	Detail  string  `json:"detail"`
+}
+
+type wireTimer struct {
+	Timer      string      `json:"timer"`
+	Project    wireProject `json:"project"`
+	DeadlineOn time.Time   `json:"deadline_on"`
+	Expired    bool        `json:"expired"`
+}
+
+type wireFreeze struct {
+	Name   *string   `json:"name"`
+	Reason *string   `json:"reason"`
+	Until  time.Time `json:"until"`
 }
 
 type wireRule struct {
@@ -140,39 +171,69 @@ func verdictOf(r postgres.Repository, v mergecheck.Verdict) wireVerdict {
 		Success: v.Success, Code: v.Code, Message: v.Message, NextStep: v.NextStep,
 		Head:        wireHead{Commit: null(v.PullRequest.Head), Branch: v.PullRequest.SourceBranch},
 		Destination: wireDestination{Branch: v.PullRequest.DestinationBranch, Commit: null(v.PullRequest.DestinationCommit)},
-		Projects:    []wireProjectVerdict{}, Rules: []wireRule{}, Waivers: []struct{}{}, EvaluatedOn: v.EvaluatedOn.UTC(),
+		Projects:    each(v.Projects, func(p mergecheck.ProjectVerdict) wireProjectVerdict { return projectVerdictOf(r, p) }),
+		Rules:       each(v.Rules, func(rule mergecheck.Rule) wireRule { return wireRule(rule) }),
+		Timers:      each(v.Timers, timerOf), Waivers: each(v.Waivers, waiverOf), SkippedBy: null(v.SkippedBy),
+		WouldChange: append([]string{}, v.WouldChange...), EvaluatedOn: v.EvaluatedOn.UTC(),
 	}
-	for _, p := range v.Projects {
-		project := wireProjectVerdict{Project: projectOf(p.Project), Required: p.Required, Code: p.Code}
-		if p.Build != nil {
-			project.Build = new(buildOf(r, *p.Build))
-		}
-		w.Projects = append(w.Projects, project)
+	if v.Policy.Version != 0 {
+		w.PolicyVersion = &v.Policy.Version
 	}
-	for _, rule := range v.Rules {
-		w.Rules = append(w.Rules, wireRule(rule))
+	if v.FrozenBy != nil {
+		w.Freeze = &wireFreeze{Name: null(v.FrozenBy.Name), Reason: null(v.FrozenBy.Reason), Until: v.FrozenUntil.UTC()}
 	}
 	return w
 }
 
+// each renders a list, an empty one as [].
+func each[T, W any](list []T, wire func(T) W) []W {
+	values := make([]W, len(list))
+	for i, item := range list {
+		values[i] = wire(item)
+	}
+	return values
+}
+
+func projectVerdictOf(r postgres.Repository, p mergecheck.ProjectVerdict) wireProjectVerdict {
+	w := wireProjectVerdict{Project: projectOf(p.Project), Required: p.Required, Code: p.Code, Detail: null(p.Detail)}
+	if p.Build != nil {
+		w.Build = new(buildOf(r, *p.Build))
+	}
+	if m := p.Moved; m != nil {
+		w.Moved = &wireMoved{
+			Tested: null(m.Tested), Current: null(m.Current), Behind: m.Commits, AtLeast: m.AtLeast, Met: m.Within, Detail: m.Detail,
+		}
+	}
+	if p.Waiver != nil {
+		w.WaivedBy = new(formatID(p.Waiver.ID))
+	}
+	return w
+}
+
+func timerOf(t mergecheck.Timer) wireTimer {
+	return wireTimer{Timer: t.Timer, Project: projectOf(t.Project), DeadlineOn: t.DeadlineOn.UTC(), Expired: t.Expired}
+}
+
 type wireDecision struct {
-	ID            string    `json:"id"`
-	Trigger       string    `json:"trigger"`
-	Success       bool      `json:"success"`
-	Code          string    `json:"code"`
-	Message       string    `json:"message"`
-	Head          *string   `json:"head"`
-	Destination   *string   `json:"destination"`
-	PolicyVersion *int64    `json:"policy_version"`
-	Builds        []int64   `json:"builds"`
-	DurationMs    int       `json:"duration_ms"`
-	CreatedOn     time.Time `json:"created_on"`
+	ID            string          `json:"id"`
+	PullRequest   int64           `json:"pullrequest"`
+	Trigger       string          `json:"trigger"`
+	Success       bool            `json:"success"`
+	Code          string          `json:"code"`
+	Message       string          `json:"message"`
+	Head          *string         `json:"head"`
+	Destination   *string         `json:"destination"`
+	PolicyVersion *int64          `json:"policy_version"`
+	Builds        []int64         `json:"builds"`
+	Inputs        json.RawMessage `json:"inputs"`
+	DurationMs    int             `json:"duration_ms"`
+	CreatedOn     time.Time       `json:"created_on"`
 }
 
 func decisionOf(d postgres.Decision) wireDecision {
 	return wireDecision{
-		ID: formatID(d.ID), Trigger: d.Trigger, Success: d.Success, Code: d.Code, Message: d.Message,
-		Head: null(d.Head), Destination: null(d.Destination), PolicyVersion: d.PolicyVersion, Builds: d.Builds,
+		ID: formatID(d.ID), PullRequest: d.PullRequestID, Trigger: d.Trigger, Success: d.Success, Code: d.Code, Message: d.Message,
+		Head: null(d.Head), Destination: null(d.Destination), PolicyVersion: d.PolicyVersion, Builds: d.Builds, Inputs: d.Inputs,
 		DurationMs: d.DurationMs, CreatedOn: d.CreatedOn.UTC(),
 	}
 }

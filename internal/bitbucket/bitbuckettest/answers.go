@@ -56,7 +56,7 @@ func (s *Server) pullRequestAnswer(repo *repository, pr *PullRequest) object {
 	if err != nil || pr.SourceGone {
 		source = nil
 	}
-	return object{
+	answer := object{
 		"type": "pullrequest", "id": pr.ID, "state": pr.State, "title": pr.Title, "description": "",
 		"source":      s.endpointAnswer(source, pr.SourceBranch, pr.SourceCommit),
 		"destination": s.endpointAnswer(repo, pr.DestinationBranch, pr.DestinationCommit),
@@ -64,6 +64,10 @@ func (s *Server) pullRequestAnswer(repo *repository, pr *PullRequest) object {
 		"comment_count": 0, "task_count": 0, "reason": "", "close_source_branch": false,
 		"reviewers": []any{}, "participants": []any{},
 	}
+	if pr.AuthorUUID != "" {
+		answer["author"] = object{"type": "user", "uuid": braces(pr.AuthorUUID), "display_name": "An Author"}
+	}
+	return answer
 }
 
 // endpointAnswer abbreviates the commit to 12 characters, as Bitbucket does in pull requests alone.

@@ -21,6 +21,8 @@ func (s *Server) routes() http.Handler {
 	handle("GET", repositoryPath, s.getRepository)
 	handle("GET", pullRequestPath, s.getPullRequest)
 	handle("GET", pullRequestPath+"/commits", s.getPullRequestCommits)
+	handle("GET", repositoryPath+"/commits", s.getCommits)
+	handle("GET", repositoryPath+"/diffstat/{spec}", s.getDiffstat)
 	handle("GET", commitPath, s.getCommit)
 	handle("GET", commitPath+"/statuses", s.getStatuses)
 	handle("POST", commitPath+"/statuses/build", s.postStatus)

@@ -63,6 +63,9 @@ type PullRequest struct {
 	SourceBranch string
 	SourceCommit string // 40 characters; "": the branch is gone
 	SourceGone   bool   // the fork was deleted: Bitbucket answers null
+	AuthorUUID   string // with or without braces; "": Bitbucket doesn't tell
+	// Changes are what the source commit changes; none: nothing is known of it.
+	Changes []Change
 
 	DestinationBranch, DestinationCommit string // 40 characters
 

@@ -26,6 +26,8 @@ var operations = []struct{ path, method string }{
 	{repository, "get"},
 	{pullRequest, "get"},
 	{pullRequest + "/commits", "get"},
+	{repository + "/commits", "get"},
+	{repository + "/diffstat/{spec}", "get"},
 	{commit, "get"},
 	{commit + "/statuses", "get"},
 	{commit + "/statuses/build", "post"},
@@ -138,6 +140,10 @@ func repair(paths, schemas object) {
 		ends[name] = object{"allOf": []any{ends[name]}, "nullable": true}
 	}
 	ends["commit"].(object)["nullable"] = true
+	sides := at(schemas, "diffstat", "properties")
+	for _, name := range []string{"old", "new"} {
+		sides[name] = object{"allOf": []any{sides[name]}, "nullable": true}
+	}
 	// 3. Fields that Bitbucket's answers have beside the documented ones.
 	delete(ends["commit"].(object), "additionalProperties")
 	delete(at(schemas, "error", "properties", "error"), "additionalProperties")

@@ -1,0 +1,104 @@
+package bitbucket
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+)
+
+const (
+	maxBehind     = 100 // one page: who is further behind is far behind
+	pathsPerPage  = 500
+	maxPathsPages = 10
+)
+
+// CommitsBehind counts the commits that destination has and tested doesn't, up to
+// 100. complete is false where there are more. Both are hashes, abbreviated or
+// not, of commits that are in the repository.
+func (c *Client) CommitsBehind(ctx context.Context, workspace, repo, destination, tested string) (behind int, complete bool, err error) {
+	op := fmt.Sprintf("count commits of %s/%s from %s to %s", workspace, repo, tested, destination)
+	u, err := c.repositoryURL(op, workspace, repo, "commits")
+	if err != nil {
+		return 0, false, err
+	}
+	u.RawQuery = url.Values{"include": {destination}, "exclude": {tested}, "pagelen": {strconv.Itoa(maxBehind)}}.Encode()
+	var page struct {
+		Values *[]json.RawMessage `json:"values"`
+		Next   string             `json:"next"`
+	}
+	if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &page); err != nil {
+		return 0, false, err
+	}
+	if page.Values == nil {
+		return 0, false, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is no list of commits"}
+	}
+	return len(*page.Values), page.Next == "", nil
+}
+
+// ChangedPaths lists every path that head changes since it left destination, old
+// and new names of what was renamed, sorted. It fails rather than leave one out.
+// The head of a fork isn't in the repository: then Bitbucket answers 404.
+func (c *Client) ChangedPaths(ctx context.Context, workspace, repo, head, destination string) ([]string, error) {
+	op := fmt.Sprintf("list what %s changes in %s/%s", head, workspace, repo)
+	u, err := c.repositoryURL(op, workspace, repo, "diffstat", head+".."+destination)
+	if err != nil {
+		return nil, err
+	}
+	u.RawQuery = url.Values{"topic": {"true"}, "pagelen": {strconv.Itoa(pathsPerPage)}}.Encode()
+	paths := []string{}
+	for range maxPathsPages {
+		var page diffstatPage
+		if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &page); err != nil {
+			return nil, err
+		}
+		if page.Values == nil {
+			return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is no list of changes"}
+		}
+		for _, change := range *page.Values {
+			named := change.paths()
+			if len(named) == 0 {
+				return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "a change in the answer names no path"}
+			}
+			paths = append(paths, named...)
+		}
+		if page.Next == "" {
+			slices.Sort(paths)
+			return slices.Compact(paths), nil
+		}
+		next, err := url.Parse(page.Next)
+		if err != nil || !sameOrigin(next, c.base) {
+			return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "the next page of changes is elsewhere"}
+		}
+		u = next
+	}
+	return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: fmt.Sprintf("there are more than %d changes", maxPathsPages*pathsPerPage)}
+}
+
+type diffstatPage struct {
+	Values *[]diffstat `json:"values"`
+	Next   string      `json:"next"`
+}
+
+// diffstat is one change: old is null for what was added, new for what was removed.
+type diffstat struct {
+	Old *struct {
+		Path string `json:"path"`
+	} `json:"old"`
+	New *struct {
+		Path string `json:"path"`
+	} `json:"new"`
+}
+
+func (d diffstat) paths() (paths []string) {
+	if d.Old != nil && d.Old.Path != "" {
+		paths = append(paths, d.Old.Path)
+	}
+	if d.New != nil && d.New.Path != "" {
+		paths = append(paths, d.New.Path)
+	}
+	return paths
+}

@@ -1,0 +1,165 @@
+package gate
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"mergegate/internal/bitbucket"
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// wantsBudget is how long one thing that a policy wants is asked for.
+const wantsBudget = 1200 * time.Millisecond
+
+// complete has the domain decide, and reads what a policy wants to know besides
+// as long as that could change the verdict. Only policies that ask for more than
+// builds cost anything here, and most of it once: commits don't change, so what
+// was read of them is kept.
+func (g *Gate) complete(ctx context.Context, q Question, facts *mergecheck.Facts, r postgres.Repository) mergecheck.Verdict {
+	verdict := mergecheck.Evaluate(*facts)
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-lookReserve))
+		defer cancel()
+	}
+	for range 2 { // what is wanted second depends on what was read first
+		wants := verdict.Wants(*facts)
+		if !wants.Any() {
+			return verdict
+		}
+		g.read(ctx, q, wants, facts, r)
+		verdict = mergecheck.Evaluate(*facts)
+	}
+	return verdict
+}
+
+// read reads what is wanted into facts. What can't be read stays unknown, and
+// facts say why.
+func (g *Gate) read(ctx context.Context, q Question, wants mergecheck.Wants, facts *mergecheck.Facts, r postgres.Repository) {
+	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
+	note := func(err error) {
+		if err != nil {
+			facts.Unread = g.bitbucketProblem(ctx, client, err)
+		}
+	}
+	if wants.Author {
+		note(g.readAuthor(ctx, client, q, facts))
+	}
+	if wants.Changed {
+		note(g.readChanged(ctx, client, q, facts, r))
+	}
+	for _, tested := range wants.Tested {
+		note(g.readDistance(ctx, client, q, facts, r, tested))
+	}
+	if wants.BranchBuilds {
+		g.readBranchBuilds(ctx, facts, r)
+	}
+}
+
+func (g *Gate) readAuthor(ctx context.Context, client *bitbucket.Client, q Question, facts *mergecheck.Facts) error {
+	ctx, cancel := context.WithTimeout(ctx, wantsBudget)
+	defer cancel()
+	workspace, repository := q.address()
+	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
+	if err != nil || pr.Author == "" {
+		return err
+	}
+	facts.PullRequest.Author = pr.Author
+	g.logUnkept(ctx, g.store.KeepAuthor(ctx, q.PullRequest, pr.Author))
+	return nil
+}
+
+func (g *Gate) readChanged(ctx context.Context, client *bitbucket.Client, q Question, facts *mergecheck.Facts, r postgres.Repository) error {
+	ctx, cancel := context.WithTimeout(ctx, wantsBudget)
+	defer cancel()
+	pr := facts.PullRequest
+	if pr.DestinationCommit == "" {
+		return nil
+	}
+	workspace, repository := q.address()
+	paths, err := client.ChangedPaths(ctx, workspace, repository, pr.Head, pr.DestinationCommit)
+	if err != nil {
+		return err
+	}
+	facts.Changed = paths
+	g.logUnkept(ctx, g.store.KeepChanged(ctx, r, pr.Head, pr.DestinationCommit, paths))
+	return nil
+}
+
+func (g *Gate) readDistance(ctx context.Context, client *bitbucket.Client, q Question, facts *mergecheck.Facts, r postgres.Repository, tested string) error {
+	ctx, cancel := context.WithTimeout(ctx, wantsBudget)
+	defer cancel()
+	workspace, repository := q.address()
+	d := mergecheck.Distance{Destination: strings.ToLower(facts.PullRequest.DestinationCommit), Tested: tested}
+	var err error
+	if d.Behind, d.Complete, err = client.CommitsBehind(ctx, workspace, repository, d.Destination, tested); err != nil {
+		return err
+	}
+	facts.Distances = append(slices.Clone(facts.Distances), d)
+	g.logUnkept(ctx, g.store.KeepDistance(ctx, r, d))
+	return nil
+}
+
+// readBranchBuilds asks AppVeyor, not the store: such builds prove something only
+// at this moment.
+func (g *Gate) readBranchBuilds(ctx context.Context, facts *mergecheck.Facts, r postgres.Repository) {
+	if g.opts.BranchBuilds == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, wantsBudget)
+	defer cancel()
+	builds, err := g.opts.BranchBuilds(ctx, r, facts.PullRequest.SourceBranch, facts.PullRequest.Head)
+	if err != nil {
+		g.log.WarnContext(ctx, "builds of the head itself not read", "error", err)
+	}
+	facts.BranchBuilds = builds
+}
+
+func (g *Gate) logUnkept(ctx context.Context, err error) {
+	if err != nil {
+		g.log.WarnContext(ctx, "what Bitbucket told is not kept and will be asked for again", "error", err)
+	}
+}
+
+// missingFor is how old a head without a build is before AppVeyor is asked to
+// build it, where the policy sets no not_started_after.
+const missingFor = 10 * time.Minute
+
+// rebuild is what AppVeyor is to be asked for by the policy, nil where nothing.
+func rebuild(q Question, j judgement) *postgres.RebuildPullRequest {
+	v, p := j.verdict, j.verdict.Policy
+	if !p.RebuildStale && !p.RebuildMissing || v.Success || v.SkippedBy != "" || !mergecheck.IsFullCommit(v.PullRequest.Head) {
+		return nil
+	}
+	if v.Code == mergecheck.PullRequestClosed || v.Code == mergecheck.Frozen {
+		return nil
+	}
+	job := &postgres.RebuildPullRequest{
+		PullRequestKey: q.PullRequest, Head: v.PullRequest.Head,
+		DestinationBranch: v.PullRequest.DestinationBranch, DestinationCommit: v.PullRequest.DestinationCommit,
+	}
+	for _, project := range v.Projects {
+		stale := p.RebuildStale && project.Code == mergecheck.StaleDestination
+		missing := p.RebuildMissing && project.Build == nil && project.Waiver == nil && isOverdue(j)
+		if project.Required && project.Project.ID != 0 && (stale || missing) {
+			job.ProjectIDs = append(job.ProjectIDs, project.Project.ID)
+		}
+	}
+	if len(job.ProjectIDs) == 0 {
+		return nil
+	}
+	return job
+}
+
+// isOverdue reports whether AppVeyor had the time to begin by itself.
+func isOverdue(j judgement) bool {
+	after := j.verdict.Policy.NotStartedAfter
+	if after == 0 {
+		after = missingFor
+	}
+	since := j.facts.HeadSince()
+	return !since.IsZero() && j.facts.Now.Sub(since) > after
+}

@@ -1,0 +1,111 @@
+package mergecheck
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Rule is one condition of a verdict and whether it is met.
+type Rule struct {
+	Rule   string
+	Met    bool
+	Detail string
+}
+
+// rules lists the conditions that were checked, for people who want to see all
+// of them and not only the first that failed.
+func rules(f Facts, v Verdict) []Rule {
+	pr := f.PullRequest
+	list := []Rule{
+		{Rule: "pull_request_open", Met: isOpen(pr.State), Detail: strings.ToLower(pr.State)},
+		{Rule: "head_known", Met: pr.Head != "", Detail: orDefault(pr.HeadProblem, pr.Head)},
+	}
+	if len(f.Policy.Freezes) > 0 {
+		list = append(list, freezeRule(v))
+	}
+	if len(f.Policy.Skip) > 0 {
+		detail := "no skip rule applies"
+		if v.SkippedBy != "" {
+			detail = v.SkippedBy
+		}
+		list = append(list, Rule{Rule: "skip", Met: v.SkippedBy != "", Detail: detail})
+	}
+	for _, p := range v.Projects {
+		if p.Required {
+			list = append(list, projectRules(p)...)
+		}
+	}
+	for _, t := range v.Timers {
+		list = append(list, Rule{Rule: t.Timer, Met: !t.Expired, Detail: t.Project.Name() + ": " + instant(t.DeadlineOn)})
+	}
+	return list
+}
+
+func freezeRule(v Verdict) Rule {
+	if v.FrozenBy == nil {
+		return Rule{Rule: "freeze", Met: true, Detail: "no freeze is on"}
+	}
+	return Rule{Rule: "freeze", Detail: fmt.Sprintf("until %s: %s", instant(v.FrozenUntil), orDefault(v.FrozenBy.Reason, v.FrozenBy.Name))}
+}
+
+func projectRules(p ProjectVerdict) []Rule {
+	detail := p.Project.Name() + ": " + string(p.Code)
+	if p.Detail != "" {
+		detail += ", " + p.Detail
+	}
+	list := []Rule{{Rule: "build_passed", Met: p.Code.Success(), Detail: detail}}
+	if p.Moved != nil {
+		list = append(list, Rule{Rule: "freshness", Met: p.Moved.Within, Detail: p.Moved.Detail})
+	}
+	return list
+}
+
+// wouldChange says what would make the verdict another, in the order in which
+// people would try it.
+func wouldChange(v Verdict) []string {
+	var list []string
+	add := func(format string, args ...any) {
+		list = append(list, OneLine(fmt.Sprintf(format, args...), MaxMessage))
+	}
+	if v.Code == PullRequestClosed || v.Code == HeadUnknown {
+		return nil
+	}
+	if v.FrozenBy != nil && v.Code != WaivedCode {
+		add("The freeze ends at %s.", instant(v.FrozenUntil))
+	}
+	for _, p := range v.Projects {
+		if p.Required && v.SkippedBy == "" && !p.Code.Success() {
+			add("%s", wayOut(p, v.PullRequest))
+		}
+	}
+	for _, t := range v.Timers {
+		if !t.Expired {
+			add("At %s it is timed_out by %s of %s.", instant(t.DeadlineOn), t.Timer, t.Project.Name())
+		}
+	}
+	for _, w := range v.Waivers {
+		switch w.State {
+		case WaiverLive:
+			add("Waiver %d ends at %s, and with a new head or another destination.", w.ID, instant(w.ExpiresOn))
+		case WaiverWaiting:
+			add("Waiver %d waits for a second person who is not the author.", w.ID)
+		}
+	}
+	if !v.Success && !v.Policy.Waivers.Refused && (v.Code != Frozen || v.Policy.Waivers.Freezes) {
+		add("A waiver, given with a token of scope waive.")
+	}
+	return list
+}
+
+func wayOut(p ProjectVerdict, pr PullRequest) string {
+	switch p.Code {
+	case RunningCode, QueuedCode:
+		return fmt.Sprintf("AppVeyor build %s passes in %s.", p.Build.Version, p.Project.Name())
+	case StaleDestination, CancelledCode:
+		return fmt.Sprintf("%s builds %s again, merged into %s as it is now.", p.Project.Name(), abbreviate(pr.Head), pr.DestinationBranch)
+	case FailedCode:
+		return fmt.Sprintf("A newer build of %s passes in %s, or a new commit does.", abbreviate(pr.Head), p.Project.Name())
+	default:
+		return fmt.Sprintf("%s builds %s, and passes.", p.Project.Name(), abbreviate(pr.Head))
+	}
+}

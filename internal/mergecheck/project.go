@@ -1,0 +1,298 @@
+package mergecheck
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ProjectVerdict is one AppVeyor project's part in a verdict.
+type ProjectVerdict struct {
+	Project  Project
+	Required bool
+	Code     Code
+	Build    *Build  // the build that decides, nil where there is none
+	Detail   string  // why the code is not what the build's state alone says
+	Moved    *Moved  // what became of the destination since; nil where it isn't asked
+	Waiver   *Waiver // the one that made Code waived
+	// Waived is the code that a waiver stands against.
+	Waived Code
+}
+
+// Timer is a limit of time that makes a verdict another.
+type Timer struct {
+	Timer      string // not_started_after or running_longer_than
+	Project    Project
+	DeadlineOn time.Time
+	Expired    bool
+}
+
+// The timers of a policy.
+const (
+	NotStartedAfter   = "not_started_after"
+	RunningLongerThan = "running_longer_than"
+)
+
+// candidate is a build that may decide for its project.
+type candidate struct {
+	Build
+	uncertain string // why it can't be told to be of the head
+}
+
+func evaluateProjects(f Facts, waivers []WaiverVerdict) ([]ProjectVerdict, []Timer) {
+	verdicts := requirements(f)
+	deciding := map[string]candidate{}
+	for _, c := range candidates(f) {
+		key := projectKey(c.Project)
+		if verdicts[key] == nil {
+			verdicts[key] = &ProjectVerdict{Project: c.Project}
+		}
+		if c.Project.named(f.Policy.RequiredIfPresent) {
+			verdicts[key].Required = true
+		}
+		if d, found := deciding[key]; !found || c.Supersedes(d.Build) {
+			deciding[key] = c
+		}
+	}
+	var timers []Timer
+	list := sorted(verdicts)
+	for i := range list {
+		p := &list[i]
+		timer := p.judge(f, deciding)
+		if timer != nil && p.Required {
+			timers = append(timers, *timer)
+		}
+		if w := LiveWaiver(waivers, p.Project.ID); w != nil && p.Required && !p.Code.Success() {
+			p.Waived, p.Code, p.Waiver = p.Code, WaivedCode, w
+		}
+	}
+	return list, timers
+}
+
+// requirements are the projects that must have passed, whether or not they have
+// built anything.
+func requirements(f Facts) map[string]*ProjectVerdict {
+	verdicts := map[string]*ProjectVerdict{}
+	if len(f.Policy.Required) == 0 {
+		for _, p := range f.Seen {
+			required := !p.named(f.Policy.RequiredIfPresent)
+			if required {
+				verdicts[projectKey(p)] = &ProjectVerdict{Project: p, Required: true}
+			}
+		}
+		return verdicts
+	}
+	known := slices.Clone(f.Seen)
+	for _, b := range slices.Concat(f.Builds, f.BranchBuilds) {
+		known = append(known, b.Project)
+	}
+	for _, name := range f.Policy.Required {
+		p := projectNamed(name, known)
+		verdicts[projectKey(p)] = &ProjectVerdict{Project: p, Required: true}
+	}
+	return verdicts
+}
+
+// projectNamed is the project a policy names; one that nobody has seen is only
+// its name.
+func projectNamed(name string, known []Project) Project {
+	for _, p := range known {
+		if p.ID != 0 && p.Named(name) {
+			return p
+		}
+	}
+	if id, err := strconv.ParseInt(name, 10, 64); err == nil {
+		return Project{ID: id}
+	}
+	account, slug, _ := strings.Cut(name, "/")
+	return Project{Account: account, Slug: slug}
+}
+
+// candidates are the builds that decide, if they are the newest of their project.
+func candidates(f Facts) []candidate {
+	var list []candidate
+	for _, b := range f.Builds {
+		if b.ConfirmedBy == ConfirmedByReport && !b.Project.named(f.Policy.AcceptReports) {
+			continue
+		}
+		if of, reason := belongs(b, f); of != otherHead {
+			list = append(list, candidate{Build: b, uncertain: reason})
+		}
+	}
+	if f.Policy.AcceptBranchBuilds && upToDate(f) {
+		for _, b := range f.BranchBuilds {
+			if b.State == Success && b.CommitID == f.PullRequest.Head && IsFullCommit(b.CommitID) {
+				b.DestinationBranch, b.DestinationCommit = f.PullRequest.DestinationBranch, f.PullRequest.DestinationCommit
+				list = append(list, candidate{Build: b})
+			}
+		}
+	}
+	return list
+}
+
+// upToDate reports whether the head has every commit of the destination, so that
+// its own files are those of the merge.
+func upToDate(f Facts) bool {
+	d := distance(f, f.PullRequest.Head)
+	return d != nil && d.Complete && d.Behind == 0
+}
+
+type belonging int
+
+const (
+	otherHead belonging = iota
+	thisHead
+	uncertainHead
+)
+
+// belongs tells whether b is of the head asked about. Where that is uncertain
+// the build may be the one that decides, so it must not be passed over.
+func belongs(b Build, f Facts) (belonging, string) {
+	head := f.PullRequest.Head
+	if head == "" || len(b.ReportedCommit) < FullCommit && !strings.HasPrefix(head, b.ReportedCommit) {
+		return otherHead, ""
+	}
+	commit, reason := Attribute(b, f.Heads)
+	switch commit {
+	case head:
+		return thisHead, ""
+	case "":
+		return uncertainHead, reason
+	default:
+		return otherHead, ""
+	}
+}
+
+// judge gives the project its code, and the timer that runs for it if one does.
+func (p *ProjectVerdict) judge(f Facts, deciding map[string]candidate) *Timer {
+	c, found := deciding[projectKey(p.Project)]
+	if !found {
+		timer := f.notStarted(p.Project)
+		if p.Code = NoBuild; timer != nil && timer.Expired {
+			p.Code = TimedOut
+		}
+		return timer
+	}
+	p.Build = &c.Build
+	switch {
+	case c.uncertain != "":
+		p.Code, p.Detail = Unavailable, c.uncertain
+		return nil
+	case c.DestinationBranch != f.PullRequest.DestinationBranch:
+		p.Code = StaleDestination
+		return nil
+	}
+	switch c.State {
+	case Success:
+		p.passed(f)
+	case Failed:
+		p.failed(f)
+	case Cancelled:
+		p.Code = CancelledCode
+	case Queued:
+		p.Code = QueuedCode
+	default:
+		timer := f.running(c.Build)
+		if p.Code = RunningCode; timer != nil && timer.Expired {
+			p.Code = TimedOut
+		}
+		return timer
+	}
+	return nil
+}
+
+// passed is for a build that is good if it is fresh enough.
+func (p *ProjectVerdict) passed(f Facts) {
+	p.Code = Passed
+	if f.Policy.Freshness.Mode == FreshnessOff {
+		return
+	}
+	p.Moved = moved(f, *p.Build)
+	if !p.Moved.Within {
+		p.Code = StaleDestination
+	}
+}
+
+// failed passes a build whose failed jobs may all fail, if all of them are known.
+func (p *ProjectVerdict) failed(f Facts) {
+	p.Code = FailedCode
+	b := *p.Build
+	if f.Policy.AllowFailure == nil || b.JobsState != Failed || !b.JobsUpdatedOn.Equal(b.UpdatedOn) {
+		return
+	}
+	var may []string
+	for _, job := range b.Jobs {
+		switch {
+		case job.State == Success || job.AllowFailure && job.State.Finished():
+		case job.State == Failed && f.Policy.AllowFailure(job.Name):
+			may = append(may, job.Name)
+		default:
+			return
+		}
+	}
+	if len(may) == 0 {
+		return
+	}
+	slices.Sort(may)
+	p.Detail = "but for " + strings.Join(may, ", ") + ", which may fail"
+	p.passed(f)
+}
+
+// notStarted is the timer of a head that nothing was built of.
+func (f Facts) notStarted(p Project) *Timer {
+	since := f.HeadSince()
+	if f.Policy.NotStartedAfter <= 0 || since.IsZero() {
+		return nil
+	}
+	return f.timer(NotStartedAfter, p, since.Add(f.Policy.NotStartedAfter))
+}
+
+func (f Facts) running(b Build) *Timer {
+	if f.Policy.RunningLongerThan <= 0 || started(b).IsZero() {
+		return nil
+	}
+	return f.timer(RunningLongerThan, b.Project, started(b).Add(f.Policy.RunningLongerThan))
+}
+
+func (f Facts) timer(name string, p Project, deadline time.Time) *Timer {
+	return &Timer{Timer: name, Project: p, DeadlineOn: deadline, Expired: f.Now.After(deadline)}
+}
+
+// HeadSince is when the head became the head: the beginning of the stretch in
+// which no other was seen. It is zero where nobody saw it.
+func (f Facts) HeadSince() (since time.Time) {
+	heads := slices.Clone(f.Heads)
+	slices.SortStableFunc(heads, func(a, b Head) int {
+		return cmp.Or(a.LastSeenOn.Compare(b.LastSeenOn), a.FirstSeenOn.Compare(b.FirstSeenOn), strings.Compare(a.Commit, b.Commit))
+	})
+	for _, h := range slices.Backward(heads) {
+		if h.Commit != f.PullRequest.Head {
+			break
+		}
+		if since.IsZero() || h.FirstSeenOn.Before(since) {
+			since = h.FirstSeenOn
+		}
+	}
+	return since
+}
+
+func projectKey(p Project) string {
+	if p.ID != 0 {
+		return "#" + itoa(p.ID)
+	}
+	return strings.ToLower(p.Name())
+}
+
+func sorted(verdicts map[string]*ProjectVerdict) []ProjectVerdict {
+	list := make([]ProjectVerdict, 0, len(verdicts))
+	for v := range maps.Values(verdicts) {
+		list = append(list, *v)
+	}
+	slices.SortFunc(list, func(a, b ProjectVerdict) int {
+		return cmp.Or(cmp.Compare(a.Project.ID, b.Project.ID), cmp.Compare(a.Project.Name(), b.Project.Name()))
+	})
+	return list
+}

@@ -1,0 +1,164 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// waive gives a waiver of head's merge into main, for what w leaves open.
+func waive(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, w mergecheck.Waiver, life time.Duration) mergecheck.Waiver {
+	t.Helper()
+	if w.Head == "" {
+		w.Head = head
+	}
+	w.Destination, w.Reason, w.By = "main", "because", "somebody"
+	w, err := store.AddWaiver(t.Context(), pr, w, life)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func revoke(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, id int64) {
+	t.Helper()
+	if _, err := store.RevokeWaivers(t.Context(), pr, id, "somebody else"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWaiverLogIsAppendOnly(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository(name))
+	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{}, time.Hour)
+	revoke(t, store, pullRequest(r, 7), 0)
+	for _, statement := range []string{
+		"UPDATE waivers SET reason = 'another'", "UPDATE waivers SET expires_on = now() + interval '1 year'", "DELETE FROM waivers",
+		"TRUNCATE waivers CASCADE", "UPDATE waiver_revocations SET by = 'nobody'", "DELETE FROM waiver_revocations", "TRUNCATE waiver_revocations",
+	} {
+		if err := tryExec(t, store, statement); err == nil || !strings.Contains(err.Error(), "is a log") {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+	list, err := store.Waivers(t.Context(), pullRequest(r, 7), 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "reason", "because", list[0].Reason)
+	equal(t, "revoked by", "somebody else", list[0].RevokedBy)
+}
+
+// TestWaivedStatus follows what Bitbucket is to show on a commit whose build
+// failed.
+func TestWaivedStatus(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey)
+		want   string
+	}{
+		{name: "not waived", want: mergecheck.StatusFailed, change: func(*testing.T, *postgres.Store, postgres.PullRequestKey) {}},
+		{name: "waived", want: mergecheck.StatusSuccessful, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+		}},
+		{name: "its project waived", want: mergecheck.StatusSuccessful, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{ProjectID: 1}, time.Hour)
+		}},
+		{name: "another project waived", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{ProjectID: 2}, time.Hour)
+		}},
+		{name: "another head waived", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{Head: other}, time.Hour)
+		}},
+		{name: "expired", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			settleWaivers(t, store, pr)
+			equal(t, "state before it expires", mergecheck.StatusSuccessful, statuses(t, store)[0].State)
+			expire(t, store)
+		}},
+		{name: "revoked", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			w := waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			settleWaivers(t, store, pr)
+			revoke(t, store, pr, w.ID)
+		}},
+		{name: "a new head", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			settleWaivers(t, store, pr)
+			see(t, store, pr, other)
+		}},
+		{name: "another destination", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			settleWaivers(t, store, pr)
+			told := mergecheck.PullRequestEvent{ID: pr.PullRequestID, State: "OPEN", SourceBranch: "feature", DestinationBranch: "release"}
+			if err := store.Look(t.Context(), pr, told, ""); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "waited for a second person", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "a", Author: "c"}, time.Hour)
+		}},
+		{name: "seconded", want: mergecheck.StatusSuccessful, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
+			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "a", Author: "c"}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "b", Author: "c"}, time.Hour)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			pr := pullRequest(link(t, store, repository(name)), 7)
+			see(t, store, pr, head)
+			record(t, store, build(1, in(mergecheck.Failed)))
+			tt.change(t, store, pr)
+			settleWaivers(t, store, pr)
+			status := statuses(t, store)[0]
+			equal(t, "state", tt.want, status.State)
+			equal(t, "says that it was waived", tt.want == mergecheck.StatusSuccessful, strings.Contains(status.Description, "waived by somebody: because"))
+		})
+	}
+}
+
+func settleWaivers(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey) {
+	t.Helper()
+	if _, err := store.SettleWaivers(t.Context(), postgres.SettleWaivers{PullRequestKey: pr}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expire ends every waiver, which nothing but time can do otherwise.
+func expire(t testing.TB, store *postgres.Store) {
+	t.Helper()
+	for _, statement := range []string{
+		"ALTER TABLE waivers DISABLE TRIGGER waivers_log", "UPDATE waivers SET expires_on = now()", "ALTER TABLE waivers ENABLE TRIGGER waivers_log",
+	} {
+		if err := tryExec(t, store, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWaiversAreSettledInTime(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	pr := pullRequest(link(t, store, repository(name)), 7)
+	w := waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+	jobs := queued(t, store, "settle_waivers")
+	equal(t, "jobs, at once and at its end", 2, len(jobs))
+	early, err := store.SettleWaivers(t.Context(), postgres.SettleWaivers{PullRequestKey: pr, ExpiresOn: w.ExpiresOn})
+	if err != nil || early <= 0 || early > time.Hour {
+		t.Errorf("an hour before its end: early by %v, %v", early, err)
+	}
+	if _, err := store.RevokeWaivers(t.Context(), pr, w.ID+1, "x"); err == nil {
+		t.Error("a waiver that isn't there was revoked")
+	}
+}
+
+func tryExec(t testing.TB, store *postgres.Store, statement string) error {
+	t.Helper()
+	_, err := store.Pool().Exec(t.Context(), statement)
+	return err
+}

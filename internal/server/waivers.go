@@ -1,0 +1,209 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/policy"
+	"mergegate/internal/postgres"
+	"mergegate/internal/waivers"
+)
+
+// maxRequest bounds the body of a request that carries a few fields.
+const maxRequest = 64 << 10
+
+// waiverRequest is what the body of a waiver says. Unknown fields are refused: a
+// misspelt project would waive all of them.
+type waiverRequest struct {
+	Reason    string          `json:"reason"`
+	Project   json.RawMessage `json:"project"`
+	Commit    string          `json:"commit"`
+	Expires   string          `json:"expires"`
+	ExpiresOn *time.Time      `json:"expires_on"`
+}
+
+// giveWaiver lets a pull request's head through without a passing build.
+func (s *Server) giveWaiver(c *gin.Context, token postgres.Token) error {
+	repository, id, err := s.pullRequest(c, token)
+	if err != nil {
+		return err
+	}
+	var body waiverRequest
+	if err := readJSON(c, &body); err != nil {
+		return err
+	}
+	now, err := s.Store.Now(c.Request.Context())
+	if err != nil {
+		return err
+	}
+	request, err := body.request(now)
+	if err != nil {
+		return err
+	}
+	request.PullRequest = keyOf(repository, id)
+	request.By, request.Owner = token.Name, token.Owner
+	verdict := s.Gate.Explain(c.Request.Context(), repository, id)
+	w, err := s.Waivers.Give(c.Request.Context(), verdict, request)
+	if err != nil {
+		return err
+	}
+	list, err := s.Store.Waivers(c.Request.Context(), request.PullRequest, 0, maxPageLength)
+	if err != nil {
+		return err
+	}
+	for _, judged := range mergecheck.JudgeWaivers(list, verdict.PullRequest, verdict.Policy.Waivers, w.CreatedOn) {
+		if judged.ID == w.ID {
+			c.JSON(http.StatusCreated, waiverOf(judged))
+			return nil
+		}
+	}
+	return errInternal
+}
+
+// readJSON reads a body of a few fields.
+func readJSON(c *gin.Context, into any) error {
+	body, err := readBody(c, maxRequest)
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if !json.Valid(body) {
+		return errNotJSON
+	}
+	if err := decoder.Decode(into); err != nil {
+		return errInvalidBody.with("%s", jsonProblem(err))
+	}
+	return nil
+}
+
+func (b waiverRequest) request(now time.Time) (r waivers.Request, err error) {
+	r = waivers.Request{Reason: b.Reason, Commit: b.Commit}
+	if r.Project, err = projectName(b.Project); err != nil {
+		return r, err
+	}
+	switch {
+	case b.ExpiresOn != nil && b.Expires != "":
+		return r, errInvalidBody.with("give expires_on or expires, not both")
+	case b.ExpiresOn != nil:
+		if r.Life = b.ExpiresOn.Sub(now); r.Life <= 0 {
+			return r, errInvalidBody.with("expires_on is not in the future")
+		}
+	case b.Expires != "":
+		if r.Life, err = policy.ParseDuration(b.Expires); err != nil || r.Life <= 0 {
+			return r, errInvalidBody.with("expires: %q is not a duration like 4h or 2d", b.Expires)
+		}
+	}
+	return r, nil
+}
+
+// projectName reads a project by id, as number or text, or by "account/slug".
+func projectName(raw json.RawMessage) (string, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return "", nil
+	}
+	var text string
+	if json.Unmarshal(raw, &text) == nil && text != "" {
+		return text, nil
+	}
+	var id int64
+	if json.Unmarshal(raw, &id) == nil && id > 0 {
+		return strconv.FormatInt(id, 10), nil
+	}
+	return "", errInvalidBody.with("project is not a project id or account/slug")
+}
+
+// listWaivers lists a pull request's waivers, newest first, with what became of
+// each.
+func (s *Server) listWaivers(c *gin.Context, token postgres.Token) error {
+	repository, id, err := s.pullRequest(c, token)
+	if err != nil {
+		return err
+	}
+	q := newQuery(c.Request, "pagelen", "page")
+	before, length := q.page(), q.pageLength()
+	if q.err != nil {
+		return q.err
+	}
+	verdict := s.Gate.Explain(c.Request.Context(), repository, id)
+	list, err := s.Store.Waivers(c.Request.Context(), keyOf(repository, id), before, length+1)
+	if err != nil {
+		return err
+	}
+	states := map[int64]mergecheck.WaiverState{}
+	for _, judged := range mergecheck.JudgeWaivers(list, verdict.PullRequest, verdict.Policy.Waivers, verdict.EvaluatedOn) {
+		states[judged.ID] = judged.State
+	}
+	for _, judged := range verdict.Waivers { // judged among all of them, not a page
+		states[judged.ID] = judged.State
+	}
+	return writePage(s, c, list, length, func(w mergecheck.Waiver) int64 { return w.ID }, func(w mergecheck.Waiver) wireWaiver {
+		return waiverOf(mergecheck.WaiverVerdict{Waiver: w, State: states[w.ID]})
+	})
+}
+
+// revokeWaiver ends one waiver, revokeWaivers all of a pull request.
+func (s *Server) revokeWaiver(c *gin.Context, token postgres.Token) error {
+	waiverID, err := strconv.ParseInt(c.Param("waiver_id"), 10, 64)
+	if err != nil || waiverID <= 0 {
+		return errNotFound
+	}
+	return s.revoke(c, token, waiverID)
+}
+
+func (s *Server) revokeWaivers(c *gin.Context, token postgres.Token) error {
+	return s.revoke(c, token, 0)
+}
+
+func (s *Server) revoke(c *gin.Context, token postgres.Token, waiverID int64) error {
+	repository, id, err := s.pullRequest(c, token)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Store.RevokeWaivers(c.Request.Context(), keyOf(repository, id), waiverID, token.Name); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	return nil
+}
+
+func keyOf(r postgres.Repository, pullRequestID int64) postgres.PullRequestKey {
+	return postgres.PullRequestKey{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID}
+}
+
+type wireWaiver struct {
+	ID          string                 `json:"id"`
+	State       mergecheck.WaiverState `json:"state"`
+	Commit      string                 `json:"commit"`
+	Destination string                 `json:"destination"`
+	Project     *wireProject           `json:"project"`
+	Reason      string                 `json:"reason"`
+	By          string                 `json:"by"`
+	Owner       *string                `json:"owner"`
+	TwoPerson   bool                   `json:"two_person"`
+	CreatedOn   time.Time              `json:"created_on"`
+	ExpiresOn   time.Time              `json:"expires_on"`
+	RevokedOn   *time.Time             `json:"revoked_on"`
+	RevokedBy   *string                `json:"revoked_by"`
+}
+
+func waiverOf(w mergecheck.WaiverVerdict) wireWaiver {
+	wire := wireWaiver{
+		ID: formatID(w.ID), State: w.State, Commit: w.Head, Destination: w.Destination, Reason: w.Reason, By: w.By,
+		TwoPerson: w.TwoPerson, CreatedOn: w.CreatedOn.UTC(), ExpiresOn: w.ExpiresOn.UTC(),
+		RevokedOn: nullTime(w.RevokedOn), RevokedBy: null(w.RevokedBy),
+	}
+	if w.ProjectID != 0 {
+		wire.Project = &wireProject{ID: w.ProjectID, Slug: w.ProjectName}
+	}
+	if w.Owner != "" {
+		wire.Owner = new("{" + w.Owner + "}")
+	}
+	return wire
+}

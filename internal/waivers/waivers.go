@@ -1,0 +1,166 @@
+// Package waivers lets a pull request through without a passing build, on the
+// record: who said so, why, until when.
+//
+//	waiver, err := service.Give(ctx, verdict, waivers.Request{
+//		PullRequest: key, Reason: "the build agents are down", Life: 4 * time.Hour, By: "release", Owner: uuid,
+//	})
+//
+// A waiver is of one head and one destination. It is never changed: it ends by
+// its expiry, by a revocation, by a new head or another destination. What lives
+// decides [mergecheck.JudgeWaivers].
+package waivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// DefaultLife is how long a waiver is valid where nothing else is asked for.
+const DefaultLife = 24 * time.Hour
+
+// maxReason is how many characters a reason may have.
+const maxReason = 500
+
+// What keeps a waiver from being given.
+var (
+	// ErrInvalid says that the request itself is wrong.
+	ErrInvalid = errors.New("the waiver is not valid")
+	// ErrRefused says that the policy, or who asks, doesn't allow it.
+	ErrRefused = errors.New("the waiver is refused")
+	// ErrConflict says that the pull request is not in a state to be waived.
+	ErrConflict = errors.New("the pull request can't be waived now")
+)
+
+// Service gives and revokes waivers. It is safe for concurrent use.
+type Service struct{ store *postgres.Store }
+
+// New returns a service on a store.
+func New(store *postgres.Store) *Service { return &Service{store: store} }
+
+// Request is what somebody wants waived.
+type Request struct {
+	PullRequest postgres.PullRequestKey
+	Project     string        // a project's id or "account/slug"; "": every project
+	Commit      string        // the head that was looked at; "": the one it is now
+	Reason      string        // required
+	Life        time.Duration // 0: [DefaultLife], or less where the policy allows less
+	By          string        // the token's name
+	Owner       string        // the token's owner, UUID without braces, or ""
+}
+
+// Give waives what r asks for on the pull request as the verdict found it. Errors
+// wrap [ErrInvalid], [ErrRefused] or [ErrConflict] and say what to do, or are the
+// store's.
+func (s *Service) Give(ctx context.Context, v mergecheck.Verdict, r Request) (mergecheck.Waiver, error) {
+	w, life, err := waiver(v, r)
+	if err != nil {
+		return w, err
+	}
+	return s.store.AddWaiver(ctx, r.PullRequest, w, life)
+}
+
+func waiver(v mergecheck.Verdict, r Request) (w mergecheck.Waiver, life time.Duration, err error) {
+	pr, rules := v.PullRequest, v.Policy.Waivers
+	w = mergecheck.Waiver{
+		Head: pr.Head, Destination: pr.DestinationBranch, Reason: mergecheck.OneLine(r.Reason, maxReason+1),
+		By: r.By, Owner: r.Owner, Author: pr.Author, TwoPerson: rules.TwoPerson,
+	}
+	switch {
+	case w.Reason == "":
+		return w, 0, fmt.Errorf("%w: reason is empty", ErrInvalid)
+	case len([]rune(w.Reason)) > maxReason:
+		return w, 0, fmt.Errorf("%w: reason has more than %d characters", ErrInvalid, maxReason)
+	}
+	if life, err = lifeOf(r, rules); err != nil {
+		return w, 0, err
+	}
+	if err := possible(pr, r); err != nil {
+		return w, 0, err
+	}
+	if err := allowed(w, rules); err != nil {
+		return w, 0, err
+	}
+	if r.Project == "" {
+		return w, life, nil
+	}
+	for _, p := range v.Projects {
+		if p.Project.Named(r.Project) {
+			w.ProjectID, w.ProjectName = p.Project.ID, p.Project.Name()
+		}
+	}
+	if w.ProjectID == 0 {
+		return w, 0, fmt.Errorf("%w: %s is no project that this pull request's verdict knows; leave it out to waive every project", ErrInvalid, r.Project)
+	}
+	return w, life, nil
+}
+
+func lifeOf(r Request, rules mergecheck.WaiverRules) (time.Duration, error) {
+	most := mergecheck.MaxWaiverLife
+	if rules.MaxLife > 0 {
+		most = min(most, rules.MaxLife)
+	}
+	switch {
+	case r.Life < 0:
+		return 0, fmt.Errorf("%w: it would have expired already", ErrInvalid)
+	case r.Life == 0:
+		return min(DefaultLife, most), nil
+	case r.Life > most:
+		return 0, fmt.Errorf("%w: it can be valid for %s at most", ErrInvalid, most)
+	default:
+		return r.Life, nil
+	}
+}
+
+func possible(pr mergecheck.PullRequest, r Request) error {
+	switch {
+	case !(postgres.Repository{WorkspaceUUID: r.PullRequest.WorkspaceUUID}).Linked():
+		return fmt.Errorf("%w: Bitbucket has not told the repository's UUID yet", ErrConflict)
+	case pr.Head == "":
+		return fmt.Errorf("%w: the head of pull request %d is not known: %s", ErrConflict, pr.ID, pr.HeadProblem)
+	case !strings.EqualFold(pr.State, "OPEN"):
+		return fmt.Errorf("%w: pull request %d is %s", ErrConflict, pr.ID, strings.ToLower(pr.State))
+	case r.Commit != "" && !strings.EqualFold(r.Commit, pr.Head):
+		return fmt.Errorf("%w: the head of pull request %d is %s now", ErrConflict, pr.ID, pr.Head)
+	default:
+		return nil
+	}
+}
+
+func allowed(w mergecheck.Waiver, rules mergecheck.WaiverRules) error {
+	switch {
+	case rules.Refused:
+		return fmt.Errorf("%w: the workspace's policy lets nobody waive here", ErrRefused)
+	case !rules.TwoPerson:
+		return nil
+	case w.Owner == "":
+		return fmt.Errorf("%w: the policy asks for two persons, and the token has no owner: make one with token create --owner", ErrRefused)
+	case w.Author == "":
+		return fmt.Errorf("%w: the policy asks for two persons other than the author, and Bitbucket did not tell the author", ErrConflict)
+	case w.Owner == w.Author:
+		return fmt.Errorf("%w: the policy asks for two persons other than the author, who owns this token", ErrRefused)
+	default:
+		return nil
+	}
+}
+
+// AddWorkers registers the jobs of this package.
+func (s *Service) AddWorkers(workers *river.Workers) {
+	river.AddWorker(workers, river.WorkFunc(s.settle))
+}
+
+// settle makes commit statuses follow the waivers that live.
+func (s *Service) settle(ctx context.Context, job *river.Job[postgres.SettleWaivers]) error {
+	early, err := s.store.SettleWaivers(ctx, job.Args)
+	if err == nil && early > 0 {
+		return river.JobSnooze(early + time.Second)
+	}
+	return err
+}
