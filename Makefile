@@ -34,8 +34,9 @@ run: ## Run the service with the environment's configuration (ARGS)
 test: test-go test-app ## Run all tests, with the race detector
 
 # A database that is given serves the tests too: each makes one of its own beside it, and drops it.
+# The slow ones wait for time-outs and intervals most of the time, so that more of them run than there are cores.
 test-go: postgres node
-	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" $(GO) test -race -timeout 20m -tags $(TAGS) ./...
+	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" $(GO) test -race -timeout 20m -parallel 4 -tags $(TAGS) ./...
 
 test-app: node
 	npm test --silent --prefix manifest

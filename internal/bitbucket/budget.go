@@ -145,7 +145,8 @@ func (b *budget) documented() int {
 
 // set makes the bucket one that, from any moment on, gives out less than four fifths of the limit in an hour: a fifth
 // at once, and three fifths over the hour. Near the limit it gives out a fiftieth in an hour and nothing at once: others
-// use the credential too, such as more replicas, and what is left is for merge checks.
+// use the credential too, such as more replicas, and what is left is for merge checks. One request in longestWait goes
+// always, to hear whether that is still so.
 func (b *budget) set(limit int, near bool, now time.Time) {
 	if b.bucket == nil {
 		b.bucket = rate.NewLimiter(0, max(1, limit/5))
@@ -155,7 +156,8 @@ func (b *budget) set(limit int, near bool, now time.Time) {
 		if near {
 			share = 0.02
 		}
-		b.bucket.SetLimitAt(now, rate.Limit(float64(limit)*share/time.Hour.Seconds()))
+		perSecond := max(float64(limit)*share/time.Hour.Seconds(), 1/longestWait.Seconds())
+		b.bucket.SetLimitAt(now, rate.Limit(perSecond))
 		b.bucket.SetBurstAt(now, max(1, limit/5))
 	}
 	b.limit, b.near = limit, near
