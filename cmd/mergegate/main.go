@@ -51,6 +51,7 @@ type commands struct {
 	Migrate  migrateCommand  `cmd:"" help:"Change the database schema, the job queue's included."`
 	Token    tokenCommand    `cmd:"" help:"API tokens."`
 	Projects projectsCommand `cmd:"" help:"AppVeyor projects seen per repository."`
+	Policy   policyCommand   `cmd:"" help:"The merge policy: what good to merge means."`
 
 	Rebuild  rebuildCommand  `cmd:"" help:"Ask AppVeyor to build a pull request again."`
 	Replay   replayCommand   `cmd:"" help:"Process stored deliveries again."`

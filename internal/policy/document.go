@@ -27,7 +27,7 @@ const (
 )
 
 // Document is a policy document that was read. It is never changed, and safe for
-// concurrent use.
+// concurrent use. The zero value has no rules.
 type Document struct {
 	rules []rule
 }
@@ -249,12 +249,17 @@ func (d *Document) For(repository, branch string) mergecheck.Policy {
 	return p
 }
 
-// Setting is where the value of a setting comes from.
+// Setting is the value of a setting and where it comes from.
 type Setting struct {
-	Name  string
-	Value any // as the document writes it, in the types of JSON
-	Rule  int // from 1; 0: no rule gives it, so that it is the default
-	Line  int // the rule's first in the document; 0 for the default
+	Name  string     `json:"name"`
+	Value any        `json:"value"` // as the document writes it
+	Rule  *RulePlace `json:"rule"`  // nil: no rule gives it, so that it is the default
+}
+
+// RulePlace is where a rule is in its document, both counted from 1.
+type RulePlace struct {
+	Number int `json:"number"`
+	Line   int `json:"line"`
 }
 
 // Explain tells every setting of a repository for pull requests into branch, and
@@ -264,7 +269,7 @@ func (d *Document) Explain(repository, branch string) []Setting {
 	for i, r := range d.choose(repository, branch) {
 		list[i] = Setting{Name: settings[i].name, Value: defaults().rules[0].given[i].value}
 		if r >= 0 {
-			list[i].Value, list[i].Rule, list[i].Line = d.rules[r].given[i].value, r+1, d.rules[r].line
+			list[i].Value, list[i].Rule = d.rules[r].given[i].value, &RulePlace{Number: r + 1, Line: d.rules[r].line}
 		}
 	}
 	return list

@@ -35,10 +35,15 @@ func TestDefaultIsWhatAppliesWithoutPolicy(t *testing.T) {
 	d := parse(t, policy.Default)
 	equal(t, "the defaults", mergecheck.Policy{}, d.For("acme/widgets", "main"))
 	equal(t, "no rules", mergecheck.Policy{}, parse(t, "rules: []").For("acme/widgets", "main"))
-	for _, s := range d.Explain("acme/widgets", "main") {
-		if s.Rule != 1 {
+	none := new(policy.Document).Explain("acme/widgets", "main")
+	for i, s := range d.Explain("acme/widgets", "main") {
+		if s.Rule == nil {
 			t.Errorf("the default document doesn't write %s out", s.Name)
 		}
+		if none[i].Rule != nil {
+			t.Errorf("%s is of rule %d, without any", s.Name, none[i].Rule.Number)
+		}
+		equal(t, s.Name, s.Value, none[i].Value)
 	}
 }
 
@@ -188,8 +193,8 @@ func TestSettingsAreInheritedWhole(t *testing.T) {
 
 	var explained []string
 	for _, s := range d.Explain("acme/widgets", "main") {
-		if s.Rule > 0 {
-			explained = append(explained, fmt.Sprintf("%s %v: rule %d, line %d", s.Name, s.Value, s.Rule, s.Line))
+		if s.Rule != nil {
+			explained = append(explained, fmt.Sprintf("%s %v: rule %d, line %d", s.Name, s.Value, s.Rule.Number, s.Rule.Line))
 		}
 	}
 	equal(t, "explained", []string{

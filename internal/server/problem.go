@@ -11,6 +11,7 @@ import (
 
 	"mergegate/internal/appveyor"
 	"mergegate/internal/forge"
+	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/waivers"
 )
@@ -22,12 +23,24 @@ type problem struct {
 	Code      string `json:"code"`
 	Detail    string `json:"detail,omitempty"`
 	RequestID string `json:"request_id,omitempty"`
+
+	Errors policy.Faults `json:"errors,omitempty"` // of a policy
 }
 
 func (p problem) Error() string { return p.Code + ": " + p.Detail }
 
 func (p problem) with(format string, args ...any) problem {
 	p.Detail = fmt.Sprintf(format, args...)
+	return p
+}
+
+// about is the problem with what is wrong in a policy document.
+func (p problem) about(faults policy.Faults) problem {
+	p = p.with("%s", faults[0])
+	if len(faults) > 1 {
+		p = p.with("%s (and %d more)", faults[0], len(faults)-1)
+	}
+	p.Errors = faults
 	return p
 }
 
@@ -46,6 +59,9 @@ var (
 	errNotBuild     = problem{Status: 422, Code: "invalid_delivery", Title: "Not a build"}
 	errParameter    = problem{Status: 400, Code: "invalid_parameter", Title: "Invalid parameter"}
 	errInvalidBody  = problem{Status: 422, Code: "invalid_body", Title: "Invalid body"}
+	errPolicy       = problem{Status: 422, Code: "invalid_policy", Title: "Invalid policy"}
+	errChanged      = problem{Status: 412, Code: "policy_changed", Title: "Changed meanwhile", Detail: "another version of the policy is in force than If-Match names; read it and try again"}
+	errMediaType    = problem{Status: 415, Code: "unsupported_media_type", Title: "Unsupported media type", Detail: "send the document as application/yaml, or in JSON as {\"document\": \"...\"}"}
 	errUnavailable  = problem{Status: 503, Code: "unavailable", Title: "Unavailable", Detail: "the database cannot be used now; try again"}
 	errTooMany      = problem{Status: 429, Code: "too_many_failures", Title: "Too many failures", Detail: "too many requests from here were not authenticated"}
 	errInternal     = problem{Status: 500, Code: "internal", Title: "Internal error"}
@@ -56,6 +72,7 @@ var (
 func asProblem(err error) problem {
 	var p problem
 	var tooLarge *http.MaxBytesError
+	var faults policy.Faults
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -77,6 +94,10 @@ func asProblem(err error) problem {
 		return errForbidden.with("%s", err)
 	case errors.Is(err, waivers.ErrConflict):
 		return errConflict.with("%s", err)
+	case errors.Is(err, postgres.ErrPolicyChanged):
+		return errChanged
+	case errors.As(err, &faults):
+		return errPolicy.about(faults)
 	case errors.Is(err, postgres.ErrNotFound):
 		return errNotFound
 	case postgres.IsUnavailable(err):

@@ -1,0 +1,277 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/policy"
+	"mergegate/internal/postgres"
+)
+
+// maxPolicyBody leaves room for the escapes of a document in JSON. The document
+// itself is bounded by [policy.MaxSize].
+const maxPolicyBody = 3 * policy.MaxSize
+
+type wirePolicy struct {
+	Version   *int64     `json:"version"` // null: none is set, and the document is the default
+	Document  string     `json:"document"`
+	AppliedBy *string    `json:"applied_by"`
+	AppliedOn *time.Time `json:"applied_on"`
+}
+
+// policyOf writes the defaults out where no policy is set.
+func policyOf(p postgres.Policy) wirePolicy {
+	if p.Version == 0 {
+		return wirePolicy{Document: policy.Default}
+	}
+	return wirePolicy{Version: &p.Version, Document: p.Document, AppliedBy: &p.AppliedBy, AppliedOn: utc(&p.AppliedOn)}
+}
+
+type wirePolicyVersion struct {
+	Version   int64     `json:"version"`
+	AppliedBy string    `json:"applied_by"`
+	AppliedOn time.Time `json:"applied_on"`
+}
+
+func policyVersionOf(p postgres.Policy) wirePolicyVersion {
+	return wirePolicyVersion{Version: p.Version, AppliedBy: p.AppliedBy, AppliedOn: p.AppliedOn.UTC()}
+}
+
+// workspace finds the workspace of the path, if the token covers all of it: a
+// policy is for, and names, every repository there.
+func (s *Server) workspace(c *gin.Context, token postgres.Token) (postgres.Workspace, error) {
+	path := c.Param("workspace")
+	if !storable(path) {
+		return postgres.Workspace{}, errNotFound
+	}
+	w, err := s.Store.WorkspaceByPath(c.Request.Context(), path)
+	if err != nil {
+		return w, err
+	}
+	whole, some := coversWorkspace(token, w.Slug)
+	switch {
+	case whole:
+		return w, nil
+	case some:
+		return w, errForbidden.with("the token covers some repositories of the workspace; its policy is for all of them")
+	default:
+		return w, errNotFound
+	}
+}
+
+// coversWorkspace reports whether the token is for every repository of the
+// workspace, or else for some that it may have.
+func coversWorkspace(token postgres.Token, slug string) (whole, some bool) {
+	if token.Repository == "**" || token.Repository == "" {
+		return true, true
+	}
+	workspace, repository, found := strings.Cut(strings.ToLower(token.Repository), "/")
+	if !found || slug == "" || !doublestar.MatchUnvalidated(workspace, strings.ToLower(slug)) {
+		return false, false
+	}
+	return repository == "*" || repository == "**", true
+}
+
+// getPolicy answers with the policy in force, or an older version of it: as YAML
+// where that is asked for.
+func (s *Server) getPolicy(c *gin.Context, token postgres.Token) error {
+	w, err := s.workspace(c, token)
+	if err != nil {
+		return err
+	}
+	q := newQuery(c.Request, "version")
+	version := q.positive("version")
+	if q.err != nil {
+		return q.err
+	}
+	p, err := s.policyVersion(c, w, version)
+	if err != nil {
+		return err
+	}
+	c.Header("ETag", etag(p.Version))
+	c.Header("Vary", "Accept")
+	wire := policyOf(p)
+	switch c.NegotiateFormat("application/json", "application/yaml", "application/x-yaml", "text/yaml") {
+	case "application/yaml", "application/x-yaml", "text/yaml":
+		c.Data(http.StatusOK, "application/yaml", []byte(wire.Document))
+	default:
+		c.JSON(http.StatusOK, wire)
+	}
+	return nil
+}
+
+func (s *Server) policyVersion(c *gin.Context, w postgres.Workspace, version int64) (postgres.Policy, error) {
+	if version == 0 {
+		return s.Store.Policy(c.Request.Context(), w.UUID)
+	}
+	return s.Store.PolicyVersion(c.Request.Context(), w.UUID, version)
+}
+
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+var etagPattern = regexp.MustCompile(`^"?([0-9]{1,18})"?$`)
+
+// ifMatch is the version that a request wants to replace, nil for whichever is in
+// force.
+func ifMatch(r *http.Request) (*int64, error) {
+	given := r.Header.Get("If-Match")
+	if given == "" {
+		return nil, nil
+	}
+	parts := etagPattern.FindStringSubmatch(given)
+	if parts == nil {
+		return nil, errParameter.with(`If-Match is not a version like "3"; "0" stands for none`)
+	}
+	version, err := strconv.ParseInt(parts[1], 10, 64)
+	return &version, err
+}
+
+// putPolicy applies a document.
+func (s *Server) putPolicy(c *gin.Context, token postgres.Token) error {
+	w, err := s.workspace(c, token)
+	if err != nil {
+		return err
+	}
+	if q := newQuery(c.Request); q.err != nil {
+		return q.err
+	}
+	replaces, err := ifMatch(c.Request)
+	if err != nil {
+		return err
+	}
+	document, err := readDocument(c)
+	if err != nil {
+		return err
+	}
+	if _, err := policy.Parse([]byte(document)); err != nil {
+		return err
+	}
+	p, err := s.applyPolicy(c, w, document, token.Name, replaces)
+	if err != nil {
+		return err
+	}
+	c.Header("ETag", etag(p.Version))
+	c.JSON(http.StatusOK, policyOf(p))
+	return nil
+}
+
+func (s *Server) applyPolicy(c *gin.Context, w postgres.Workspace, document, by string, replaces *int64) (postgres.Policy, error) {
+	if replaces == nil {
+		return s.Store.ApplyPolicy(c.Request.Context(), w.UUID, document, by)
+	}
+	return s.Store.ReplacePolicy(c.Request.Context(), w.UUID, *replaces, document, by)
+}
+
+// readDocument reads a policy document: the body itself, or in JSON.
+func readDocument(c *gin.Context) (string, error) {
+	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	if err != nil && c.GetHeader("Content-Type") != "" {
+		return "", errMediaType
+	}
+	switch kind {
+	case "", "application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain":
+		body, err := readBody(c, policy.MaxSize)
+		return string(body), err
+	case "application/json":
+		return readDocumentInJSON(c)
+	default:
+		return "", errMediaType
+	}
+}
+
+func readDocumentInJSON(c *gin.Context) (string, error) {
+	body, err := readBody(c, maxPolicyBody)
+	if err != nil {
+		return "", err
+	}
+	if !json.Valid(body) {
+		return "", errNotJSON
+	}
+	var given struct{ Document *string }
+	if err := json.Unmarshal(body, &given); err != nil || given.Document == nil {
+		return "", errInvalidBody.with(`"document" is missing, or not text`)
+	}
+	if len(*given.Document) > policy.MaxSize {
+		return "", &http.MaxBytesError{Limit: policy.MaxSize}
+	}
+	return *given.Document, nil
+}
+
+// listPolicyVersions lists who applied which version when, newest first.
+func (s *Server) listPolicyVersions(c *gin.Context, token postgres.Token) error {
+	w, err := s.workspace(c, token)
+	if err != nil {
+		return err
+	}
+	q := newQuery(c.Request, "pagelen", "page")
+	before, length := q.page(), q.pageLength()
+	if q.err != nil {
+		return q.err
+	}
+	list, err := s.Store.Policies(c.Request.Context(), w.UUID, before, length+1)
+	if err != nil {
+		return err
+	}
+	return writePage(s, c, list, length, func(p postgres.Policy) int64 { return p.Version }, policyVersionOf)
+}
+
+type wireEffectivePolicy struct {
+	Version    *int64           `json:"version"`
+	Repository string           `json:"repository"`
+	Branch     string           `json:"branch"`
+	Settings   []policy.Setting `json:"settings"`
+}
+
+// getEffectivePolicy tells what applies to a repository and branch, and which rule
+// says so.
+func (s *Server) getEffectivePolicy(c *gin.Context, token postgres.Token) error {
+	w, err := s.workspace(c, token)
+	if err != nil {
+		return err
+	}
+	q := newQuery(c.Request, "repository", "branch", "version")
+	version, repository, branch := q.positive("version"), q.text("repository"), q.text("branch")
+	if repository == "" || branch == "" {
+		q.fail("say of which repository and which branch")
+	}
+	if q.err != nil {
+		return q.err
+	}
+	if !strings.Contains(repository, "/") {
+		repository = w.Slug + "/" + repository
+	}
+	p, err := s.policyVersion(c, w, version)
+	if err != nil {
+		return err
+	}
+	document, err := readable(p)
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, wireEffectivePolicy{
+		Version: policyOf(p).Version, Repository: repository, Branch: branch, Settings: document.Explain(repository, branch),
+	})
+	return nil
+}
+
+// readable reads a policy that is kept; where none is set it has no rules.
+func readable(p postgres.Policy) (*policy.Document, error) {
+	if p.Version == 0 {
+		return new(policy.Document), nil
+	}
+	document, err := policy.Parse([]byte(p.Document))
+	var faults policy.Faults
+	if errors.As(err, &faults) {
+		return nil, errConflict.with("policy version %d can't be read any more; apply one that can: %s", p.Version, faults[0])
+	}
+	return document, err
+}
