@@ -84,9 +84,10 @@ ALTER TABLE pull_requests ADD COLUMN author text NOT NULL DEFAULT '';
 ALTER TABLE decisions ADD COLUMN inputs jsonb;
 CREATE INDEX decisions_repository ON decisions (workspace_uuid, repository_uuid, id);
 CREATE INDEX decisions_workspace ON decisions (workspace_uuid, created_on);
+CREATE INDEX decisions_repository_created_on ON decisions (workspace_uuid, repository_uuid, created_on);
 
 -- +goose Down
-DROP INDEX decisions_workspace, decisions_repository;
+DROP INDEX decisions_workspace, decisions_repository, decisions_repository_created_on;
 ALTER TABLE decisions DROP COLUMN inputs;
 ALTER TABLE pull_requests DROP COLUMN author;
 DROP TABLE changed_paths, commit_distances, waiver_revocations, waivers, policies;

@@ -40,6 +40,9 @@ func (s *Server) listPullRequestBuilds(c *gin.Context, token postgres.Token) err
 }
 
 func (s *Server) writeBuilds(c *gin.Context, r postgres.Repository, f postgres.BuildFilter) error {
+	if wantsLines(c) {
+		return s.exportBuilds(c, r, f)
+	}
 	length := f.Limit
 	f.Limit++ // one more tells whether there is a next page
 	list, err := s.Store.Builds(c.Request.Context(), r, f)
@@ -64,8 +67,7 @@ func writePage[T, W any](s *Server, c *gin.Context, list []T, length int, id fun
 		values[i] = wire(item)
 	}
 	page["values"] = values
-	c.JSON(http.StatusOK, page)
-	return nil
+	return writeJSON(c, page)
 }
 
 func (s *Server) nextURL(c *gin.Context, before int64) string {
@@ -151,6 +153,5 @@ func (s *Server) getBuild(c *gin.Context, token postgres.Token) error {
 	if !covers(token, repository.FullName) {
 		return errNotFound
 	}
-	c.JSON(http.StatusOK, buildOf(repository, build))
-	return nil
+	return writeJSON(c, buildOf(repository, build))
 }

@@ -29,7 +29,7 @@ func (s *Server) readyz(c *gin.Context) error {
 }
 
 func (s *Server) openAPI(c *gin.Context) error {
-	c.Data(http.StatusOK, "application/yaml", api.OpenAPI)
+	writeTagged(c, "application/yaml", api.OpenAPI)
 	return nil
 }
 

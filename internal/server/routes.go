@@ -29,6 +29,8 @@ func (s *Server) routes() *gin.Engine {
 	engine.GET("/healthz", s.handle(s.healthz))
 	engine.GET("/readyz", s.handle(s.readyz))
 	engine.GET("/openapi.yaml", s.handle(s.openAPI))
+	engine.GET(docsPath, docs())
+	engine.GET(docsPath+"/*file", docs())
 
 	if len(s.AppVeyorSecrets) > 0 {
 		engine.POST("/webhooks/appveyor", s.handle(bounded(make(places, deliveriesAtOnce), s.appveyorWebhook)))
@@ -46,6 +48,7 @@ func (s *Server) routes() *gin.Engine {
 	v1 := engine.Group("/api/v1")
 	repository := v1.Group("/repositories/:workspace/:repo_slug")
 	repository.GET("/builds", s.authorized(ScopeRead, s.listBuilds))
+	repository.GET("/stats", s.authorized(ScopeRead, s.getStats))
 	repository.POST("/builds", s.authorized(ScopeReport, s.reportBuild))
 	repository.GET("/pullrequests/:id", s.authorized(ScopeRead, s.getPullRequest))
 	repository.GET("/pullrequests/:id/builds", s.authorized(ScopeRead, s.listPullRequestBuilds))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -48,6 +49,7 @@ type Config struct {
 type Server struct {
 	Config
 	engine   *gin.Engine
+	handler  http.Handler // the engine, and compression
 	draining atomic.Bool
 	failures failures
 	api      places
@@ -65,12 +67,14 @@ func New(cfg Config) *Server {
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 10},
 		}, []string{"method", "route", "status"}),
 	}
+	// Short answers stay as they are, those to Forge among them.
 	s.engine = s.routes()
+	s.handler = gzhttp.GzipHandler(s.engine)
 	return s
 }
 
 // ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Drain makes /readyz answer 503 from now on, so that load balancers stop
 // sending requests before the listener closes.
