@@ -19,6 +19,7 @@ import (
 	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/forge/forgetest"
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres/postgrestest"
 )
 
@@ -225,7 +226,7 @@ func (w *world) expect(code, message string) {
 func (w *world) expectOf(code, message, body string) {
 	w.t.Helper()
 	a := w.check(body)
-	if a.Success != (code == "passed") || !strings.Contains(a.Message, message) {
+	if a.Success != mergecheck.Code(code).Success() || !strings.Contains(a.Message, message) {
 		w.t.Errorf("merge check: success %v, message %q; want %s with %q", a.Success, a.Message, code, message)
 	}
 	var decisions struct{ Values []map[string]any }

@@ -90,11 +90,10 @@ func TestChangedPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths, err := client.ChangedPaths(t.Context(), "ws", "repo", sha(2), sha(1)[:12])
-	if err == nil {
-		t.Error("a hash that fits several commits was taken for one")
+	if paths, err := client.ChangedPaths(t.Context(), "ws", "repo", sha(2), sha(1)[:12]); err == nil {
+		t.Errorf("a hash that fits several commits was taken for one: %v", paths)
 	}
-	paths, err = client.ChangedPaths(t.Context(), "ws", "repo", sha(2), sha(1))
+	paths, err := client.ChangedPaths(t.Context(), "ws", "repo", sha(2), sha(1))
 	if err != nil {
 		t.Fatal(err)
 	}

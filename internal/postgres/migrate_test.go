@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -74,7 +73,7 @@ func fill(t *testing.T, url string) {
 	if _, err := store.ApplyPolicy(t.Context(), r.WorkspaceUUID, "rules: []", "somebody"); err != nil {
 		t.Fatal(err)
 	}
-	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{}, time.Hour)
+	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
 	revoke(t, store, pullRequest(r, 7), 0)
 	if err := store.KeepDistance(t.Context(), r, mergecheck.Distance{Destination: other, Tested: head, Behind: 1}); err != nil {
 		t.Fatal(err)

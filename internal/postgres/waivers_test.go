@@ -10,13 +10,13 @@ import (
 )
 
 // waive gives a waiver of head's merge into main, for what w leaves open.
-func waive(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, w mergecheck.Waiver, life time.Duration) mergecheck.Waiver {
+func waive(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, w mergecheck.Waiver) mergecheck.Waiver {
 	t.Helper()
 	if w.Head == "" {
 		w.Head = head
 	}
 	w.Destination, w.Reason, w.By = "main", "because", "somebody"
-	w, err := store.AddWaiver(t.Context(), pr, w, life)
+	w, err := store.AddWaiver(t.Context(), pr, w, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestWaiverLogIsAppendOnly(t *testing.T) {
 	t.Parallel()
 	store := open(t)
 	r := link(t, store, repository(name))
-	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{}, time.Hour)
+	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
 	revoke(t, store, pullRequest(r, 7), 0)
 	for _, statement := range []string{
 		"UPDATE waivers SET reason = 'another'", "UPDATE waivers SET expires_on = now() + interval '1 year'", "DELETE FROM waivers",
@@ -63,35 +63,35 @@ func TestWaivedStatus(t *testing.T) {
 	}{
 		{name: "not waived", want: mergecheck.StatusFailed, change: func(*testing.T, *postgres.Store, postgres.PullRequestKey) {}},
 		{name: "waived", want: mergecheck.StatusSuccessful, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{})
 		}},
 		{name: "its project waived", want: mergecheck.StatusSuccessful, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{ProjectID: 1}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{ProjectID: 1})
 		}},
 		{name: "another project waived", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{ProjectID: 2}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{ProjectID: 2})
 		}},
 		{name: "another head waived", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{Head: other}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{Head: other})
 		}},
 		{name: "expired", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{})
 			settleWaivers(t, store, pr)
 			equal(t, "state before it expires", mergecheck.StatusSuccessful, statuses(t, store)[0].State)
 			expire(t, store)
 		}},
 		{name: "revoked", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			w := waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			w := waive(t, store, pr, mergecheck.Waiver{})
 			settleWaivers(t, store, pr)
 			revoke(t, store, pr, w.ID)
 		}},
 		{name: "a new head", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{})
 			settleWaivers(t, store, pr)
 			see(t, store, pr, other)
 		}},
 		{name: "another destination", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{})
 			settleWaivers(t, store, pr)
 			told := mergecheck.PullRequestEvent{ID: pr.PullRequestID, State: "OPEN", SourceBranch: "feature", DestinationBranch: "release"}
 			if err := store.Look(t.Context(), pr, told, ""); err != nil {
@@ -99,11 +99,11 @@ func TestWaivedStatus(t *testing.T) {
 			}
 		}},
 		{name: "waited for a second person", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "a", Author: "c"}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "a", Author: "c"})
 		}},
 		{name: "seconded", want: mergecheck.StatusSuccessful, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
-			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "a", Author: "c"}, time.Hour)
-			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "b", Author: "c"}, time.Hour)
+			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "a", Author: "c"})
+			waive(t, store, pr, mergecheck.Waiver{TwoPerson: true, Owner: "b", Author: "c"})
 		}},
 	}
 	for _, tt := range tests {
@@ -145,7 +145,7 @@ func TestWaiversAreSettledInTime(t *testing.T) {
 	t.Parallel()
 	store := open(t)
 	pr := pullRequest(link(t, store, repository(name)), 7)
-	w := waive(t, store, pr, mergecheck.Waiver{}, time.Hour)
+	w := waive(t, store, pr, mergecheck.Waiver{})
 	jobs := queued(t, store, "settle_waivers")
 	equal(t, "jobs, at once and at its end", 2, len(jobs))
 	early, err := store.SettleWaivers(t.Context(), postgres.SettleWaivers{PullRequestKey: pr, ExpiresOn: w.ExpiresOn})
