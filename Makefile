@@ -7,7 +7,7 @@ LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 LINT_VERSION := 2.15.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 IMAGE   ?= mergegate:$(VERSION)
-FUZZTIME ?= 30s
+FUZZTIME ?= 60s
 ARGS    ?=
 SOAK    ?= 20m
 RELIABILITY_KILLS ?= 100
@@ -34,8 +34,9 @@ run: ## Run the service with the environment's configuration (ARGS)
 test: test-go test-app ## Run all tests, with the race detector
 
 # A database that is given serves the tests too: each makes one of its own beside it, and drops it.
+# The slow ones wait for time-outs and intervals most of the time, so that more of them run than there are cores.
 test-go: postgres node
-	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" $(GO) test -race -timeout 20m -tags $(TAGS) ./...
+	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" $(GO) test -race -timeout 20m -parallel 4 -tags $(TAGS) ./...
 
 test-app: node
 	npm test --silent --prefix manifest
@@ -53,12 +54,12 @@ lint: ## Vet and lint
 	then set -- golangci-lint; else set -- $(GO) run $(LINT)@v$(LINT_VERSION); fi; \
 	echo "$$@" run; "$$@" run
 
-fuzz: ## Fuzz every target for FUZZTIME (30s) each
-	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
-		grep -o '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6- | while read -r target; do \
-			echo "$$target in $$(dirname "$$file")"; \
-			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
-		done || exit 1; \
+# Every target that there is: what grep finds is run, package by package.
+fuzz: ## Fuzz every target for FUZZTIME (60s) each
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|^\(.*\)/[^/]*:func \(.*\)$$|\2 \1|' | \
+	while read -r target package; do \
+		echo "$$target in $$package"; \
+		$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
 	done
 
 bench: postgres ## Run all benchmarks

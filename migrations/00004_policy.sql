@@ -44,9 +44,11 @@ BEGIN
         USING ERRCODE = 'integrity_constraint_violation';
 END $$;
 -- +goose StatementEnd
-CREATE TRIGGER waivers_log BEFORE UPDATE OR DELETE OR TRUNCATE ON waivers
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER waiver_revocations_log BEFORE UPDATE OR DELETE OR TRUNCATE ON waiver_revocations
+CREATE TRIGGER waivers_log BEFORE UPDATE OR DELETE ON waivers FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER waivers_truncate BEFORE TRUNCATE ON waivers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER waiver_revocations_log BEFORE UPDATE OR DELETE ON waiver_revocations
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER waiver_revocations_truncate BEFORE TRUNCATE ON waiver_revocations
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- What Bitbucket told of commits; commits don't change, so neither does it. It is

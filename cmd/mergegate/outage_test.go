@@ -44,6 +44,7 @@ func TestBitbucketDown(t *testing.T) {
 		message string
 	}{
 		{name: "hangs", fault: bitbuckettest.Fault{Hang: true}, message: "Bitbucket could not be reached"},
+		{name: "trickles", fault: bitbuckettest.Fault{Trickle: true}, message: "Bitbucket could not be reached"},
 		{name: "breaks off", fault: bitbuckettest.Fault{Reset: true}, message: "Bitbucket could not be reached"},
 		{name: "503", fault: bitbuckettest.Fault{Status: 503}, message: "503"},
 		{name: "429", fault: bitbuckettest.Fault{Status: 429, RetryAfter: "60"}, message: "429"},
@@ -338,6 +339,59 @@ func TestMergeCheckFindsAFinishedBuild(t *testing.T) {
 	if a := w.checkInTime(event("on-merge")); a.Success {
 		t.Errorf("passed while AppVeyor hangs: %+v", a)
 	}
+}
+
+// TestAskedAboutIsFollowed asks before there is a build, loses the webhook of the
+// build, and asks no more: with rounds every ten minutes it is found in seconds.
+func TestAskedAboutIsFollowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.built(commit('1'), "success") // now the project is known
+	w.put(pullRequest(commit('2')))
+	w.expect("no_build", "")
+	w.build(commit('2'), "failed")
+	w.shows(commit('2'), "FAILED")
+}
+
+// TestRollingBuildsAreNoticed has AppVeyor cancel builds for newer ones, which it
+// tells nobody: of the head before, and of the same head.
+func TestRollingBuildsAreNoticed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.built(commit('1'), "running")
+	w.put(pullRequest(commit('2')))
+	w.must(w.appveyor.SetStatus(first.ID, "cancelled"))
+	second := w.built(commit('2'), "running")
+	w.shows(commit('1'), "STOPPED")
+
+	w.must(w.appveyor.SetStatus(second.ID, "cancelled"))
+	third := w.build(commit('2'), "running")
+	w.shows(commit('2'), "STOPPED")
+	w.expect("running", "") // the merge check finds the third
+	w.shows(commit('2'), "INPROGRESS")
+	w.must(w.appveyor.SetStatus(third.ID, "success"))
+	w.shows(commit('2'), "SUCCESSFUL")
+	w.expect("passed", "")
+}
+
+// TestDeletedProjectIsForgotten has a second project build the repository, and
+// then no more.
+func TestDeletedProjectIsForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(w.appveyor.AddProject(appveyortest.Project{ID: 5, Account: "acme", Slug: "gadgets", RepositoryName: repository}))
+	b, err := w.appveyor.PutBuild("acme", "gadgets", appveyortest.Build{
+		Branch: "main", PullRequestID: 7, PullRequestHeadCommit: commit('1'), PullRequestHeadRepository: repository, Status: "success",
+	})
+	w.must(err)
+	w.notify(b)
+	w.built(commit('1'), "success")
+	w.eventually("both projects passed", func() bool { return w.check(event("on-merge")).Success })
+	w.put(pullRequest(commit('2')))
+	w.built(commit('2'), "success")
+	w.expect("missing_project", "gadgets")
+	w.command("projects", "forget", "5")
+	w.expect("passed", "")
 }
 
 // TestReplayAndBackfill recovers what a wrong configuration ignored, and what

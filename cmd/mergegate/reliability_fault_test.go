@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,39 +31,55 @@ func failing(faults ...standin.Fault) func(*http.Request) standin.Fault {
 	}
 }
 
+// refusing answers the first requests, whatever they are, with these faults: a
+// rate limit is one for all of them.
+func refusing(faults ...standin.Fault) func(*http.Request) standin.Fault {
+	var n atomic.Int64
+	return func(*http.Request) standin.Fault {
+		if i := int(n.Add(1)) - 1; i < len(faults) {
+			return faults[i]
+		}
+		return standin.Fault{}
+	}
+}
+
 // TestRemotesThatFail has the same things happen with remotes that fail by
 // script as with remotes that don't: they end the same.
 func TestRemotesThatFail(t *testing.T) {
 	t.Parallel()
-	play := func(t *testing.T, faults []standin.Fault) outcome {
+	type script = func(*http.Request) standin.Fault
+	play := func(t *testing.T, appveyor, bitbucket script) outcome {
 		w := newWorld(t, "MERGEGATE_RECONCILE_INTERVAL=2s")
 		w.built(commit('1'), "success") // now the project is known
 		w.must(w.bb.Decline(repository, 7))
 		tr := newTraffic(w, 2)
 		tr.keep(w)
 		tr.pace = 10 * time.Millisecond
-		w.appveyor.OnRequest(failing(faults...))
-		w.bb.OnRequest(failing(faults...))
+		w.appveyor.OnRequest(appveyor)
+		w.bb.OnRequest(bitbucket)
 		tr.run(t.Context(), 5)
 		return tr.without(tr.ends())
 	}
 	var once sync.Once
 	var want outcome
+	both := func(faults ...standin.Fault) [2]script { return [2]script{failing(faults...), failing(faults...)} }
+	told, untold := standin.Fault{Status: 429, RetryAfter: "1"}, standin.Fault{Status: 429}
 	for _, tt := range []struct {
 		name   string
-		faults []standin.Fault // of AppVeyor, and of Bitbucket
+		faults [2]script // of AppVeyor and of Bitbucket
 	}{
-		{name: "5xx", faults: []standin.Fault{{Status: 502, HTML: true}, {Status: 503, RetryAfter: "1"}}},
-		{name: "429", faults: []standin.Fault{{Status: 429, RetryAfter: "1"}, {Status: 429}}},
-		{name: "hanging", faults: []standin.Fault{{Hang: true}}},
-		{name: "breaking off", faults: []standin.Fault{{Reset: true}, {Reset: true, Applied: true}}},
-		{name: "pages", faults: []standin.Fault{{HTML: true}, {HTML: true, Status: 503}}},
-		{name: "wrong JSON", faults: []standin.Fault{{Body: `{"build":{"buildId":1,"status":"success"}}`}, {Body: `{"type":`}}},
+		{name: "hanging and trickling", faults: [2]script{failing(standin.Fault{Hang: true}), failing(standin.Fault{Trickle: true})}},
+		{name: "trickling and hanging", faults: [2]script{failing(standin.Fault{Trickle: true}), failing(standin.Fault{Hang: true})}},
+		{name: "5xx", faults: both(standin.Fault{Status: 502, HTML: true}, standin.Fault{Status: 503, RetryAfter: "1"})},
+		{name: "429", faults: [2]script{failing(told, untold), refusing(told, told, told, told, untold, untold, untold, untold)}},
+		{name: "breaking off", faults: both(standin.Fault{Reset: true}, standin.Fault{Reset: true, Applied: true})},
+		{name: "pages", faults: both(standin.Fault{HTML: true}, standin.Fault{HTML: true, Status: 503})},
+		{name: "wrong JSON", faults: both(standin.Fault{Body: `{"build":{"buildId":1,"status":"success"}}`}, standin.Fault{Body: `{"type":`})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := play(t, tt.faults)
-			once.Do(func() { want = play(t, nil) })
+			got := play(t, tt.faults[0], tt.faults[1])
+			once.Do(func() { want = play(t, nil, nil) })
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("other than without faults (-want +got):\n%s", diff)
 			}
@@ -80,6 +97,7 @@ func TestLostMessages(t *testing.T) {
 		{name: "AppVeyor's webhooks", drop: func(class string) bool { return class == classWebhook }},
 		{name: "pushes", drop: func(class string) bool { return class == classPush }},
 		{name: "pull request events", drop: func(class string) bool { return class == classPullRequest }},
+		{name: "refreshes of the app's token", drop: func(class string) bool { return class == classRefresh }},
 		{name: "every message", drop: func(string) bool { return true }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,7 +110,15 @@ func TestLostMessages(t *testing.T) {
 			tr.keep(w)
 			tr.pace = 10 * time.Millisecond
 			tr.drop = tt.drop
-			tr.run(t.Context(), 5)
+			w.private()
+			w.bb.AllowToken("app-1", "acme")
+			w.forgeBrings("app-1")
+			tr.run(t.Context(), 3)
+			w.bb.RevokeToken("app-1") // it has ended, whether there is another or not
+			if w.bb.AllowToken("app-2", "acme"); !tr.drop(classRefresh) {
+				w.forgeBrings("app-2")
+			}
+			tr.run(t.Context(), 2)
 			start := time.Now()
 			// Merge checks aren't asked before: they look for themselves.
 			tr.eventually("Bitbucket shows the newest builds", func() bool {

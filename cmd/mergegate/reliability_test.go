@@ -46,6 +46,7 @@ const (
 	classWebhook     = "webhook"
 	classPush        = "push"
 	classPullRequest = "pull request"
+	classRefresh     = "token refresh"
 )
 
 func newTraffic(w *world, pullRequests int) *traffic {

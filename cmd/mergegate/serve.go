@@ -169,7 +169,10 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	if err != nil {
 		return s, usageError{fmt.Errorf("MERGEGATE_SECRET_KEY: %w", err)}
 	}
-	confirming := builds.New(s.jobs, remotes.appveyor, bb, cfg.accounts, builds.Options{Log: log, Metrics: s.metrics})
+	s.metrics.MustRegister(tokens.Collector(bb))
+	confirming := builds.New(s.jobs, remotes.appveyor, bb, cfg.accounts, builds.Options{
+		Log: log, Metrics: s.metrics, Interval: cfg.reconcileInterval,
+	})
 	receiving := confirming.WithStore(s.requests)
 	following := pullrequests.New(s.jobs, bb, tokens, pullrequests.Options{Log: log, Metrics: s.metrics})
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -133,17 +135,67 @@ func TestAFailingRepositoryDoesNotHoldUpOthers(t *testing.T) {
 	w.built(commit('1'), "success")
 }
 
-// TestSlowClientsAreCutOff sends a header and then nothing.
+// TestSlowClientsAreCutOff sends a part of a request, and then nothing or a byte
+// now and then.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
-	w.must(err)
-	defer func() { _ = conn.Close() }()
-	_, err = io.WriteString(conn, "POST /webhooks/appveyor HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-	w.must(err)
-	w.must(conn.SetReadDeadline(time.Now().Add(patience)))
-	if _, err := io.ReadAll(conn); err != nil {
-		t.Errorf("still open: %v", err)
+	for _, tt := range []struct {
+		name, request string
+		trickles      bool
+	}{
+		{name: "a header that doesn't end", request: "POST /webhooks/appveyor HTTP/1.1\r\nHost: x\r\nX-Slow: "},
+		{
+			name: "a body a byte at a time", trickles: true,
+			request: "POST /webhooks/appveyor HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + webhookSecret + "\r\nContent-Length: 1000\r\n\r\n{",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
+			w.must(err)
+			defer func() { _ = conn.Close() }()
+			_, err = io.WriteString(conn, tt.request)
+			w.must(err)
+			w.must(conn.SetDeadline(time.Now().Add(patience)))
+			if tt.trickles {
+				drip := time.NewTicker(100 * time.Millisecond)
+				defer drip.Stop()
+				for err == nil { // until the other side has closed
+					<-drip.C
+					_, err = io.WriteString(conn, " ")
+				}
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("still open")
+				}
+				return
+			}
+			if _, err := io.ReadAll(conn); err != nil {
+				t.Errorf("still open: %v", err)
+			}
+		})
+	}
+}
+
+// TestHeaderLimit sends as large a header as is read, and a larger one.
+func TestHeaderLimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, tt := range []struct {
+		name   string
+		size   int
+		status int
+	}{
+		{name: "60 KiB", size: 60 << 10, status: http.StatusUnauthorized},
+		{name: "80 KiB", size: 80 << 10, status: http.StatusRequestHeaderFieldsTooLarge},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/webhooks/appveyor", http.NoBody)
+			w.must(err)
+			req.Header.Set("X-Large", strings.Repeat("x", tt.size))
+			if res := send(t, req); res.status != tt.status {
+				t.Errorf("answered %d, want %d", res.status, tt.status)
+			}
+		})
 	}
 }

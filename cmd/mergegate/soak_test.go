@@ -3,16 +3,9 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"fmt"
 	"math"
-	"net"
-	"net/http"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -78,16 +71,7 @@ func (tr *traffic) use(length time.Duration, admin string) []usage {
 
 func (tr *traffic) scrape(admin string) usage {
 	tr.t.Helper()
-	req, err := http.NewRequestWithContext(tr.t.Context(), http.MethodGet, "http://"+admin+"/metrics", nil)
-	tr.must(err)
-	values := map[string]float64{}
-	lines := bufio.NewScanner(strings.NewReader(string(send(tr.t, req).body)))
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		if number, err := strconv.ParseFloat(value, 64); err == nil {
-			values[name] = number
-		}
-	}
+	values := tr.metrics(admin)
 	s := usage{rss: values["process_resident_memory_bytes"], goroutines: values["go_goroutines"]}
 	if s.rss == 0 || s.goroutines == 0 {
 		tr.t.Fatalf("the metrics tell neither memory nor goroutines")
@@ -117,15 +101,4 @@ func median(samples []usage, of func(usage) float64) float64 {
 	}
 	slices.Sort(values)
 	return values[len(values)/2]
-}
-
-// freeAddress is one that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return fmt.Sprint(listener.Addr())
 }

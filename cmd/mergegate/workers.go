@@ -57,7 +57,7 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log 
 			postgres.QueueStatuses: {MaxWorkers: 16},
 		},
 		PeriodicJobs: []*river.PeriodicJob{
-			s.confirming.Reconciliation(reconcile), s.following.Sweep(reconcile), s.retaining.Periodic(),
+			s.confirming.Reconciliation(), s.following.Sweep(reconcile), s.retaining.Periodic(),
 		},
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,

@@ -7,7 +7,7 @@
 //
 //	tokens, err := apptokens.New(store, keys, log)
 //	tokens.Keep(ctx, workspaceUUID, token)
-//	client = client.WithToken(tokens.Token(ctx, workspaceUUID))
+//	client = client.AsApp(ctx, tokens, workspaceUUID)
 package apptokens
 
 import (
@@ -102,6 +102,46 @@ func (t *Tokens) Token(ctx context.Context, workspaceUUID string) string {
 	defer t.mu.Unlock()
 	t.missed[workspaceUUID] = time.Now()
 	return ""
+}
+
+// Drop forgets the workspace's token: the app is being uninstalled there. Other
+// replicas find out when Bitbucket rejects it.
+func (t *Tokens) Drop(ctx context.Context, workspaceUUID string) {
+	t.memory.Drop(workspaceUUID, "")
+	if len(t.keys) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := t.store.DeleteAppToken(ctx, workspaceUUID, nil); err != nil {
+		t.log.WarnContext(ctx, "app system token not deleted", "workspace", workspaceUUID, "error", err)
+	}
+}
+
+// Reject forgets a token that Bitbucket rejected. Where another replica has
+// stored a newer one, that is the workspace's from now on.
+func (t *Tokens) Reject(ctx context.Context, workspaceUUID, token string) {
+	t.memory.Drop(workspaceUUID, token)
+	t.log.WarnContext(ctx, "Bitbucket rejected the app system token", "workspace", workspaceUUID)
+	if len(t.keys) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	sealed, err := t.store.AppToken(ctx, workspaceUUID)
+	if err != nil {
+		return // none, or the one that is there is tried and rejected in its turn
+	}
+	stored, err := t.open(workspaceUUID, sealed)
+	switch {
+	case err != nil:
+	case stored != token:
+		t.memory.Keep(workspaceUUID, stored)
+	default:
+		if err := t.store.DeleteAppToken(ctx, workspaceUUID, sealed); err != nil {
+			t.log.WarnContext(ctx, "app system token not deleted", "workspace", workspaceUUID, "error", err)
+		}
+	}
 }
 
 func (t *Tokens) missedLately(workspaceUUID string) bool {

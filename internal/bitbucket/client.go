@@ -57,6 +57,8 @@ type Client struct {
 	timeout    time.Duration
 	http       *http.Client
 	credential credential // nil: anonymous
+	budget     *budget    // of the credential
+	apps       *budgets
 }
 
 // NewClient answers a client, or an error that names every setting that is wrong. It makes no call.
@@ -76,6 +78,7 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.budget, c.apps = &budget{anonymous: c.credential == nil}, &budgets{}
 	return c, nil
 }
 
@@ -114,19 +117,48 @@ func newHTTPClient() *http.Client {
 
 func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
-// WithToken answers the same client authenticating with this bearer token, such as a Forge app system token.
-// An empty token answers c itself.
-func (c *Client) WithToken(token string) *Client {
-	if token == "" {
+// AppTokens are the Forge app's system tokens.
+type AppTokens interface {
+	// Token answers the workspace's token, "" when there is none that is valid.
+	Token(ctx context.Context, workspaceUUID string) string
+	// Reject is told a token that Bitbucket answered with 401.
+	Reject(ctx context.Context, workspaceUUID, token string)
+}
+
+// AsApp answers the same client authenticating as the Forge app in a workspace: with the token there is at each
+// request, and where that is rejected and there is no other, with what c has. Without a token now it answers c itself.
+func (c *Client) AsApp(ctx context.Context, tokens AppTokens, workspaceUUID string) *Client {
+	if tokens.Token(ctx, workspaceUUID) == "" {
 		return c
 	}
 	with := *c
-	with.credential = bearer(token)
+	with.credential = &app{tokens: tokens, workspace: workspaceUUID, otherwise: c.credential}
+	with.budget = c.apps.of(workspaceUUID)
 	return &with
 }
 
+// Wait is how long work that no person waits for has to leave Bitbucket alone, because the credential's rate limit runs
+// short; 0: it may go on, with a few requests.
+func (c *Client) Wait(u Urgency) time.Duration { return c.budget.wait(u, time.Now()) }
+
 // HasCredential tells whether calls are authenticated.
 func (c *Client) HasCredential() bool { return c.credential != nil }
+
+// CredentialKind says what calls are authenticated with.
+func (c *Client) CredentialKind() CredentialKind {
+	switch c.credential.(type) {
+	case *app:
+		return KindApp
+	case bearer:
+		return KindAccessToken
+	case basic:
+		return KindAPIToken
+	case *consumer:
+		return KindOAuthClient
+	default:
+		return KindNone
+	}
+}
 
 // CloseIdleConnections closes connections that wait for the next call.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
@@ -191,10 +223,12 @@ func (c *Client) newRequest(ctx context.Context, what call) (*http.Request, erro
 
 func (c *Client) attempt(req *http.Request, what call, answer any) error {
 	op := what.op
+	c.budget.charge(time.Now())
 	res, body, err := exchange(c.http, req)
 	if err != nil {
 		return &Error{Op: op, Message: "no answer", err: err}
 	}
+	c.budget.learn(res.StatusCode, res.Header, time.Now())
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		return refusal(op, res, body)
 	}

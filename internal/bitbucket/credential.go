@@ -14,6 +14,18 @@ import (
 // DefaultOAuthTokenURL is where Bitbucket Cloud exchanges an OAuth consumer's credentials for an access token.
 const DefaultOAuthTokenURL = "https://bitbucket.org/site/oauth2/access_token" //nolint:gosec // an address, not a secret
 
+// CredentialKind is a kind of credential.
+type CredentialKind string
+
+// The kinds of credentials.
+const (
+	KindApp         CredentialKind = "app_system_token"
+	KindAccessToken CredentialKind = "access_token"
+	KindAPIToken    CredentialKind = "api_token"
+	KindOAuthClient CredentialKind = "oauth_client"
+	KindNone        CredentialKind = "none"
+)
+
 // credential authenticates requests.
 type credential interface {
 	apply(ctx context.Context, req *http.Request) error
@@ -49,7 +61,35 @@ func newCredential(cfg Config, client *http.Client) (credential, error) {
 	return found[0], nil
 }
 
-// bearer is an access token or a Forge app system token.
+// app is the Forge app in a workspace. Its token changes every hour or so, and ends when the app is uninstalled.
+type app struct {
+	tokens    AppTokens
+	workspace string
+	otherwise credential // nil: none
+}
+
+func (a *app) apply(ctx context.Context, req *http.Request) error {
+	if token := a.tokens.Token(ctx, a.workspace); token != "" {
+		return bearer(token).apply(ctx, req)
+	}
+	if a.otherwise != nil {
+		return a.otherwise.apply(ctx, req)
+	}
+	return nil
+}
+
+// renew gives the rejected token up. What there is instead is another one that arrived meanwhile, or what the client
+// has without the app.
+func (a *app) renew(ctx context.Context, rejected string) bool {
+	token, isBearer := strings.CutPrefix(rejected, "Bearer ")
+	if !isBearer {
+		return false
+	}
+	a.tokens.Reject(ctx, a.workspace, token)
+	return a.otherwise != nil || a.tokens.Token(ctx, a.workspace) != ""
+}
+
+// bearer is an access token.
 type bearer string
 
 func (b bearer) apply(_ context.Context, req *http.Request) error {

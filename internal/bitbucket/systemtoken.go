@@ -56,6 +56,28 @@ func (t *SystemTokens) Token(workspaceUUID string) string {
 	return kept.text
 }
 
+// Drop forgets the workspace's token, if it is this one; "" for whichever it is.
+func (t *SystemTokens) Drop(workspaceUUID, token string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if token == "" || t.tokens[workspaceUUID].text == token {
+		delete(t.tokens, workspaceUUID)
+	}
+}
+
+// Expiries returns when the valid tokens expire, by workspace.
+func (t *SystemTokens) Expiries() map[string]time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	expiries := map[string]time.Time{}
+	for workspace, kept := range t.tokens {
+		if time.Now().Before(kept.expiresOn) {
+			expiries[workspace] = kept.expiresOn
+		}
+	}
+	return expiries
+}
+
 // expiry reads exp, the one claim of the token that Atlassian documents. It is
 // not verified: Bitbucket does that.
 func expiry(token string, now time.Time) time.Time {

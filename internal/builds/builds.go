@@ -11,6 +11,7 @@
 package builds
 
 import (
+	"cmp"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -25,8 +26,9 @@ import (
 
 // Options are what a service can do without. Log is required.
 type Options struct {
-	Log     *slog.Logger
-	Metrics prometheus.Registerer // nil: not counted
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer // nil: not counted
+	Interval time.Duration         // longest between two looks at a quiet project; 0: 2 minutes
 }
 
 // Service confirms builds. It is safe for concurrent use.
@@ -37,6 +39,7 @@ type Service struct {
 	accounts  Accounts
 	log       *slog.Logger
 	now       func() time.Time
+	interval  time.Duration
 	faults    *faults
 
 	deliveries *prometheus.CounterVec
@@ -47,7 +50,8 @@ type Service struct {
 func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accounts Accounts, opts Options) *Service {
 	metrics := promauto.With(opts.Metrics)
 	return &Service{
-		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log, now: time.Now, faults: &faults{},
+		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log, now: time.Now,
+		interval: cmp.Or(opts.Interval, 2*time.Minute), faults: &faults{},
 		deliveries: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_deliveries_total", Help: "Deliveries received, by outcome at once.",
 		}, []string{"source", "outcome"}),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(postgrestest.Main(m)) }
 type bundle struct {
 	service  *Service
 	store    *postgres.Store
+	database string
 	appveyor *appveyortest.Server
 	build    appveyortest.Build // a successful pull request build of acme/widgets
 }
@@ -52,7 +54,8 @@ func newBundle(t *testing.T) *bundle {
 		Branch: "main", PullRequestID: 7, PullRequestHeadCommit: "dfc541e7eda18a9eb620a0a352e1d6fe0141b34d", Status: "success",
 	})
 	must(err)
-	store, err := postgres.Open(t.Context(), postgrestest.New(t), postgres.Options{})
+	database := postgrestest.New(t)
+	store, err := postgres.Open(t.Context(), database, postgres.Options{})
 	must(err)
 	t.Cleanup(store.Close)
 	avClient, err := appveyor.NewClient(appveyor.Config{URL: av.URL})
@@ -63,7 +66,7 @@ func newBundle(t *testing.T) *bundle {
 	t.Cleanup(bbClient.CloseIdleConnections)
 	return &bundle{
 		service: New(store, avClient, bbClient, Accounts{"acme": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)}),
-		store:   store, appveyor: av, build: build,
+		store:   store, database: database, appveyor: av, build: build,
 	}
 }
 
@@ -128,6 +131,85 @@ func TestConfirmingTwiceChangesNothing(t *testing.T) {
 	}
 	if outcome, reason, attempts := b.delivery(t, id); outcome != postgres.Processed || reason != "" || attempts != 1 {
 		t.Errorf("%s, %q, %d attempts", outcome, reason, attempts)
+	}
+}
+
+// TestPoisonedDelivery can't be recorded, whatever is tried: it is given up with
+// a reason, and the next one is processed.
+func TestPoisonedDelivery(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.receive(t)
+	postgrestest.Exec(t, b.database, `ALTER TABLE builds ADD CONSTRAINT poisoned CHECK (build_id <> `+fmt.Sprint(b.build.ID)+`)`)
+	job := &river.Job[postgres.ConfirmDelivery]{JobRow: &rivertype.JobRow{CreatedAt: time.Now()}, Args: postgres.ConfirmDelivery{DeliveryID: id}}
+	for range maxFaults {
+		if err := b.service.confirmDelivery(t.Context(), job); err == nil {
+			t.Fatal("it was recorded")
+		}
+		job.Errors = append(job.Errors, rivertype.AttemptError{})
+	}
+	if err := b.service.confirmDelivery(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Failed || reason != "could not be recorded; the service's log says why" {
+		t.Errorf("%s, %q", outcome, reason)
+	}
+	next, err := b.appveyor.PutBuild("acme", "widgets", appveyortest.Build{
+		Branch: "main", PullRequestID: 7, PullRequestHeadCommit: "dfc541e7eda18a9eb620a0a352e1d6fe0141b34d", Status: "success",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.build = next
+	id = b.receive(t)
+	if err := b.confirm(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Processed {
+		t.Errorf("the next one: %s, %q", outcome, reason)
+	}
+}
+
+// TestBackfillGoesOn breaks a backfill off in its second page, and begins again.
+func TestBackfillGoesOn(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for i := range 2*historyLength - 1 {
+		if _, err := b.appveyor.PutBuild("acme", "widgets", appveyortest.Build{
+			Branch: "main", PullRequestID: 8, PullRequestHeadCommit: fmt.Sprintf("%040x", i+1), Status: "success",
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func() (told []Progress, err error) {
+		err = b.service.Backfill(t.Context(), "acme", "widgets", time.Now().Add(-time.Hour), func(p Progress) {
+			p.At = time.Time{}
+			told = append(told, p)
+		})
+		return told, err
+	}
+	b.appveyor.OnRequest(func(r *http.Request) appveyortest.Fault {
+		if r.URL.Query().Has("startBuildId") {
+			return appveyortest.Fault{Status: http.StatusServiceUnavailable}
+		}
+		return appveyortest.Fault{}
+	})
+	told, err := run()
+	var e *appveyor.Error
+	if !errors.As(err, &e) {
+		t.Errorf("broken off with %v", err)
+	}
+	if diff := cmp.Diff([]Progress{{Looked: 50, Confirmed: 50}}, told); diff != "" {
+		t.Errorf("progress until then (-want +got):\n%s", diff)
+	}
+	b.appveyor.OnRequest(nil)
+	told, err = run()
+	if err != nil {
+		t.Error(err)
+	}
+	want := []Progress{{Looked: 50}, {Looked: 100, Confirmed: 50}, {Looked: 100, Confirmed: 50}}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("progress after that (-want +got):\n%s", diff)
 	}
 }
 
@@ -287,4 +369,23 @@ func TestWait(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzParseAccounts(f *testing.F) {
+	f.Add("acme=team")
+	f.Add(" Acme = Team , acme=other,b={B7EA02C9-0871-4858-A2A6-A190D7DE977C}")
+	f.Add("=,a=b=c,{}")
+	f.Fuzz(func(t *testing.T, given string) {
+		accounts, err := ParseAccounts(given)
+		if err != nil {
+			return
+		}
+		for account, workspaces := range accounts {
+			for _, workspace := range workspaces {
+				if account == "" || workspace == "" || strings.ContainsAny(workspace, "/ ={}") || !accounts.known(account) || !accounts.mayName(account, workspace) {
+					t.Errorf("%q may speak for %q", account, workspace)
+				}
+			}
+		}
+	})
 }

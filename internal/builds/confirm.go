@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mergegate/internal/appveyor"
+	"mergegate/internal/bitbucket"
 	"mergegate/internal/postgres"
 )
 
@@ -119,6 +120,9 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 	}
 	if err != nil && !errors.Is(err, postgres.ErrNotFound) {
 		return known, err
+	}
+	if s.bitbucket.Wait(bitbucket.Background) > 0 {
+		return known, errors.New("waits for Bitbucket's rate limit")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -45,9 +46,9 @@ func (reconcile) InsertOpts() river.InsertOpts {
 }
 
 // Reconciliation is the periodic job that looks at every project's history. One
-// replica inserts it; any works it.
-func (s *Service) Reconciliation(every time.Duration) *river.PeriodicJob {
-	return river.NewPeriodicJob(river.PeriodicInterval(every),
+// replica inserts it; any works it, and no second one while it does.
+func (s *Service) Reconciliation() *river.PeriodicJob {
+	return river.NewPeriodicJob(postgres.Every(s.interval),
 		func() (river.JobArgs, *river.InsertOpts) { return reconcile{}, nil }, nil)
 }
 
@@ -85,6 +86,8 @@ func (s *Service) unseen(ctx context.Context, seen []postgres.SeenProject) []pos
 func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProject, askedBy string) error {
 	slices.SortFunc(projects, func(a, b postgres.SeenProject) int { return cmp.Compare(a.ProjectID, b.ProjectID) })
 	projects = slices.CompactFunc(projects, func(a, b postgres.SeenProject) bool { return a.ProjectID == b.ProjectID })
+	// In no order that lasts: none is always the last one, or beside the same.
+	rand.Shuffle(len(projects), func(i, j int) { projects[i], projects[j] = projects[j], projects[i] })
 	var group errgroup.Group
 	group.SetLimit(projectsAtOnce)
 	for _, p := range projects {
@@ -178,16 +181,59 @@ func (s *Service) wasThere(p postgres.SeenProject, b mergecheck.Build) bool {
 }
 
 // LookNow looks through the histories of a repository's projects at once, for
-// somebody who waits for the answer, until ctx ends. It reports whether there
-// was anything to look through; what it finds is in the store.
+// somebody who waits for the answer, until ctx ends, and has them looked through
+// again for a while. It reports whether there was anything to look through; what
+// it finds is in the store.
 func (s *Service) LookNow(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error) {
 	projects, err := s.store.ProjectsOf(ctx, workspaceUUID, repositoryUUID)
 	if err != nil || len(projects) == 0 {
 		return false, err
+	}
+	if err := s.store.NoteAsked(ctx, workspaceUUID, repositoryUUID); err != nil {
+		s.log.WarnContext(ctx, "repository not looked at again", "error", err)
 	}
 	err = s.lookThrough(ctx, projects, "merge_check")
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // what was found by then is found
 	}
 	return true, err
+}
+
+const (
+	// oftenEvery is how often a repository is looked at that was just asked about,
+	// for oftenFor; after that less and less often.
+	oftenEvery = 5 * time.Second
+	oftenFor   = time.Minute
+)
+
+func (s *Service) lookAgain(ctx context.Context, job *river.Job[postgres.LookAgain]) error {
+	workspace, repository := job.Args.WorkspaceUUID, job.Args.RepositoryUUID
+	askedOn, err := s.store.AskedOn(ctx, workspace, repository)
+	if err != nil {
+		return err
+	}
+	if !askedOn.Equal(job.Args.AskedOn) {
+		return nil // it was asked about again, and another job looks
+	}
+	projects, err := s.store.ProjectsOf(ctx, workspace, repository)
+	if err != nil {
+		return err
+	}
+	if err := s.lookThrough(ctx, projects, "look_again"); err != nil {
+		return err
+	}
+	next := lookAgainIn(s.now().Sub(askedOn))
+	if next >= s.interval {
+		return nil // the rounds are as often
+	}
+	return river.JobSnooze(next)
+}
+
+// lookAgainIn is how long to leave a repository alone that was asked about so
+// long ago.
+func lookAgainIn(ago time.Duration) time.Duration {
+	if ago < oftenFor {
+		return wait(0, oftenEvery, oftenEvery)
+	}
+	return wait(ago/2, oftenEvery, time.Hour)
 }

@@ -27,6 +27,7 @@ func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.learnRepository))
 	river.AddWorker(workers, river.WorkFunc(s.settleHeads))
 	river.AddWorker(workers, river.WorkFunc(s.reconcile))
+	river.AddWorker(workers, river.WorkFunc(s.lookAgain))
 	river.AddWorker(workers, river.WorkFunc(s.rebuildWanted))
 }
 

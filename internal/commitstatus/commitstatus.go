@@ -51,7 +51,6 @@ type Publisher struct {
 	tokens *apptokens.Tokens
 	log    *slog.Logger
 	posts  *prometheus.CounterVec
-	pauses pauses
 }
 
 // New returns a publisher that posts as client, or where that has no credential
@@ -81,7 +80,7 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 		return nil // settled by another job
 	}
 	result := p.post(ctx, status)
-	p.posts.WithLabelValues(string(result.Delivery)).Inc()
+	p.posts.WithLabelValues(resultLabel(result)).Inc()
 	p.log.InfoContext(ctx, "commit status", "repository", status.Repository, "commit", status.Commit, "key", status.Key,
 		"state", status.State, "delivery", result.Delivery, "http_status", result.HTTPStatus, "reason", result.Reason)
 	if err := p.store.SettleStatus(ctx, status, result); err != nil {
@@ -93,31 +92,39 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 	return nil
 }
 
+// resultLabel tells what Bitbucket didn't take from what it wasn't asked.
+func resultLabel(r postgres.StatusResult) string {
+	if r.Unasked {
+		return "held"
+	}
+	return string(r.Delivery)
+}
+
 // post tries the repository of the pull request and, where that doesn't have the
 // commit because it is a fork's, the fork.
 func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.StatusResult {
-	client, ok := p.clientFor(ctx, s.WorkspaceUUID)
-	if !ok {
+	client := p.clientFor(ctx, s.WorkspaceUUID)
+	if !client.HasCredential() {
 		return retry(s, 0, 0, "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app")
 	}
-	credential := p.credentialOf(s)
-	if left := p.pauses.left(credential, time.Now()); left > 0 {
-		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "Bitbucket's rate limit is used up", RetryIn: left, Unasked: true}
+	if left := client.Wait(urgency(s)); left > 0 {
+		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
 	}
 	result := p.postWith(ctx, client, s)
-	if result.HTTPStatus == http.StatusTooManyRequests {
-		p.pauses.pause(credential, time.Now().Add(result.RetryIn))
+	if result.HTTPStatus == http.StatusUnauthorized && client.CredentialKind() == bitbucket.KindApp {
+		// The app's token has ended. The next call of Forge brings another one.
+		return retry(s, result.HTTPStatus, 0, result.Reason)
 	}
 	return result
 }
 
-// credentialOf names what a rate limit is for: the one configured credential, or
-// the app's of each workspace.
-func (p *Publisher) credentialOf(s postgres.CommitStatus) string {
-	if p.client.HasCredential() {
-		return ""
+// urgency has results go on where there is little left of the rate limit, and
+// statuses in progress give way.
+func urgency(s postgres.CommitStatus) bitbucket.Urgency {
+	if s.State == mergecheck.StatusInProgress {
+		return bitbucket.Spare
 	}
-	return s.WorkspaceUUID
+	return bitbucket.Background
 }
 
 func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) postgres.StatusResult {
@@ -158,12 +165,11 @@ func (p *Publisher) otherOwner(ctx context.Context, client *bitbucket.Client, s 
 
 // clientFor prefers the configured credential over the app's: only the creator
 // of a status may overwrite it, so it has to stay the same one.
-func (p *Publisher) clientFor(ctx context.Context, workspaceUUID string) (client *bitbucket.Client, ok bool) {
+func (p *Publisher) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.Client {
 	if p.client.HasCredential() {
-		return p.client, true
+		return p.client
 	}
-	token := p.tokens.Token(ctx, workspaceUUID)
-	return p.client.WithToken(token), token != ""
+	return p.client.AsApp(ctx, p.tokens, workspaceUUID)
 }
 
 func (p *Publisher) postTo(ctx context.Context, client *bitbucket.Client, repository string, s postgres.CommitStatus) error {

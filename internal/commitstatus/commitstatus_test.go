@@ -67,20 +67,3 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 }
-
-func TestPausesAreForOneCredential(t *testing.T) {
-	t.Parallel()
-	var p pauses
-	now := time.Now()
-	p.pause("a", now.Add(time.Minute))
-	p.pause("a", now.Add(time.Second)) // a shorter one changes nothing
-	if got := p.left("a", now); got < maxPause || got > maxPause+3*time.Second {
-		t.Errorf("waits %s", got)
-	}
-	if got := p.left("b", now); got != 0 {
-		t.Errorf("another credential waits %s", got)
-	}
-	if got := p.left("a", now.Add(2*time.Minute)); got != 0 {
-		t.Errorf("waits %s after the pause", got)
-	}
-}

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newIssuer(t *testing.T) *forgetest.Issuer {
+func newIssuer(t testing.TB) *forgetest.Issuer {
 	t.Helper()
 	issuer, err := forgetest.New()
 	if err != nil {
@@ -30,7 +30,7 @@ func newIssuer(t *testing.T) *forgetest.Issuer {
 	return issuer
 }
 
-func newVerifier(t *testing.T, issuer *forgetest.Issuer, cfg forge.Config) *forge.Verifier {
+func newVerifier(t testing.TB, issuer *forgetest.Issuer, cfg forge.Config) *forge.Verifier {
 	t.Helper()
 	if cfg.AppIDs == nil {
 		cfg.AppIDs = []string{"ari:cloud:ecosystem::app/other", forgetest.AppID}
@@ -298,4 +298,36 @@ func TestInvocationFields(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(forge.Invocation{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
+}
+
+// FuzzVerify gives any token: what is accepted says what the one good token says.
+func FuzzVerify(f *testing.F) {
+	issuer := newIssuer(f)
+	at := time.Now().Truncate(time.Second)
+	verifier := newVerifier(f, issuer, forge.Config{Now: func() time.Time { return at }})
+	good := issuer.Token(forgetest.WithIssued(at))
+	want, err := verifier.Verify(f.Context(), good)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		good, "", "..", issuer.Token(forgetest.WithIssued(at), forgetest.WithAlgorithm("none")),
+		issuer.Token(forgetest.WithIssued(at), forgetest.WithAlgorithm("HS256")), issuer.Token(forgetest.WithIssued(at), forgetest.WithForeignKey()),
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond) // no waiting for keys that join
+		defer cancel()
+		got, err := verifier.Verify(ctx, token)
+		if err != nil {
+			if !errors.Is(err, forge.ErrUnauthorized) && !errors.Is(err, forge.ErrForbidden) {
+				t.Errorf("unexpected kind of error: %v", err)
+			}
+			return
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(), cmp.AllowUnexported(forge.Invocation{})); diff != "" {
+			t.Errorf("%q is accepted (-want +got):\n%s", token, diff)
+		}
+	})
 }

@@ -124,6 +124,11 @@ func (g *Gate) KeepToken(ctx context.Context, workspaceUUID, token string) {
 	g.tokens.Keep(ctx, workspaceUUID, token)
 }
 
+// DropToken forgets the Forge app's token of a workspace: it is uninstalled there.
+func (g *Gate) DropToken(ctx context.Context, workspaceUUID string) {
+	g.tokens.Drop(ctx, workspaceUUID)
+}
+
 // Explain evaluates a pull request as [Gate.Ask] does, for people and programs
 // that want to know; nothing is kept. The pull request is always read from
 // Bitbucket: a verdict is for the head at the moment of asking.

@@ -22,13 +22,15 @@ const (
 )
 
 // worthLooking reports whether AppVeyor may have a build that changes the
-// verdict: AppVeyor tells of no build that starts, runs or is cancelled.
+// verdict: AppVeyor tells of no build that starts, runs or is cancelled, and
+// cancels builds for newer ones.
 func (g *Gate) worthLooking(ctx context.Context, q Question, v mergecheck.Verdict) bool {
 	if g.opts.Look == nil || v.PullRequest.Head == "" {
 		return false
 	}
 	switch v.Code {
-	case mergecheck.NoBuild, mergecheck.MissingProject, mergecheck.RunningCode, mergecheck.QueuedCode, mergecheck.TimedOut:
+	case mergecheck.NoBuild, mergecheck.MissingProject, mergecheck.CancelledCode, mergecheck.StaleDestination,
+		mergecheck.RunningCode, mergecheck.QueuedCode, mergecheck.TimedOut:
 	default:
 		return false
 	}

@@ -64,7 +64,7 @@ func (g *Gate) snapshot(ctx context.Context, q Question) Snapshot {
 }
 
 func (g *Gate) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.Client {
-	return g.client.WithToken(g.tokens.Token(ctx, workspaceUUID))
+	return g.client.AsApp(ctx, g.tokens, workspaceUUID)
 }
 
 func (g *Gate) bitbucketProblem(ctx context.Context, client *bitbucket.Client, err error) string {

@@ -36,7 +36,7 @@ func rules(f Facts, v Verdict) []Rule {
 		}
 	}
 	for _, t := range v.Timers {
-		list = append(list, Rule{Rule: t.Timer, Met: !t.Expired, Detail: t.Project.Name() + ": " + instant(t.DeadlineOn)})
+		list = append(list, Rule{Rule: t.Timer, Met: !t.Expired, Detail: t.of() + instant(t.DeadlineOn)})
 	}
 	return list
 }
@@ -80,7 +80,7 @@ func wouldChange(v Verdict) []string {
 	}
 	for _, t := range v.Timers {
 		if !t.Expired {
-			add("At %s it is timed_out by %s of %s.", instant(t.DeadlineOn), t.Timer, t.Project.Name())
+			add("%sat %s it is timed_out by %s.", t.of(), instant(t.DeadlineOn), t.Timer)
 		}
 	}
 	for _, w := range v.Waivers {
@@ -108,4 +108,12 @@ func wayOut(p ProjectVerdict, pr PullRequest) string {
 	default:
 		return fmt.Sprintf("%s builds %s, and passes.", p.Project.Name(), abbreviate(pr.Head))
 	}
+}
+
+// of names the timer's project, where it is of one.
+func (t Timer) of() string {
+	if t.Project == (Project{}) {
+		return ""
+	}
+	return t.Project.Name() + ": "
 }

@@ -137,8 +137,12 @@ func frozenMessage(v Verdict) (message, nextStep string) {
 func timedOutMessage(f Facts, v Verdict) (message, nextStep string) {
 	p, more := deciding(v)
 	if p.Build == nil {
-		return fmt.Sprintf("AppVeyor has not begun to build %s in %s%s%s; the policy allows %s.", abbreviate(v.PullRequest.Head), p.Project.Name(),
-			since(f.HeadSince(), f.Now), more, span(v.Policy.NotStartedAfter)), "Start it on AppVeyor, then re-run this check."
+		in := ""
+		if p.Required {
+			in = " in " + p.Project.Name()
+		}
+		return fmt.Sprintf("AppVeyor has not begun to build %s%s%s%s; the policy allows %s.", abbreviate(v.PullRequest.Head), in, more,
+			since(f.HeadSince(), f.Now), span(v.Policy.NotStartedAfter)), "Start it on AppVeyor, then re-run this check."
 	}
 	return withURL(fmt.Sprintf("AppVeyor build %s has been running%s%s; the policy allows %s", p.Build.Version,
 		since(started(*p.Build), f.Now), more, span(v.Policy.RunningLongerThan)), p.Build.URL), "Cancel it on AppVeyor and build the pull request again."

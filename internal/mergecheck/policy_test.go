@@ -175,6 +175,10 @@ func TestEvaluateByPolicy(t *testing.T) {
 			name: "not started in time", policy: mergecheck.Policy{NotStartedAfter: 15 * time.Minute}, want: mergecheck.TimedOut,
 			message: "AppVeyor has not begun to build aaaaaaaaaaaa in acme/widgets for 20 min; the policy allows 15 min.", rule: "not_started_after",
 		},
+		{
+			name: "nobody has seen a project that could start", policy: mergecheck.Policy{NotStartedAfter: 15 * time.Minute},
+			facts: func(f *mergecheck.Facts) { f.Seen = nil }, want: mergecheck.TimedOut, message: "has not begun to build aaaaaaaaaaaa for 20 min",
+		},
 		{name: "time is left to start", policy: mergecheck.Policy{NotStartedAfter: 30 * time.Minute}, want: mergecheck.NoBuild},
 		{
 			name: "running for too long", policy: mergecheck.Policy{RunningLongerThan: time.Minute}, facts: builds(build(10, in(mergecheck.Running))),

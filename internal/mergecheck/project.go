@@ -69,6 +69,9 @@ func evaluateProjects(f Facts, waivers []WaiverVerdict) ([]ProjectVerdict, []Tim
 			p.Waived, p.Code, p.Waiver = p.Code, WaivedCode, w
 		}
 	}
+	if timer := f.notStarted(Project{}); timer != nil && !slices.ContainsFunc(list, func(p ProjectVerdict) bool { return p.Required }) {
+		timers = append(timers, *timer) // nobody has seen a project that could begin
+	}
 	return list, timers
 }
 

@@ -208,6 +208,8 @@ func projectCodes(f Facts, v Verdict) []Code {
 	switch {
 	case len(codes) == 0 && LiveWaiver(v.Waivers, 0) != nil:
 		return []Code{WaivedCode} // nothing was ever built here
+	case len(codes) == 0 && !missing && slices.ContainsFunc(v.Timers, func(t Timer) bool { return t.Expired }):
+		return []Code{TimedOut}
 	case len(codes) == 0 && len(f.Unconfirmed) > 0:
 		return []Code{Unavailable}
 	case len(codes) == 0:

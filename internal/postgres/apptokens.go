@@ -33,3 +33,33 @@ func (s *Store) AppToken(ctx context.Context, workspaceUUID string) (sealed []by
 	}
 	return sealed, nil
 }
+
+// DeleteAppToken deletes the workspace's token: the one that was saved as sealed,
+// or with nil whichever it is.
+func (s *Store) DeleteAppToken(ctx context.Context, workspaceUUID string, sealed []byte) error {
+	_, err := s.pool.Exec(ctx, `
+		DELETE FROM app_tokens WHERE workspace_uuid = $1 AND ($2::bytea IS NULL OR sealed = $2)`, workspaceUUID, sealed)
+	if err != nil {
+		return fmt.Errorf("delete app token: %w", err)
+	}
+	return nil
+}
+
+// AppTokenExpiries returns when the stored tokens expire that are valid, by
+// workspace.
+func (s *Store) AppTokenExpiries(ctx context.Context) (map[string]time.Time, error) {
+	type row struct {
+		Workspace string
+		ExpiresOn time.Time
+	}
+	rows, err := s.pool.Query(ctx, `SELECT workspace_uuid::text AS workspace, expires_on FROM app_tokens WHERE expires_on > now()`)
+	list, err := all[row](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("list app tokens: %w", err)
+	}
+	expiries := make(map[string]time.Time, len(list))
+	for _, r := range list {
+		expiries[r.Workspace] = r.ExpiresOn
+	}
+	return expiries, nil
+}

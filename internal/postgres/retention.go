@@ -13,7 +13,8 @@ const deleteBatch = 2000
 // olderThan deletes at most $2 rows of each table that are older than $1, and
 // that nothing still needs. Branch heads are Bitbucket's events like deliveries;
 // the newest of each branch stays for as long as pull requests go to it, or an
-// open one comes from it. What belongs to a pull request goes with its
+// open one comes from it. What Bitbucket told of commits can be asked again.
+// Policies and waivers are kept for good. What belongs to a pull request goes with its
 // builds, once it is not open.
 var olderThan = map[string][]string{
 	"deliveries": {
@@ -28,6 +29,12 @@ var olderThan = map[string][]string{
 					AND (p.repository_uuid = o.repository_uuid AND p.destination_branch = o.branch
 						OR p.source_repository = o.repository_uuid AND p.source_branch = o.branch AND p.state = 'OPEN')))
 			ORDER BY o.pushed_on LIMIT $2)`,
+		`DELETE FROM commit_distances WHERE (workspace_uuid, repository_uuid, destination, tested) IN (
+			SELECT workspace_uuid, repository_uuid, destination, tested FROM commit_distances
+			WHERE read_on < now() - $1::interval ORDER BY read_on LIMIT $2)`,
+		`DELETE FROM changed_paths WHERE (workspace_uuid, repository_uuid, head, destination) IN (
+			SELECT workspace_uuid, repository_uuid, head, destination FROM changed_paths
+			WHERE read_on < now() - $1::interval ORDER BY read_on LIMIT $2)`,
 	},
 	"decisions": {
 		`DELETE FROM rebuilds WHERE (workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination) IN (

@@ -142,7 +142,11 @@ func parse(d postgres.Delivery, body []byte) (mergecheck.Event, error) {
 }
 
 func (s *Service) lookAtPullRequest(ctx context.Context, job *river.Job[postgres.LookAtPullRequest]) error {
-	err := s.look(ctx, postgres.PullRequestKey(job.Args))
+	key := postgres.PullRequestKey(job.Args)
+	if wait := s.client.AsApp(ctx, s.tokens, key.WorkspaceUUID).Wait(bitbucket.Spare); wait > 0 {
+		return river.JobSnooze(wait)
+	}
+	err := s.look(ctx, key)
 	var e *bitbucket.Error
 	switch {
 	case err == nil:
@@ -163,7 +167,7 @@ func (s *Service) lookAtPullRequest(ctx context.Context, job *river.Job[postgres
 // look reads a pull request from Bitbucket and records what it is now. One that
 // Bitbucket doesn't show changes nothing: that may only mean that access is lost.
 func (s *Service) look(ctx context.Context, key postgres.PullRequestKey) error {
-	client := s.client.WithToken(s.tokens.Token(ctx, key.WorkspaceUUID))
+	client := s.client.AsApp(ctx, s.tokens, key.WorkspaceUUID)
 	pr, err := client.PullRequest(ctx, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID)
 	if err != nil {
 		return fmt.Errorf("read pull request %d: %w", key.PullRequestID, err)
@@ -201,7 +205,7 @@ func (sweep) InsertOpts() river.InsertOpts {
 // it; any works it.
 func (s *Service) Sweep(every time.Duration) *river.PeriodicJob {
 	round := sweep{NotFor: min(every, time.Minute)}
-	return river.NewPeriodicJob(river.PeriodicInterval(every),
+	return river.NewPeriodicJob(postgres.Every(every),
 		func() (river.JobArgs, *river.InsertOpts) { return round, nil }, nil)
 }
 
@@ -213,6 +217,9 @@ func (s *Service) sweep(ctx context.Context, job *river.Job[sweep]) error {
 	for _, key := range open {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if s.client.AsApp(ctx, s.tokens, key.WorkspaceUUID).Wait(bitbucket.Spare) > 0 {
+			continue // the next round looks at it first
 		}
 		if err := s.look(ctx, key); err != nil {
 			// One that can't be read must not keep the others from it.

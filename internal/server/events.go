@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -15,8 +16,14 @@ import (
 // maxBitbucketEvent is more than Bitbucket sends: it drops larger ones than 256 KB.
 const maxBitbucketEvent = 1 << 20
 
+// beforeUninstall are the keys of the module, and of its endpoint, that the app's
+// manifests have called before the app is uninstalled. What its body holds isn't
+// documented, so that the invocation token is what tells it.
+var beforeUninstall = []string{"before-uninstall", "uninstall"}
+
 // forgeEvent stores a product or lifecycle event of Forge. 202 means that it is
-// committed. The app system token that comes along is kept.
+// committed. The app system token that comes along is kept, and dropped before
+// the app is uninstalled.
 func (s *Server) forgeEvent(c *gin.Context) error {
 	invocation, body, err := s.invocation(c)
 	if err != nil {
@@ -33,7 +40,11 @@ func (s *Server) forgeEvent(c *gin.Context) error {
 	if !invocation.ForWorkspace(workspace) {
 		return errForbidden.with("the token is of another workspace")
 	}
-	s.Gate.KeepToken(c.Request.Context(), workspace, c.GetHeader("x-forge-oauth-system"))
+	if slices.Contains(beforeUninstall, invocation.ModuleKey) {
+		s.Gate.DropToken(c.Request.Context(), workspace)
+	} else {
+		s.Gate.KeepToken(c.Request.Context(), workspace, c.GetHeader("x-forge-oauth-system"))
+	}
 	return s.receiveEvent(c, pullrequests.Delivery{Source: pullrequests.SourceForge, Event: event.Type, Body: body})
 }
 

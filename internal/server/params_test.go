@@ -3,6 +3,8 @@ package server
 import (
 	"encoding/base64"
 	"math"
+	"net/http"
+	"net/url"
 	"testing"
 
 	"mergegate/internal/postgres"
@@ -50,6 +52,28 @@ func FuzzDecodePage(f *testing.F) {
 		before, ok := decodePage(given)
 		if ok && (before <= 0 || encodePage(before) != given) {
 			t.Errorf("%q accepted as %d", given, before)
+		}
+	})
+}
+
+// FuzzQuery reads any query string: what comes of it is within bounds, and what
+// PostgreSQL can compare with.
+func FuzzQuery(f *testing.F) {
+	f.Add("pagelen=100&since=2026-01-31&pullrequest=7&state=failed")
+	f.Add("since=0001-01-01T00:00:00Z&pagelen=0&state=%00")
+	f.Add("pagelen=1&pagelen=2&%zz")
+	f.Add("since=9999-12-31T23:59:59%2B23:59&pullrequest=99999999999999999999")
+	f.Fuzz(func(t *testing.T, raw string) {
+		q := newQuery(&http.Request{URL: &url.URL{RawQuery: raw}}, "pagelen", "since", "pullrequest", "state")
+		length, since, id, state := q.pageLength(), q.instant("since"), q.positive("pullrequest"), q.text("state")
+		if q.err != nil {
+			return
+		}
+		if length < 1 || length > maxPageLength || id < 0 || !storable(state) {
+			t.Errorf("%q is %d, %d, %q", raw, length, id, state)
+		}
+		if year := since.Year(); !since.IsZero() && (year < 0 || year > 10000) {
+			t.Errorf("%q is since %s", raw, since)
 		}
 	})
 }

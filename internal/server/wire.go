@@ -148,10 +148,10 @@ type wireMoved struct {
 }
 
 type wireTimer struct {
-	Timer      string      `json:"timer"`
-	Project    wireProject `json:"project"`
-	DeadlineOn time.Time   `json:"deadline_on"`
-	Expired    bool        `json:"expired"`
+	Timer      string       `json:"timer"`
+	Project    *wireProject `json:"project"`
+	DeadlineOn time.Time    `json:"deadline_on"`
+	Expired    bool         `json:"expired"`
 }
 
 type wireFreeze struct {
@@ -211,7 +211,11 @@ func projectVerdictOf(r postgres.Repository, p mergecheck.ProjectVerdict) wirePr
 }
 
 func timerOf(t mergecheck.Timer) wireTimer {
-	return wireTimer{Timer: t.Timer, Project: projectOf(t.Project), DeadlineOn: t.DeadlineOn.UTC(), Expired: t.Expired}
+	w := wireTimer{Timer: t.Timer, DeadlineOn: t.DeadlineOn.UTC(), Expired: t.Expired}
+	if t.Project != (mergecheck.Project{}) {
+		w.Project = new(projectOf(t.Project))
+	}
+	return w
 }
 
 type wireDecision struct {

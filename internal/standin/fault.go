@@ -1,15 +1,18 @@
 package standin
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // Fault is how a request is answered instead of properly; the zero Fault is a proper answer. Of several kinds in one
 // Fault the first one below that is set is what happens.
 type Fault struct {
 	Hang     bool   // no answer until the client goes away or the server closes
+	Trickle  bool   // the proper answer, but a byte at a time: it takes minutes
 	Reset    bool   // the answer breaks off in its middle
 	Redirect string // 302 to this URL
 	HTML     bool   // a page in HTML with Status (0: 200), as a proxy or a login page would send
@@ -36,6 +39,8 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request, proper http.Handler
 	switch {
 	case f.Hang:
 		hang(r, closing)
+	case f.Trickle:
+		trickle(w, r, proper)
 	case f.Reset:
 		reset(w)
 	case f.Redirect != "":
@@ -62,6 +67,38 @@ func hang(r *http.Request, closing <-chan struct{}) {
 	}
 	panic(http.ErrAbortHandler) // no answer, not an empty one
 }
+
+// dripEvery is less than any time-out between two bytes would be.
+const dripEvery = 200 * time.Millisecond
+
+// trickle never lets a client wait for a byte, only for the answer.
+func trickle(w http.ResponseWriter, r *http.Request, proper http.Handler) {
+	answer := &kept{header: w.Header(), status: http.StatusOK}
+	proper.ServeHTTP(answer, r)
+	w.WriteHeader(answer.status)
+	drip := time.NewTicker(dripEvery)
+	defer drip.Stop()
+	for _, b := range answer.body.Bytes() {
+		_, _ = w.Write([]byte{b})
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-drip.C:
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// kept is the ResponseWriter of an answer that is sent later.
+type kept struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (k *kept) Header() http.Header         { return k.header }
+func (k *kept) Write(p []byte) (int, error) { return k.body.Write(p) }
+func (k *kept) WriteHeader(status int)      { k.status = status }
 
 // reset promises more than it sends, so that no client can take the part for the whole.
 func reset(w http.ResponseWriter) {

@@ -87,6 +87,57 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestTrickle reads an answer of which a byte comes now and then: a client that
+// is patient has all of it, one that isn't ends when it wants to.
+func TestTrickle(t *testing.T) {
+	t.Parallel()
+	var applied atomic.Int32
+	server, client := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		applied.Add(1)
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, "slow")
+	})
+	server.OnRequest(func(*http.Request) standin.Fault { return standin.Fault{Trickle: true} })
+	for _, tt := range []struct {
+		name    string
+		timeout time.Duration
+		want    string
+		fails   bool
+	}{
+		{name: "patient", want: "slow"},
+		{name: "impatient", timeout: 300 * time.Millisecond, want: "sl", fails: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx := t.Context()
+			if tt.timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, tt.timeout)
+				defer cancel()
+			}
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			body, err := io.ReadAll(res.Body)
+			if res.StatusCode != http.StatusCreated || (err != nil) != tt.fails || !strings.HasPrefix(tt.want, string(body)) {
+				t.Errorf("%d %q, error %v", res.StatusCode, body, err)
+			}
+			if !tt.fails && string(body) != tt.want {
+				t.Errorf("read %q", body)
+			}
+		})
+	}
+	if applied.Load() != 2 {
+		t.Errorf("applied %d times", applied.Load())
+	}
+}
+
 func TestHangEndsWithClose(t *testing.T) {
 	t.Parallel()
 	server, client := start(t, func(http.ResponseWriter, *http.Request) {})

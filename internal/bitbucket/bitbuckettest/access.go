@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +13,9 @@ type client struct {
 	secret     string
 	workspaces []string
 }
+
+// consumerToken begins every token that an OAuth consumer gets.
+const consumerToken = "oauth-"
 
 // AllowToken makes a bearer token, or an "email:token" pair for Basic authentication, valid for the repositories of
 // workspaces, given by slug or UUID. From then on private repositories and all writing need a valid one.
@@ -47,7 +51,7 @@ func (s *Server) accessToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.issued++
-	token := fmt.Sprintf("oauth-%d", s.issued)
+	token := consumerToken + strconv.Itoa(s.issued)
 	s.tokens[token] = known.workspaces
 	writeJSON(w, http.StatusOK, fmt.Appendf(nil, `{"access_token":%q,"token_type":"bearer","expires_in":7200,"scopes":"repository pullrequest"}`, token))
 }

@@ -42,6 +42,7 @@ type Server struct {
 	tokens       map[string][]string // workspaces by bearer token or "email:token"
 	clients      map[string]client   // OAuth consumers by id
 	issued       int
+	limit        rateLimit
 	violations   []string
 }
 

@@ -1,10 +1,12 @@
 package bitbuckettest_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,6 +25,12 @@ const (
 	repoUUID      = "15a31549-1cff-45dc-9d0d-310114c5038b"
 	forkUUID      = "ffe76500-0627-43f6-a9c5-4d6373a5e4eb"
 )
+
+// appToken is the Forge app's token in any workspace.
+type appToken string
+
+func (a appToken) Token(context.Context, string) string { return string(a) }
+func (appToken) Reject(context.Context, string, string) {}
 
 var (
 	head = strings.Repeat("1a", 20)
@@ -274,7 +282,7 @@ func TestAccess(t *testing.T) {
 			server.AllowToken("fork", "fork")
 			server.AllowToken("a@b.c:api", "ws")
 			server.AllowClient("id", "secret", "ws")
-			client := clientOf(t, server, test.config).WithToken(test.token)
+			client := clientOf(t, server, test.config).AsApp(t.Context(), appToken(test.token), workspaceUUID)
 			status := bitbucket.CommitStatus{Key: "k", State: "FAILED", URL: "https://ci.example.com/"}
 			check := func(what string, err error, want int) {
 				if statusCode(err) != want || want == 0 && err != nil {
@@ -307,13 +315,13 @@ func TestOnlyTheCreatorOverwrites(t *testing.T) {
 		token string
 		want  int
 	}{{token: "one"}, {token: "two", want: 403}, {token: "one"}} {
-		err := client.WithToken(test.token).PostCommitStatus(t.Context(), "ws", "repo", head, status)
+		err := client.AsApp(t.Context(), appToken(test.token), workspaceUUID).PostCommitStatus(t.Context(), "ws", "repo", head, status)
 		if statusCode(err) != test.want {
 			t.Errorf("%d: %v, want %d", i, err, test.want)
 		}
 	}
 	server.RevokeToken("one")
-	if err := client.WithToken("one").PostCommitStatus(t.Context(), "ws", "repo", head, status); statusCode(err) != 401 {
+	if err := client.AsApp(t.Context(), appToken("one"), workspaceUUID).PostCommitStatus(t.Context(), "ws", "repo", head, status); statusCode(err) != 401 {
 		t.Errorf("with a revoked token: %v", err)
 	}
 	noViolations(t, server)
@@ -429,5 +437,59 @@ func TestOwnAnswersAreHeldToTheDocument(t *testing.T) {
 	}
 	if got := server.Violations(); len(got) != 1 || !strings.HasPrefix(got[0], "answer of GET /2.0/repositories/ws/repo/pullrequests/9: ") {
 		t.Errorf("violations %q", got)
+	}
+}
+
+// TestRateLimit asks more than is allowed with each kind of credential.
+func TestRateLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 10
+	for _, tt := range []struct {
+		name   string
+		header func(*http.Request)
+		told   bool
+	}{
+		{name: "an access token", header: func(r *http.Request) { r.Header.Set("Authorization", "Bearer access") }, told: true},
+		{name: "a user's API token", header: func(r *http.Request) { r.SetBasicAuth("a@example.com", "user") }},
+		{name: "an OAuth consumer", header: func(r *http.Request) { r.Header.Set("Authorization", "Bearer oauth-1") }},
+		{name: "nobody", header: func(*http.Request) {}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := start(t)
+			server.LimitRate(limit)
+			for i := range limit + 2 {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/2.0/repositories/ws/repo", http.NoBody)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tt.header(req)
+				res, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = res.Body.Close()
+				want := map[string]string{}
+				if tt.told {
+					near := strconv.FormatBool(i >= limit-2)
+					want = map[string]string{"X-Ratelimit-Limit": "10", "X-Ratelimit-Resource": "api", "X-Ratelimit-Nearlimit": near}
+				}
+				got := map[string]string{}
+				for name := range res.Header {
+					if strings.HasPrefix(name, "X-Ratelimit") || name == "Retry-After" {
+						got[name] = res.Header.Get(name)
+					}
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("headers of answer %d (-want +got):\n%s", i, diff)
+				}
+				if refused := res.StatusCode == http.StatusTooManyRequests; refused != (i >= limit) {
+					t.Errorf("request %d is answered %d", i, res.StatusCode)
+				}
+			}
+			if got := server.Refused(); got != 2 {
+				t.Errorf("%d refused, want 2", got)
+			}
+		})
 	}
 }

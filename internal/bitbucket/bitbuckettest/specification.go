@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -60,6 +61,10 @@ func (s *Server) operation(path string, handle handler) http.HandlerFunc {
 			return // the client is gone
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		if refusal := s.limited(r, w.Header(), time.Now()); refusal != nil {
+			writeJSON(w, refusal.status, refusal.json())
+			return
+		}
 		input := s.spec.input(r, path)
 		invalid := openapi3filter.ValidateRequest(r.Context(), input)
 		r.Body = io.NopCloser(bytes.NewReader(body))

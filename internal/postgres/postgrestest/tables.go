@@ -23,7 +23,8 @@ func Rows(t testing.TB, address string) map[string]int64 {
 	return rows
 }
 
-// Age moves every time in a database into the past.
+// Age moves every time in a database into the past, of rows too that a trigger
+// keeps from being changed.
 func Age(t testing.TB, address string, by time.Duration) {
 	t.Helper()
 	onEachTable(t, address, func(ctx context.Context, conn *pgx.Conn, table string) error {
@@ -34,11 +35,18 @@ func Age(t testing.TB, address string, by time.Duration) {
 			return err
 		}
 		columns, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		if _, err := conn.Exec(ctx, "alter table "+table+" disable trigger user"); err != nil {
+			return err
+		}
 		for _, column := range columns {
 			_, updateErr := conn.Exec(ctx, fmt.Sprintf("update %s set %s = %[2]s - $1::interval", table, column), by)
 			err = errors.Join(err, updateErr)
 		}
-		return err
+		_, enableErr := conn.Exec(ctx, "alter table "+table+" enable trigger user")
+		return errors.Join(err, enableErr)
 	})
 }
 

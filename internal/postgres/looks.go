@@ -1,0 +1,82 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+)
+
+// LookAgain looks through the histories of a repository's projects, often at
+// first, after a merge check asked for a build that isn't there.
+type LookAgain struct {
+	WorkspaceUUID  string    `json:"workspace_uuid"`
+	RepositoryUUID string    `json:"repository_uuid"`
+	AskedOn        time.Time `json:"asked_on"`
+}
+
+// Kind names the job in the queue.
+func (LookAgain) Kind() string { return "look_again" }
+
+// InsertOpts leave the first look to who asked.
+func (LookAgain) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueBuilds, MaxAttempts: jobAttempts, ScheduledAt: time.Now().Add(5 * time.Second)}
+}
+
+// askedGap is how long asking again changes nothing: it was looked at often all
+// the time.
+const askedGap = 30 * time.Second
+
+// NoteAsked records that a merge check asked about a repository and found no
+// finished build, and queues looking at it again. One job does, whoever asks how
+// often: an earlier one ends when it finds that it is not the latest.
+func (s *Store) NoteAsked(ctx context.Context, workspaceUUID, repositoryUUID string) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		var askedOn time.Time
+		err := tx.QueryRow(ctx, `
+			UPDATE repositories SET asked_on = now()
+			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND coalesce(asked_on < now() - $3::interval, true)
+			RETURNING asked_on`, workspaceUUID, repositoryUUID, askedGap).Scan(&askedOn)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, err = s.jobs.InsertTx(ctx, tx, LookAgain{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID, AskedOn: askedOn}, nil)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note that repository %s was asked about: %w", repositoryUUID, err)
+	}
+	return nil
+}
+
+// AskedOn returns when a merge check last noted a repository; zero: never.
+func (s *Store) AskedOn(ctx context.Context, workspaceUUID, repositoryUUID string) (time.Time, error) {
+	var askedOn *time.Time
+	err := s.pool.QueryRow(ctx, `SELECT asked_on FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2`,
+		workspaceUUID, repositoryUUID).Scan(&askedOn)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && askedOn == nil {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read when repository %s was asked about: %w", repositoryUUID, err)
+	}
+	return *askedOn, nil
+}
+
+// Every is the schedule of a periodic job: never later than the interval after
+// the last time, and up to a tenth sooner, so that what was started together
+// doesn't stay together.
+type Every time.Duration
+
+// Next returns when it is due after it was at last.
+func (e Every) Next(last time.Time) time.Time {
+	interval := time.Duration(e)
+	return last.Add(interval - time.Duration(rand.Int64N(int64(interval)/10+1))) //nolint:gosec // jitter, no secret
+}
