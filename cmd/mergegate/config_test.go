@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/policy"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -94,7 +96,7 @@ func TestParseDuration(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.given, func(t *testing.T) {
 			t.Parallel()
-			got, err := parseDuration(tt.given)
+			got, err := policy.ParseDuration(tt.given)
 			if (err != nil) != tt.fails || got != tt.want {
 				t.Errorf("got %v, %v", got, err)
 			}
