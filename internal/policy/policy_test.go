@@ -384,6 +384,7 @@ func TestParseDuration(t *testing.T) {
 		{text: "d", fault: true},
 		{text: "", fault: true},
 		{text: "100000d", fault: true},
+		{text: "5", fault: true},
 	} {
 		got, err := policy.ParseDuration(tt.text)
 		if got != tt.want || (err != nil) != tt.fault {
