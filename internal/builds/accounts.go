@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"mergegate/internal/postgres"
 )
 
 // Accounts says which AppVeyor account may speak for which Bitbucket
@@ -41,6 +43,12 @@ func (a Accounts) known(account string) bool { return len(a[strings.ToLower(acco
 // mayName reports whether the account is trusted for the workspace by its slug.
 func (a Accounts) mayName(account, slug string) bool {
 	return slices.Contains(a[strings.ToLower(account)], strings.ToLower(slug))
+}
+
+// maySpeakFor reports whether the account is trusted for a repository that Bitbucket has told.
+func (a Accounts) maySpeakFor(account string, r postgres.Repository) bool {
+	workspace, _, _ := strings.Cut(r.FullName, "/")
+	return a.mayName(account, r.WorkspaceUUID) || !isUUID(workspace) && a.mayName(account, workspace)
 }
 
 // needsUUID reports whether the account is trusted for workspaces by UUID, so

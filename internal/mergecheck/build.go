@@ -40,6 +40,9 @@ type Project struct {
 	ID      int64  `json:"id,omitzero"`
 	Account string `json:"account,omitzero"`
 	Slug    string `json:"slug,omitzero"`
+	// ReportsOnly says that only build scripts have told of it: it counts where a
+	// policy accepts its reports, and nowhere else.
+	ReportsOnly bool `json:"reports_only,omitzero"`
 }
 
 // Name is the project as people know it: "account/slug", or by its id where

@@ -81,8 +81,8 @@ func requirements(f Facts) map[string]*ProjectVerdict {
 	verdicts := map[string]*ProjectVerdict{}
 	if len(f.Policy.Required) == 0 {
 		for _, p := range f.Seen {
-			required := !p.named(f.Policy.RequiredIfPresent)
-			if required {
+			counts := !p.ReportsOnly || p.named(f.Policy.AcceptReports)
+			if counts && !p.named(f.Policy.RequiredIfPresent) {
 				verdicts[projectKey(p)] = &ProjectVerdict{Project: p, Required: true}
 			}
 		}

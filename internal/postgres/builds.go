@@ -234,16 +234,17 @@ func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bu
 		INSERT INTO projects AS p (workspace_uuid, repository_uuid, project_id, account, slug, named_by)
 		VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (workspace_uuid, repository_uuid, project_id) DO UPDATE
-			SET account = excluded.account, slug = excluded.slug, named_by = excluded.named_by
-			WHERE p.named_by < excluded.named_by
+			SET account = excluded.account, slug = excluded.slug, named_by = excluded.named_by, reports_only = false
+			WHERE p.named_by < excluded.named_by OR p.reports_only
 				OR p.named_by = excluded.named_by AND (p.account, p.slug) <> (excluded.account, excluded.slug)`,
 		r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug, b.BuildID)
 	return err
 }
 
-// Build returns one build by the id of its row.
+// Build returns one build, confirmed or reported, by the id of its row.
 func (s *Store) Build(ctx context.Context, id int64) (mergecheck.Build, Repository, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE id = $1`, id)
+	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE id = $1
+		UNION ALL SELECT `+buildColumns+` FROM reports AS builds WHERE id = $1`, id)
 	row, err := one[buildRow](rows, err)
 	if err != nil {
 		return mergecheck.Build{}, Repository{}, fmt.Errorf("read build %d: %w", id, err)
@@ -274,13 +275,17 @@ type BuildFilter struct {
 	Limit         int
 }
 
-// Builds lists a repository's builds, newest build id first.
+// Builds lists a repository's builds, newest build id first: those that AppVeyor
+// confirmed, and those reported that it didn't.
 func (s *Store) Builds(ctx context.Context, r Repository, f BuildFilter) ([]mergecheck.Build, error) {
 	where, args := f.where()
 	args["workspace_uuid"], args["repository_uuid"], args["limit"] = r.WorkspaceUUID, r.RepositoryUUID, f.Limit
-	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM builds
-		WHERE workspace_uuid = @workspace_uuid AND repository_uuid = @repository_uuid`+where+`
-		ORDER BY build_id DESC LIMIT @limit`, args)
+	const here = ` WHERE workspace_uuid = @workspace_uuid AND repository_uuid = @repository_uuid`
+	const newest = ` ORDER BY build_id DESC LIMIT @limit`
+	rows, err := s.pool.Query(ctx, `
+		(SELECT `+buildColumns+` FROM builds`+here+where+newest+`)
+		UNION ALL
+		(SELECT `+buildColumns+` FROM reports AS builds`+here+where+unconfirmed+newest+`)`+newest, args)
 	list, err := all[buildRow](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list builds of %s: %w", r.FullName, err)
@@ -291,6 +296,11 @@ func (s *Store) Builds(ctx context.Context, r Repository, f BuildFilter) ([]merg
 	}
 	return builds, nil
 }
+
+// unconfirmed leaves out reports of builds that AppVeyor has confirmed.
+const unconfirmed = `
+	AND NOT EXISTS (SELECT FROM builds c WHERE c.workspace_uuid = builds.workspace_uuid
+		AND c.repository_uuid = builds.repository_uuid AND c.build_id = builds.build_id)`
 
 // where writes only the conditions that are asked for, so that each combination
 // gets the plan of its own index.

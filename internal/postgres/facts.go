@@ -115,10 +115,11 @@ func queueBuilds(batch *pgx.Batch, asked Asked, f *Facts) {
 			return err
 		})
 	batch.Queue(selectHeads, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Query(into(&f.Heads))
-	batch.Queue(`SELECT `+buildColumns+` FROM builds
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
+	const ofPullRequest = ` WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3`
+	batch.Queue(`(SELECT `+buildColumns+` FROM builds`+ofPullRequest+`
 			AND (reported_commit = $4 OR length(reported_commit) < 40 AND starts_with($4, reported_commit))
-		ORDER BY build_id DESC`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head).
+		ORDER BY build_id DESC)
+		UNION ALL (SELECT `+buildColumns+` FROM reports AS builds`+ofPullRequest+` AND source_commit = $4`+unconfirmed+`)`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head).
 		Query(func(rows pgx.Rows) error {
 			list, err := all[buildRow](rows, nil)
 			for _, row := range list {
@@ -126,7 +127,7 @@ func queueBuilds(batch *pgx.Batch, asked Asked, f *Facts) {
 			}
 			return err
 		})
-	batch.Queue(`SELECT project_id AS id, account, slug FROM projects
+	batch.Queue(`SELECT project_id AS id, account, slug, reports_only FROM projects
 		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND forgotten_on IS NULL ORDER BY project_id`,
 		pr.WorkspaceUUID, pr.RepositoryUUID).Query(into(&f.Seen))
 }

@@ -45,7 +45,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
 	"pull_requests", "branch_heads", "app_tokens", "rebuilds",
-	"policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths",
+	"reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths",
 }
 
 // fill puts rows into every table.
@@ -75,6 +75,10 @@ func fill(t *testing.T, url string) {
 	}
 	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
 	revoke(t, store, pullRequest(r, 7), 0)
+	reported := build(9, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })
+	if _, _, err := store.RecordReport(t.Context(), r, reported, 1, 1); err != nil {
+		t.Fatal(err)
+	}
 	if err := store.KeepDistance(t.Context(), r, mergecheck.Distance{Destination: other, Tested: head, Behind: 1}); err != nil {
 		t.Fatal(err)
 	}

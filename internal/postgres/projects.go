@@ -33,7 +33,7 @@ const inOrder = ` ORDER BY repository, p.account, p.slug`
 // ProjectsOf lists the projects of one repository that are not forgotten.
 func (s *Store) ProjectsOf(ctx context.Context, workspaceUUID, repositoryUUID string) ([]SeenProject, error) {
 	rows, err := s.pool.Query(ctx, selectProjects+`
-		WHERE p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.forgotten_on IS NULL`+inOrder, workspaceUUID, repositoryUUID)
+		WHERE p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.forgotten_on IS NULL AND NOT p.reports_only`+inOrder, workspaceUUID, repositoryUUID)
 	list, err := all[SeenProject](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list projects of repository %s: %w", repositoryUUID, err)

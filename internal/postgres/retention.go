@@ -52,6 +52,10 @@ var olderThan = map[string][]string{
 			AND NOT EXISTS (SELECT FROM pull_requests p WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
 				= (b.workspace_uuid, b.repository_uuid, b.pull_request_id) AND p.state = 'OPEN')
 			ORDER BY b.recorded_on LIMIT $2)`,
+		`DELETE FROM reports WHERE id IN (SELECT b.id FROM reports b
+			WHERE b.recorded_on < now() - $1::interval
+			AND NOT EXISTS (SELECT FROM pull_requests p WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
+				= (b.workspace_uuid, b.repository_uuid, b.pull_request_id) AND p.state = 'OPEN') LIMIT $2)`,
 		`DELETE FROM pull_request_heads WHERE (workspace_uuid, repository_uuid, pull_request_id, first_seen_on, commit) IN (
 			SELECT h.workspace_uuid, h.repository_uuid, h.pull_request_id, h.first_seen_on, h.commit FROM pull_request_heads h
 			WHERE h.last_seen_on < now() - $1::interval AND NOT EXISTS (SELECT FROM builds b

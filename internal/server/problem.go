@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"mergegate/internal/appveyor"
+	"mergegate/internal/builds"
 	"mergegate/internal/forge"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
@@ -98,6 +99,10 @@ func asProblem(err error) problem {
 		return errChanged
 	case errors.As(err, &faults):
 		return errPolicy.about(faults)
+	case errors.Is(err, builds.ErrUntrustedAccount), errors.Is(err, postgres.ErrOtherPlace):
+		return errForbidden.with("%s", err)
+	case errors.Is(err, postgres.ErrOtherProject):
+		return errConflict.with("%s", err)
 	case errors.Is(err, postgres.ErrNotFound):
 		return errNotFound
 	case postgres.IsUnavailable(err):

@@ -46,6 +46,7 @@ func (s *Server) routes() *gin.Engine {
 	v1 := engine.Group("/api/v1")
 	repository := v1.Group("/repositories/:workspace/:repo_slug")
 	repository.GET("/builds", s.authorized(ScopeRead, s.listBuilds))
+	repository.POST("/builds", s.authorized(ScopeReport, s.reportBuild))
 	repository.GET("/pullrequests/:id", s.authorized(ScopeRead, s.getPullRequest))
 	repository.GET("/pullrequests/:id/builds", s.authorized(ScopeRead, s.listPullRequestBuilds))
 	repository.GET("/pullrequests/:id/decisions", s.authorized(ScopeRead, s.listDecisions))

@@ -1,0 +1,46 @@
+package builds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// ErrUntrustedAccount says that the AppVeyor account may not speak for the
+// workspace.
+var ErrUntrustedAccount = errors.New("the AppVeyor account is not one that MERGEGATE_APPVEYOR_ACCOUNTS trusts for this workspace")
+
+// Report is a build as its script reports it, with a token.
+type Report struct {
+	Build   mergecheck.Build // with SourceCommit and DestinationBranch as Bitbucket tells them now
+	Attempt int              // 1 for the first; a re-run of the same build has a higher one
+	TokenID int64
+}
+
+// Report records a report, which the same again doesn't change. It counts where a
+// policy accepts it. The errors are [ErrUntrustedAccount],
+// [postgres.ErrOtherProject], [postgres.ErrOtherPlace], or the store's.
+func (s *Service) Report(ctx context.Context, r postgres.Repository, report Report) (stays mergecheck.Build, isNew bool, err error) {
+	if !s.accounts.maySpeakFor(report.Build.Project.Account, r) {
+		return stays, false, fmt.Errorf("%s: %w", report.Build.Project.Account, ErrUntrustedAccount)
+	}
+	stays, isNew, err = s.store.RecordReport(ctx, r, report.Build, report.Attempt, report.TokenID)
+	if err == nil && isNew {
+		s.log.InfoContext(ctx, "build reported", "repository", r.FullName, "project", stays.Project.Name(), "build_id", stays.BuildID,
+			"attempt", report.Attempt, "state", stays.State)
+	}
+	return stays, isNew, err
+}
+
+// Learn returns the repository with this name, asking Bitbucket where it isn't
+// known.
+func (s *Service) Learn(ctx context.Context, fullName string) (postgres.Repository, error) {
+	r, err := s.learn(ctx, fullName)
+	if err != nil {
+		return r, fmt.Errorf("learn of %s: %w", fullName, errors.Join(postgres.ErrNotFound, err))
+	}
+	return r, nil
+}

@@ -1,0 +1,85 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"mergegate/internal/mergecheck"
+)
+
+// ErrOtherProject says that a build was reported for another project before.
+var ErrOtherProject = errors.New("the build was reported for another project")
+
+// ErrOtherPlace says that a token reports for another project or repository.
+var ErrOtherPlace = errors.New("the token reports for another project or repository")
+
+// RecordReport records a build as its script reported it. Reports of one build
+// are told apart by attempt: the highest stays, and the same again changes
+// nothing. It returns the report that stays, and whether it is this one, new.
+// The token becomes one of this project and repository, if it was of none.
+func (s *Store) RecordReport(ctx context.Context, r Repository, b mergecheck.Build, attempt int, tokenID int64) (stays mergecheck.Build, isNew bool, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := bindToken(ctx, tx, tokenID, r, b.Project.ID); err != nil {
+			return err
+		}
+		if isNew, err = upsertReport(ctx, tx, r, b, attempt); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM reports AS builds
+			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND build_id = $3`, r.WorkspaceUUID, r.RepositoryUUID, b.BuildID)
+		row, err := one[buildRow](rows, err)
+		if err != nil {
+			return err
+		}
+		if stays = row.build(); stays.Project.ID != b.Project.ID {
+			return ErrOtherProject
+		}
+		_, err = tx.Exec(ctx, `
+			INSERT INTO projects (workspace_uuid, repository_uuid, project_id, account, slug, reports_only)
+			VALUES ($1, $2, $3, $4, $5, true) ON CONFLICT DO NOTHING`,
+			r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug)
+		return err
+	})
+	if err != nil {
+		return stays, false, fmt.Errorf("record report of build %d: %w", b.BuildID, err)
+	}
+	return stays, isNew, nil
+}
+
+func bindToken(ctx context.Context, tx pgx.Tx, tokenID int64, r Repository, projectID int64) error {
+	tag, err := tx.Exec(ctx, `
+		UPDATE tokens SET report_project = coalesce(report_project, $2), report_repository = coalesce(report_repository, $3)
+		WHERE id = $1 AND coalesce(report_project, $2) = $2 AND coalesce(report_repository, $3) = $3::uuid`,
+		tokenID, projectID, r.RepositoryUUID)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = ErrOtherPlace
+	}
+	return err
+}
+
+func upsertReport(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, attempt int) (isNew bool, err error) {
+	args := buildArgs(r, b)
+	args["attempt"] = attempt
+	tag, err := tx.Exec(ctx, `
+		INSERT INTO reports AS p (workspace_uuid, repository_uuid, build_id, project_id, account, slug, repository,
+			pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
+			source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
+			started_on, finished_on, updated_on, confirmed_by, attempt)
+		VALUES (@workspace_uuid, @repository_uuid, @build_id, @project_id, @account, @slug, @repository,
+			@pull_request_id, @pull_request_title, @version, @state, @reported_commit, @source_commit, @source_branch,
+			@source_repository, @destination_branch, @commit_id, @url, @jobs, @jobs_updated_on, @jobs_state,
+			coalesce(@created_on, now()), @started_on, @finished_on, coalesce(@updated_on, now()), @confirmed_by, @attempt)
+		ON CONFLICT (workspace_uuid, repository_uuid, build_id) DO UPDATE SET
+			account = excluded.account, slug = excluded.slug, pull_request_id = excluded.pull_request_id,
+			pull_request_title = excluded.pull_request_title, version = excluded.version, state = excluded.state,
+			reported_commit = excluded.reported_commit, source_commit = excluded.source_commit,
+			source_branch = excluded.source_branch, source_repository = excluded.source_repository,
+			destination_branch = excluded.destination_branch, url = excluded.url, jobs = excluded.jobs,
+			jobs_updated_on = excluded.jobs_updated_on, jobs_state = excluded.jobs_state, started_on = excluded.started_on,
+			finished_on = excluded.finished_on, updated_on = excluded.updated_on, attempt = excluded.attempt
+		WHERE p.project_id = excluded.project_id AND p.attempt < excluded.attempt`, args)
+	return err == nil && tag.RowsAffected() == 1, err
+}

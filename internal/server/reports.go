@@ -1,0 +1,172 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/builds"
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// maxReportedJobs bounds a report; AppVeyor's matrices have some dozens.
+const maxReportedJobs = 500
+
+// reportRequest is a build in the shape in which the API shows it, as far as a
+// build script knows it.
+type reportRequest struct {
+	Project struct {
+		ID   int64  `json:"id"`
+		Slug string `json:"slug"`
+	} `json:"project"`
+	BuildID     int64            `json:"build_id"`
+	Attempt     int              `json:"attempt"`
+	Version     string           `json:"version"`
+	State       mergecheck.State `json:"state"`
+	PullRequest struct {
+		ID    int64  `json:"id"`
+		Title string `json:"title"`
+	} `json:"pullrequest"`
+	Source struct {
+		Commit string `json:"commit"`
+	} `json:"source"`
+	Destination struct {
+		Branch string `json:"branch"`
+	} `json:"destination"`
+	URL        string           `json:"url"`
+	Tests      mergecheck.Tests `json:"tests"`
+	Jobs       []mergecheck.Job `json:"jobs"`
+	StartedOn  *time.Time       `json:"started_on"`
+	FinishedOn *time.Time       `json:"finished_on"`
+}
+
+// reportBuild records a result that a build script reports.
+func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
+	repository, err := s.reportedRepository(c, token)
+	if err != nil {
+		return err
+	}
+	var body reportRequest
+	if err := readJSON(c, &body); err != nil {
+		return err
+	}
+	build, err := body.build()
+	if err != nil {
+		return err
+	}
+	if !repository.Linked() {
+		return errConflict.with("Bitbucket has not told the repository's UUID yet")
+	}
+	pr := s.Gate.Explain(c.Request.Context(), repository, build.PullRequestID).PullRequest
+	switch {
+	case pr.Head == "":
+		return errConflict.with("the head of pull request %d is not known: %s", pr.ID, pr.HeadProblem)
+	case build.SourceCommit != pr.Head:
+		return errConflict.with("the head of pull request %d is %s, not %s", pr.ID, pr.Head, build.SourceCommit)
+	case build.DestinationBranch != "" && build.DestinationBranch != pr.DestinationBranch:
+		return errConflict.with("pull request %d goes to %s, not to %s", pr.ID, pr.DestinationBranch, build.DestinationBranch)
+	}
+	build.Repository, build.SourceBranch, build.DestinationBranch = repository.FullName, pr.SourceBranch, pr.DestinationBranch
+	stays, isNew, err := s.Builds.Report(c.Request.Context(), repository, builds.Report{Build: build, Attempt: max(body.Attempt, 1), TokenID: token.ID})
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if isNew {
+		status = http.StatusCreated
+	}
+	c.JSON(status, buildOf(repository, stays))
+	return nil
+}
+
+// reportedRepository is the repository of the path; one that nobody has told of
+// yet is asked for, if the token covers it.
+func (s *Server) reportedRepository(c *gin.Context, token postgres.Token) (postgres.Repository, error) {
+	repository, err := s.repository(c, token)
+	name := c.Param("workspace") + "/" + c.Param("repo_slug")
+	if !errors.Is(err, postgres.ErrNotFound) || !covers(token, name) || strings.Contains(name, "{") {
+		return repository, err
+	}
+	return s.Builds.Learn(c.Request.Context(), name)
+}
+
+var projectSlugPattern = regexp.MustCompile(`^[^/\s]+/[^/\s]+$`)
+
+func (r reportRequest) build() (b mergecheck.Build, err error) {
+	r.Source.Commit = strings.ToLower(r.Source.Commit)
+	texts := []string{r.Project.Slug, r.Version, r.PullRequest.Title, r.Destination.Branch, r.URL}
+	for _, job := range r.Jobs {
+		texts = append(texts, job.ID, job.Name)
+	}
+	for _, text := range texts {
+		if !storable(text) {
+			return b, errInvalidBody.with("a text has more than 1024 characters, or characters that can't be kept")
+		}
+	}
+	switch {
+	case r.Project.ID <= 0:
+		return b, errInvalidBody.with("project.id is not a positive number: it is APPVEYOR_PROJECT_ID")
+	case !projectSlugPattern.MatchString(r.Project.Slug):
+		return b, errInvalidBody.with("project.slug is not account/slug: it is APPVEYOR_ACCOUNT_NAME/APPVEYOR_PROJECT_SLUG")
+	case r.BuildID <= 0:
+		return b, errInvalidBody.with("build_id is not a positive number: it is APPVEYOR_BUILD_ID")
+	case r.Attempt < 0 || r.Attempt > 1_000_000:
+		return b, errInvalidBody.with("attempt is not a number from 1 up")
+	case r.PullRequest.ID <= 0:
+		return b, errInvalidBody.with("pullrequest.id is not a positive number: it is APPVEYOR_PULL_REQUEST_NUMBER")
+	case !mergecheck.IsFullCommit(r.Source.Commit):
+		return b, errInvalidBody.with("source.commit is not a hash of 40 characters: it is APPVEYOR_PULL_REQUEST_HEAD_COMMIT")
+	case !r.State.Valid():
+		return b, errInvalidBody.with("state is not queued, running, success, failed or cancelled")
+	case r.URL != "" && !strings.HasPrefix(r.URL, "https://") && !strings.HasPrefix(r.URL, "http://"):
+		return b, errInvalidBody.with("url is no web address")
+	case len(r.Jobs) > maxReportedJobs:
+		return b, errInvalidBody.with("there are more than %d jobs", maxReportedJobs)
+	}
+	account, slug, _ := strings.Cut(r.Project.Slug, "/")
+	b = mergecheck.Build{
+		BuildID: r.BuildID, Project: mergecheck.Project{ID: r.Project.ID, Account: account, Slug: slug},
+		PullRequestID: r.PullRequest.ID, PullRequestTitle: r.PullRequest.Title, Version: r.Version, State: r.State,
+		ReportedCommit: r.Source.Commit, SourceCommit: r.Source.Commit, DestinationBranch: r.Destination.Branch, URL: r.URL,
+		StartedOn: micros(r.StartedOn), FinishedOn: micros(r.FinishedOn), ConfirmedBy: mergecheck.ConfirmedByReport,
+	}
+	if b.Version == "" {
+		b.Version = strconv.FormatInt(r.BuildID, 10)
+	}
+	if b.Jobs, err = r.jobs(); err != nil {
+		return b, err
+	}
+	return b, nil
+}
+
+// jobs are those reported, or one that has the tests of them all.
+func (r reportRequest) jobs() ([]mergecheck.Job, error) {
+	jobs := r.Jobs
+	if len(jobs) == 0 && r.Tests != (mergecheck.Tests{}) {
+		jobs = []mergecheck.Job{{State: r.State, Tests: r.Tests}}
+	}
+	for i := range jobs {
+		if jobs[i].State == "" {
+			jobs[i].State = r.State
+		}
+		t := jobs[i].Tests
+		if !jobs[i].State.Valid() || t.Total < 0 || t.Passed < 0 || t.Failed < 0 {
+			return nil, errInvalidBody.with("jobs: job %d has a state or a number of tests that can't be", i+1)
+		}
+	}
+	return jobs, nil
+}
+
+// micros is a time with the microseconds that PostgreSQL keeps.
+func micros(t *time.Time) time.Time {
+	if t == nil || t.Year() < 2000 || t.Year() > 2200 {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
