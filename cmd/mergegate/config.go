@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 
 	"mergegate/internal/apptokens"
 	"mergegate/internal/builds"
+	"mergegate/internal/policy"
 	"mergegate/internal/retention"
 )
 
@@ -141,7 +141,7 @@ func (c *config) understand(wrong *faults) {
 	c.understandBitbucket(wrong)
 	c.forgeAppIDs, c.forgeEnvironments = list(c.ForgeAppID), list(c.ForgeEnvironments)
 	var err error
-	if c.retention, err = retention.Parse(c.Retention, parseDuration); err != nil {
+	if c.retention, err = retention.Parse(c.Retention, policy.ParseDuration); err != nil {
 		wrong.add("MERGEGATE_RETENTION", "%v", err)
 	}
 	if c.secretKeys, err = parseKeys(c.SecretKey); err != nil {
@@ -179,7 +179,7 @@ func (c *config) understandAppVeyor(wrong *faults) {
 	if c.appveyorTokens, err = parseTokens(c.AppVeyorToken); err != nil {
 		wrong.add("MERGEGATE_APPVEYOR_TOKEN", "%v", err)
 	}
-	if c.reconcileInterval, err = parseDuration(c.ReconcileInterval); err != nil || c.reconcileInterval < time.Second {
+	if c.reconcileInterval, err = policy.ParseDuration(c.ReconcileInterval); err != nil || c.reconcileInterval < time.Second {
 		wrong.add("MERGEGATE_RECONCILE_INTERVAL", "%q is not a duration of 1s or more, like 2m", c.ReconcileInterval)
 	}
 }
@@ -290,25 +290,4 @@ func ownSecretKey(dir string) ([][]byte, error) {
 		return nil, fmt.Errorf("%s %w", file, err)
 	}
 	return keys, nil
-}
-
-var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
-
-// parseDuration reads Go durations, and days: "90d", "1d12h".
-func parseDuration(s string) (time.Duration, error) {
-	var sum time.Duration
-	if parts := days.FindStringSubmatch(s); parts != nil {
-		n, err := strconv.Atoi(parts[1])
-		if err != nil {
-			return 0, err
-		}
-		if sum, s = time.Duration(n)*24*time.Hour, parts[2]; s == "" {
-			return sum, nil
-		}
-	}
-	rest, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration like 90d or 12h", s)
-	}
-	return sum + rest, nil
 }

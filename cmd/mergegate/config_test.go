@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -73,32 +72,6 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string][]string{"acme": {"b7ea02c9-0871-4858-a2a6-a190d7de977c"}, "other": {"ws"}}, map[string][]string(cfg.accounts)); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
-	}
-}
-
-func TestParseDuration(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		given string
-		want  time.Duration
-		fails bool
-	}{
-		{given: "90d", want: 90 * 24 * time.Hour},
-		{given: "1d12h", want: 36 * time.Hour},
-		{given: "2m", want: 2 * time.Minute},
-		{given: "", fails: true},
-		{given: "d", fails: true},
-		{given: "999999d", fails: true},
-		{given: "5", fails: true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.given, func(t *testing.T) {
-			t.Parallel()
-			got, err := parseDuration(tt.given)
-			if (err != nil) != tt.fails || got != tt.want {
-				t.Errorf("got %v, %v", got, err)
-			}
-		})
 	}
 }
 

@@ -62,6 +62,7 @@ func (s *Server) routes() *gin.Engine {
 	workspace := v1.Group("/workspaces/:workspace")
 	workspace.GET("/policy", s.authorized(ScopeAdmin, s.getPolicy))
 	workspace.PUT("/policy", s.authorized(ScopeAdmin, s.putPolicy))
+	workspace.POST("/policy/simulate", s.authorized(ScopeAdmin, s.simulatePolicy))
 	workspace.GET("/policy/effective", s.authorized(ScopeAdmin, s.getEffectivePolicy))
 	workspace.GET("/policy/versions", s.authorized(ScopeAdmin, s.listPolicyVersions))
 	v1.GET("/builds/:id", s.authorized(ScopeRead, s.getBuild))

@@ -54,6 +54,7 @@ type Server struct {
 	failures failures
 	api      places
 	checks   places
+	replays  places
 	requests *prometheus.HistogramVec
 }
 
@@ -61,7 +62,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	gin.SetMode(gin.ReleaseMode)
 	s := &Server{
-		Config: cfg, api: make(places, apiAtOnce), checks: make(places, checksAtOnce),
+		Config: cfg, api: make(places, apiAtOnce), checks: make(places, checksAtOnce), replays: make(places, 1),
 		requests: promauto.With(cfg.Metrics).NewHistogramVec(prometheus.HistogramOpts{
 			Name: "mergegate_http_request_duration_seconds", Help: "Requests answered, by route and status.",
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 10},
