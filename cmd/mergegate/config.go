@@ -17,10 +17,10 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
-	"mergegate/internal/apptokens"
 	"mergegate/internal/builds"
 	"mergegate/internal/policy"
 	"mergegate/internal/retention"
+	"mergegate/internal/sealed"
 )
 
 // environment is every variable the program reads, as text. A secret may be
@@ -264,7 +264,7 @@ func parseKeys(s string) ([][]byte, error) {
 	var keys [][]byte
 	for _, item := range list(s) {
 		key, err := base64.StdEncoding.DecodeString(item)
-		if err != nil || len(key) != apptokens.KeySize {
+		if err != nil || len(key) != sealed.KeySize {
 			return nil, errors.New("is not base64 of 32 bytes: make one with openssl rand -base64 32")
 		}
 		keys = append(keys, key)
@@ -277,7 +277,7 @@ func ownSecretKey(dir string) ([][]byte, error) {
 	file := filepath.Join(dir, "secret.key")
 	content, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		key := make([]byte, apptokens.KeySize)
+		key := make([]byte, sealed.KeySize)
 		_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
 		content = []byte(base64.StdEncoding.EncodeToString(key))
 		err = os.WriteFile(file, content, 0o600)
