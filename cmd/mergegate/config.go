@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -50,6 +51,8 @@ type environment struct {
 	ForgeEnvironments string `env:"MERGEGATE_FORGE_ENVIRONMENTS" envDefault:"PRODUCTION"`
 	ForgeJWKSURL      string `env:"MERGEGATE_FORGE_JWKS_URL" envDefault:"https://forge.cdn.prod.atlassian-dev.net/.well-known/jwks.json"`
 
+	WebhookNetworks string `env:"MERGEGATE_WEBHOOK_NETWORKS"`
+
 	Retention string `env:"MERGEGATE_RETENTION" envDefault:"deliveries=30d,decisions=400d"`
 	SecretKey string `env:"MERGEGATE_SECRET_KEY" secret:"true"`
 	LogLevel  string `env:"MERGEGATE_LOG_LEVEL" envDefault:"info"`
@@ -68,6 +71,7 @@ type config struct {
 	reconcileInterval time.Duration
 	retention         retention.Policy
 	secretKeys        [][]byte
+	webhookNetworks   []netip.Prefix
 }
 
 // faults collects what is wrong with the environment, by variable.
@@ -143,6 +147,13 @@ func (c *config) understand(wrong *faults) {
 	var err error
 	if c.retention, err = retention.Parse(c.Retention, policy.ParseDuration); err != nil {
 		wrong.add("MERGEGATE_RETENTION", "%v", err)
+	}
+	for _, text := range list(c.WebhookNetworks) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			wrong.add("MERGEGATE_WEBHOOK_NETWORKS", "%q is not a network like 10.1.0.0/16", text)
+		}
+		c.webhookNetworks = append(c.webhookNetworks, prefix.Masked())
 	}
 	if c.secretKeys, err = parseKeys(c.SecretKey); err != nil {
 		wrong.add("MERGEGATE_SECRET_KEY", "%v", err)

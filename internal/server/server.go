@@ -25,15 +25,17 @@ import (
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/waivers"
+	"mergegate/internal/webhooks"
 )
 
-// Config wires a server. Store, Builds, PullRequests, Gate, Waivers and Log are required.
+// Config wires a server. Store, Builds, PullRequests, Gate, Waivers, Webhooks and Log are required.
 type Config struct {
 	Store        *postgres.Store
 	Builds       *builds.Service
 	PullRequests *pullrequests.Service
 	Gate         *gate.Gate
 	Waivers      *waivers.Service
+	Webhooks     *webhooks.Service
 	Log          *slog.Logger
 	// Forge verifies invocation tokens; nil: the Forge routes are 404.
 	Forge *forge.Verifier
