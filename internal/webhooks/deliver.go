@@ -39,7 +39,9 @@ var schedule = []time.Duration{
 }
 
 // AddWorkers registers the job of this package.
-func (s *Service) AddWorkers(workers *river.Workers) { river.AddWorker(workers, river.WorkFunc(s.deliver)) }
+func (s *Service) AddWorkers(workers *river.Workers) {
+	river.AddWorker(workers, river.WorkFunc(s.deliver))
+}
 
 func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverWebhook]) error {
 	m, sub, claimed, busy, err := s.store.ClaimMessage(ctx, job.Args.MessageID, lease)
