@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -201,6 +203,17 @@ func (c *config) understandBitbucket(wrong *faults) {
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_EMAIL", c.BitbucketEmail, "MERGEGATE_BITBUCKET_API_TOKEN", c.BitbucketAPIToken)
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID", c.BitbucketOAuthClientID,
 		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret)
+}
+
+// badgeKey signs the addresses of badges: derived, so that none tells anything of
+// the key itself.
+func (c *config) badgeKey() []byte {
+	if len(c.secretKeys) == 0 {
+		return nil
+	}
+	mac := hmac.New(sha256.New, c.secretKeys[0])
+	_, _ = mac.Write([]byte("badges"))
+	return mac.Sum(nil)
 }
 
 // bitbucketCredential names the credential that is used, for operators. A

@@ -102,7 +102,11 @@ func (s *Server) getPullRequest(c *gin.Context, token postgres.Token) error {
 	if q := newQuery(c.Request); q.err != nil {
 		return q.err
 	}
-	c.JSON(http.StatusOK, verdictOf(repository, s.Gate.Explain(c.Request.Context(), repository, id)))
+	wire := verdictOf(repository, s.Gate.Explain(c.Request.Context(), repository, id))
+	if path := s.badgePath(repository, id); path != "" {
+		wire.BadgeURL = new(strings.TrimSuffix(s.PublicURL, "/") + path)
+	}
+	c.JSON(http.StatusOK, wire)
 	return nil
 }
 

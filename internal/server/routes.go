@@ -45,6 +45,8 @@ func (s *Server) routes() *gin.Engine {
 		engine.POST("/webhooks/bitbucket", s.handle(bounded(make(places, deliveriesAtOnce), s.bitbucketWebhook)))
 	}
 
+	engine.GET("/badges/:workspace/:repo_slug/pullrequests/:file", s.handle(bounded(s.api, s.badge)))
+
 	v1 := engine.Group("/api/v1")
 	repository := v1.Group("/repositories/:workspace/:repo_slug")
 	repository.GET("/builds", s.authorized(ScopeRead, s.listBuilds))

@@ -22,6 +22,7 @@ import (
 	"mergegate/internal/builds"
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
+	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/waivers"
@@ -43,8 +44,11 @@ type Config struct {
 	AppVeyorSecrets []string
 	// BitbucketSecrets are all valid at once; none: the webhook's route is 404.
 	BitbucketSecrets []string
-	PublicURL        string                // for links; empty: as the request came
-	Metrics          prometheus.Registerer // nil: not counted
+	// BadgeKey signs the addresses of badges; empty: only those that the policy shows
+	// to anybody are there.
+	BadgeKey  []byte
+	PublicURL string                // for links; empty: as the request came
+	Metrics   prometheus.Registerer // nil: not counted
 }
 
 // Server is the HTTP handler of the public listener.
@@ -57,6 +61,7 @@ type Server struct {
 	api      places
 	checks   places
 	replays  places
+	policies policy.Cache
 	requests *prometheus.HistogramVec
 }
 
