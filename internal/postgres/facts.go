@@ -185,6 +185,8 @@ type FollowUps struct {
 	SettleHeads bool
 	// Rebuild has AppVeyor asked to build; nil: nothing.
 	Rebuild *RebuildPullRequest
+	// Effects has Bitbucket show the verdict besides, as the policy asks for.
+	Effects bool
 }
 
 // AddDecision keeps d and queues what follows from it. All of it is committed
@@ -207,14 +209,17 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 		jobs = append(jobs, *follow.Rebuild)
 	}
 	var err error
-	if len(jobs) == 0 {
+	if len(jobs) == 0 && !follow.Effects {
 		err = insert(s.pool)
 	} else {
 		err = s.inTx(ctx, func(tx pgx.Tx) error {
 			if err := insert(tx); err != nil {
 				return err
 			}
-			return s.enqueue(ctx, tx, jobs...)
+			if err := s.enqueue(ctx, tx, jobs...); err != nil || !follow.Effects {
+				return err
+			}
+			return s.wantEffects(ctx, tx, pr)
 		})
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 const (
 	QueueBuilds   = "builds"
 	QueueStatuses = "commit_statuses"
+	QueueEffects  = "effects"
 )
 
 // jobAttempts bounds what is only retried when this program itself fails: jobs
@@ -123,6 +124,12 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	case SettleWaivers:
 		opts.ScheduledAt = args.ExpiresOn
+	case SyncEffects:
+		// Not unique: a turn that is over ends by itself.
+		opts.Queue = QueueEffects
+	case WakeEffects:
+		opts.ScheduledAt = args.On
+		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	case LearnRepository, LookAtPullRequest, SettleHeads, RebuildPullRequest:
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	}
