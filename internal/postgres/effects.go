@@ -309,7 +309,7 @@ const sameWanted = `(e.wanted, e.wanted_content) = (excluded.wanted, excluded.wa
 func (s *Store) NoteEffect(ctx context.Context, run *EffectRun, e Effect) error {
 	return s.whileHeld(ctx, run, "note effect "+e.Effect, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			UPDATE effects SET remote_id = $5, begun_on = CASE WHEN mark = $6 THEN begun_on ELSE now() END, mark = $6, head = $7
+			UPDATE effects SET remote_id = $5, begun_on = CASE WHEN mark = $6 AND $5 <> '' THEN begun_on ELSE now() END, mark = $6, head = $7
 			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND effect = $4`,
 			run.WorkspaceUUID, run.RepositoryUUID, run.PullRequestID, e.Effect, e.RemoteID, e.Mark, e.Head)
 		return err
