@@ -109,13 +109,11 @@ func (s *Service) sync(ctx context.Context, job *river.Job[postgres.SyncEffects]
 	wait, err := s.show(ctx, run, job.CreatedAt)
 	released, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
 	defer cancel()
-	if err = errors.Join(err, s.store.ReleaseEffects(released, run)); err != nil {
-		return err
-	}
-	if wait > 0 {
+	err = errors.Join(err, s.store.ReleaseEffects(released, run))
+	if err == nil && wait > 0 {
 		return river.JobSnooze(wait)
 	}
-	return nil
+	return err
 }
 
 // show makes Bitbucket show the verdict of run's pull request, and returns after

@@ -190,7 +190,7 @@ func orUnknown(s string) string {
 // special is what Markdown, or Bitbucket in it, takes for more than a character:
 // markup, HTML, links, mentions, numbers of issues.
 var special = strings.NewReplacer(
-	`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "{", `\{`, "}", `\}`, "[", `\[`, "]", `\]`, "(", `\(`, ")", `\)`,
+	`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "{", `\{`, "}", `\}`, "[", `\[`, "]", `\]`,
 	"#", `\#`, "!", `\!`, "~", `\~`, "|", `\|`, "&", "&amp;", "<", "&lt;", ">", "&gt;",
 	"@", "@\u2060", "://", ":\u2060//", "www.", "www\u2060.",
 )
