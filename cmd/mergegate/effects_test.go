@@ -12,6 +12,7 @@ import (
 
 	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/postgres"
 )
 
 const (
@@ -280,15 +281,7 @@ func TestEffectsInSpiteOfFaults(t *testing.T) {
 			w.awaits("all once", look{
 				Approved: true, Comments: 1, Says: "1.0.1", Tasks: "AppVeyor has built it:true ", Reports: "1:mergegate-pr-7:PASSED ",
 			})
-			w.eventually("all is known to be there", func() bool {
-				effects := w.effects()
-				for _, e := range effects {
-					if e.Delivery != "posted" {
-						return false
-					}
-				}
-				return len(effects) == 4
-			})
+			w.settledEffects(4)
 			w.bb.OnRequest(failing(tt.faults...))
 			w.policy(noEffects)
 			w.awaits("nothing", look{})
@@ -419,4 +412,95 @@ func TestEffectsWakeWithTimers(t *testing.T) {
 	w.built(commit('1'), "running")
 	w.awaits("it runs", look{Reports: "1:mergegate-pr-7:PENDING "})
 	w.awaits("it took too long", look{Reports: "1:mergegate-pr-7:FAILED "})
+}
+
+// TestEffectsStayWhileNothingIsKnown has neither the pull request nor the policy be
+// readable: nothing is taken back for that.
+func TestEffectsStayWhileNothingIsKnown(t *testing.T) {
+	t.Parallel()
+	w := linked(t, allEffects)
+	w.built(commit('1'), "success")
+	passed := look{Approved: true, Comments: 1, Says: "1.0.1", Tasks: "AppVeyor has built it:true ", Reports: "1:mergegate-pr-7:PASSED "}
+	w.awaits("it passed", passed)
+	var changes atomic.Int64
+	var down atomic.Bool
+	down.Store(true)
+	w.bb.OnRequest(func(r *http.Request) bitbuckettest.Fault {
+		if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/statuses/") {
+			changes.Add(1)
+		}
+		if down.Load() && r.Method == http.MethodGet {
+			return bitbuckettest.Fault{Status: http.StatusServiceUnavailable}
+		}
+		return bitbuckettest.Fault{}
+	})
+	w.built(commit('1'), "failed")
+	w.eventually("the fault is listed", func() bool {
+		return strings.Contains(w.effects()["comment"].Reason, "the pull request could not be read")
+	})
+	if n := changes.Load(); n > 0 || w.looks("1.0.1") != passed {
+		t.Errorf("%d changes; Bitbucket shows %+v", n, w.looks("1.0.1"))
+	}
+	down.Store(false)
+	w.awaits("it is known to have failed", look{
+		Requested: true, Comments: 1, Says: "1.0.2", Tasks: "AppVeyor has built it:false ", Reports: "1:mergegate-pr-7:FAILED ",
+	})
+	before := changes.Load()
+	store, err := postgres.Open(t.Context(), w.database, postgres.Options{})
+	w.must(err)
+	defer store.Close()
+	_, err = store.ApplyPolicy(t.Context(), workspaceUUID, "rules: [{from_the_future: true}]", "somebody")
+	w.must(err)
+	w.built(commit('1'), "success")
+	w.eventually("the policy was not read", func() bool { return strings.Contains(w.program.output(), "effects left as they are") })
+	if n := changes.Load(); n != before {
+		t.Errorf("%d changes by a policy that nobody can read", n-before)
+	}
+}
+
+// TestLooksWithoutChangesCostNothing has the same verdict looked at again and
+// again: what is written then is what a later change needs.
+func TestLooksWithoutChangesCostNothing(t *testing.T) {
+	t.Parallel()
+	w := linked(t, allEffects)
+	w.built(commit('1'), "running")
+	running := look{Comments: 1, Says: "A build is running.", Tasks: "AppVeyor has built it:false ", Reports: "1:mergegate-pr-7:PENDING "}
+	w.awaits("it runs", running)
+	w.settledEffects(3)
+	var writes, reads atomic.Int64
+	w.bb.OnRequest(func(r *http.Request) bitbuckettest.Fault {
+		if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/statuses/") {
+			writes.Add(1)
+		} else {
+			reads.Add(1)
+		}
+		return bitbuckettest.Fault{}
+	})
+	for i := range int64(3) {
+		w.check(event("on-merge"))
+		// Two requests are the merge check's own.
+		w.eventually("it was looked at", func() bool { return reads.Load() >= 4*(i+1) })
+	}
+	w.built(commit('1'), "success")
+	w.awaits("it passed", look{
+		Approved: true, Comments: 1, Says: "1.0.2", Tasks: "AppVeyor has built it:true ", Reports: "1:mergegate-pr-7:PASSED ",
+	})
+	w.settledEffects(4)
+	if n := writes.Load(); n != 4 {
+		t.Errorf("%d writes, want one of each effect", n)
+	}
+}
+
+// settledEffects waits until there are so many, each of them posted.
+func (w *world) settledEffects(n int) {
+	w.t.Helper()
+	w.eventually("every effect is posted", func() bool {
+		effects := w.effects()
+		for _, e := range effects {
+			if e.Delivery != "posted" {
+				return false
+			}
+		}
+		return len(effects) == n
+	})
 }

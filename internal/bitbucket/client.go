@@ -234,6 +234,9 @@ func (c *Client) attempt(req *http.Request, what call, answer any) error {
 	if what.empty && res.StatusCode == http.StatusNoContent {
 		return nil
 	}
+	if what.empty && res.StatusCode < http.StatusBadRequest {
+		return &Error{Op: op, StatusCode: res.StatusCode, Message: "the answer should be empty"}
+	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		return refusal(op, res, body)
 	}
