@@ -6,21 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 
-	"mergegate/internal/apptokens"
 	"mergegate/internal/builds"
+	"mergegate/internal/policy"
 	"mergegate/internal/retention"
+	"mergegate/internal/sealed"
 )
 
 // environment is every variable the program reads, as text. A secret may be
@@ -50,6 +51,8 @@ type environment struct {
 	ForgeEnvironments string `env:"MERGEGATE_FORGE_ENVIRONMENTS" envDefault:"PRODUCTION"`
 	ForgeJWKSURL      string `env:"MERGEGATE_FORGE_JWKS_URL" envDefault:"https://forge.cdn.prod.atlassian-dev.net/.well-known/jwks.json"`
 
+	WebhookNetworks string `env:"MERGEGATE_WEBHOOK_NETWORKS"`
+
 	Retention string `env:"MERGEGATE_RETENTION" envDefault:"deliveries=30d,decisions=400d"`
 	SecretKey string `env:"MERGEGATE_SECRET_KEY" secret:"true"`
 	LogLevel  string `env:"MERGEGATE_LOG_LEVEL" envDefault:"info"`
@@ -68,6 +71,7 @@ type config struct {
 	reconcileInterval time.Duration
 	retention         retention.Policy
 	secretKeys        [][]byte
+	webhookNetworks   []netip.Prefix
 }
 
 // faults collects what is wrong with the environment, by variable.
@@ -141,8 +145,15 @@ func (c *config) understand(wrong *faults) {
 	c.understandBitbucket(wrong)
 	c.forgeAppIDs, c.forgeEnvironments = list(c.ForgeAppID), list(c.ForgeEnvironments)
 	var err error
-	if c.retention, err = retention.Parse(c.Retention, parseDuration); err != nil {
+	if c.retention, err = retention.Parse(c.Retention, policy.ParseDuration); err != nil {
 		wrong.add("MERGEGATE_RETENTION", "%v", err)
+	}
+	for _, text := range list(c.WebhookNetworks) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			wrong.add("MERGEGATE_WEBHOOK_NETWORKS", "%q is not a network like 10.1.0.0/16", text)
+		}
+		c.webhookNetworks = append(c.webhookNetworks, prefix.Masked())
 	}
 	if c.secretKeys, err = parseKeys(c.SecretKey); err != nil {
 		wrong.add("MERGEGATE_SECRET_KEY", "%v", err)
@@ -179,7 +190,7 @@ func (c *config) understandAppVeyor(wrong *faults) {
 	if c.appveyorTokens, err = parseTokens(c.AppVeyorToken); err != nil {
 		wrong.add("MERGEGATE_APPVEYOR_TOKEN", "%v", err)
 	}
-	if c.reconcileInterval, err = parseDuration(c.ReconcileInterval); err != nil || c.reconcileInterval < time.Second {
+	if c.reconcileInterval, err = policy.ParseDuration(c.ReconcileInterval); err != nil || c.reconcileInterval < time.Second {
 		wrong.add("MERGEGATE_RECONCILE_INTERVAL", "%q is not a duration of 1s or more, like 2m", c.ReconcileInterval)
 	}
 }
@@ -264,7 +275,7 @@ func parseKeys(s string) ([][]byte, error) {
 	var keys [][]byte
 	for _, item := range list(s) {
 		key, err := base64.StdEncoding.DecodeString(item)
-		if err != nil || len(key) != apptokens.KeySize {
+		if err != nil || len(key) != sealed.KeySize {
 			return nil, errors.New("is not base64 of 32 bytes: make one with openssl rand -base64 32")
 		}
 		keys = append(keys, key)
@@ -277,7 +288,7 @@ func ownSecretKey(dir string) ([][]byte, error) {
 	file := filepath.Join(dir, "secret.key")
 	content, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		key := make([]byte, apptokens.KeySize)
+		key := make([]byte, sealed.KeySize)
 		_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
 		content = []byte(base64.StdEncoding.EncodeToString(key))
 		err = os.WriteFile(file, content, 0o600)
@@ -290,25 +301,4 @@ func ownSecretKey(dir string) ([][]byte, error) {
 		return nil, fmt.Errorf("%s %w", file, err)
 	}
 	return keys, nil
-}
-
-var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
-
-// parseDuration reads Go durations, and days: "90d", "1d12h".
-func parseDuration(s string) (time.Duration, error) {
-	var sum time.Duration
-	if parts := days.FindStringSubmatch(s); parts != nil {
-		n, err := strconv.Atoi(parts[1])
-		if err != nil {
-			return 0, err
-		}
-		if sum, s = time.Duration(n)*24*time.Hour, parts[2]; s == "" {
-			return sum, nil
-		}
-	}
-	rest, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration like 90d or 12h", s)
-	}
-	return sum + rest, nil
 }

@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -33,6 +32,7 @@ func TestEveryConfigurationFaultIsListedByVariable(t *testing.T) {
 		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID":    "id",
 		"MERGEGATE_SECRET_KEY":                   "c2hvcnQ=",
 		"MERGEGATE_RETENTION":                    "bodies=1d",
+		"MERGEGATE_WEBHOOK_NETWORKS":             "10.0.0.1",
 		"MERGEGATE_LOG_LEVEL":                    "loud",
 		"MERGEGATE_LOG_FORMAT":                   "xml",
 		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE": filepath.Join(t.TempDir(), "none"),
@@ -43,7 +43,7 @@ func TestEveryConfigurationFaultIsListedByVariable(t *testing.T) {
 	for _, name := range []string{
 		"MERGEGATE_LISTEN", "MERGEGATE_ADMIN_LISTEN", "MERGEGATE_PUBLIC_URL", "MERGEGATE_APPVEYOR_ACCOUNTS",
 		"MERGEGATE_APPVEYOR_URL", "MERGEGATE_APPVEYOR_TOKEN", "MERGEGATE_RECONCILE_INTERVAL", "MERGEGATE_BITBUCKET_API_URL",
-		"MERGEGATE_BITBUCKET_API_TOKEN", "MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", "MERGEGATE_SECRET_KEY", "MERGEGATE_RETENTION", "MERGEGATE_LOG_LEVEL", "MERGEGATE_LOG_FORMAT",
+		"MERGEGATE_BITBUCKET_API_TOKEN", "MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", "MERGEGATE_SECRET_KEY", "MERGEGATE_RETENTION", "MERGEGATE_WEBHOOK_NETWORKS", "MERGEGATE_LOG_LEVEL", "MERGEGATE_LOG_FORMAT",
 		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE",
 	} {
 		if !strings.Contains(stderr.String(), "\n  "+name+": ") {
@@ -73,32 +73,6 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string][]string{"acme": {"b7ea02c9-0871-4858-a2a6-a190d7de977c"}, "other": {"ws"}}, map[string][]string(cfg.accounts)); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
-	}
-}
-
-func TestParseDuration(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		given string
-		want  time.Duration
-		fails bool
-	}{
-		{given: "90d", want: 90 * 24 * time.Hour},
-		{given: "1d12h", want: 36 * time.Hour},
-		{given: "2m", want: 2 * time.Minute},
-		{given: "", fails: true},
-		{given: "d", fails: true},
-		{given: "999999d", fails: true},
-		{given: "5", fails: true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.given, func(t *testing.T) {
-			t.Parallel()
-			got, err := parseDuration(tt.given)
-			if (err != nil) != tt.fails || got != tt.want {
-				t.Errorf("got %v, %v", got, err)
-			}
-		})
 	}
 }
 

@@ -53,6 +53,7 @@ type commands struct {
 	Projects projectsCommand `cmd:"" help:"AppVeyor projects seen per repository."`
 	Policy   policyCommand   `cmd:"" help:"The merge policy: what good to merge means."`
 
+	Explain  explainCommand  `cmd:"" help:"Explain a pull request's verdict."`
 	Rebuild  rebuildCommand  `cmd:"" help:"Ask AppVeyor to build a pull request again."`
 	Replay   replayCommand   `cmd:"" help:"Process stored deliveries again."`
 	Backfill backfillCommand `cmd:"" help:"Recover builds from a project's history on AppVeyor."`

@@ -21,6 +21,7 @@ type policyCommand struct {
 	Show     policyShow     `cmd:"" help:"Print the policy in force, or what it means for one branch."`
 	Validate policyValidate `cmd:"" help:"Say what is wrong with a policy document; nothing else is needed for it."`
 	Apply    policyApply    `cmd:"" help:"Put a policy document in force."`
+	Simulate policySimulate `cmd:"" help:"Judge past merges by a policy that is not in force."`
 }
 
 type policyShow struct {

@@ -246,3 +246,74 @@ func TestPolicyCommands(t *testing.T) {
 		t.Errorf("unknown: %d %s", code, errs)
 	}
 }
+
+func TestPolicyIsSimulated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.built(commit('1'), "failed")
+	w.expect("failed", "")
+	w.put(pullRequest(commit('2')))
+	w.built(commit('2'), "success")
+	w.expect("passed", "")
+	w.expectOf("passed", "", event("on-code-pushed"))
+
+	const frozen = "rules: [{branches: main, freezes: {name: for ever, from: 2020-01-01, until: 2100-01-01}}]\n"
+	const allowed = "rules: [{skip: {name: everything, branches: main}}]\n"
+	var got struct {
+		Since string
+		policy.Simulation
+	}
+	for _, tt := range []struct {
+		name     string
+		query    string
+		document string
+		want     policy.Simulation
+	}{
+		{name: "blocks", document: frozen, want: policy.Simulation{Decisions: 2, Judged: 2, Allowed: []policy.Change{}, Blocked: []policy.Change{
+			{Code: "frozen", Repository: repository, Decisions: 1, PullRequests: []int64{7}},
+		}}},
+		{name: "allows", query: "?since=1h", document: allowed, want: policy.Simulation{Decisions: 2, Judged: 2, Blocked: []policy.Change{}, Allowed: []policy.Change{
+			{Code: "failed", Repository: repository, Decisions: 1, PullRequests: []int64{7}},
+		}}},
+		{name: "none since", query: "?since=2100-01-01", document: frozen, want: policy.Simulation{Blocked: []policy.Change{}, Allowed: []policy.Change{}}},
+	} {
+		res, _ := w.ask(http.MethodPost, policyPath+"/simulate"+tt.query, w.token, tt.document, "Content-Type: application/yaml")
+		if res.status != http.StatusOK {
+			t.Fatalf("%s: %d %s", tt.name, res.status, res.body)
+		}
+		got.Simulation = policy.Simulation{}
+		w.must(json.Unmarshal(res.body, &got))
+		tt.want.Unjudged = []policy.Unjudged{}
+		w.equal(tt.name, tt.want, got.Simulation)
+	}
+	for _, tt := range []struct {
+		name, query, document string
+		status                int
+	}{
+		{name: "invalid", document: "rules: [{requierd: x}]", status: 422},
+		{name: "no time", query: "?since=yesterday", document: frozen, status: 400},
+	} {
+		if res, _ := w.ask(http.MethodPost, policyPath+"/simulate"+tt.query, w.token, tt.document, "Content-Type: application/yaml"); res.status != tt.status {
+			t.Errorf("%s: %d %s", tt.name, res.status, res.body)
+		}
+	}
+	if _, inForce := w.ask(http.MethodGet, policyPath, w.token, ""); inForce.Version != nil {
+		t.Errorf("version %d is in force", *inForce.Version)
+	}
+
+	code, out, errs := w.outcome(frozen, "policy", "simulate", "-", "--since", "1h")
+	for _, want := range []string{"2 decisions on merging since ", "2 judged.", "Newly blocked:", "acme/widgets  frozen  1          #7", "Newly allowed: none."} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s%s", want, out, errs)
+		}
+	}
+	w.equal("exit code", 0, code)
+	_, out, _ = w.outcome(allowed, "policy", "simulate", "-", "--json")
+	w.must(json.Unmarshal([]byte(out), &got))
+	if len(got.Allowed) != 1 || got.Since == "" {
+		t.Errorf("in JSON: %s", out)
+	}
+	if code, _, _ := w.outcome(frozen, "policy", "simulate", "-", "--since", "yesterday"); code != 2 {
+		t.Errorf("no time: exit code %d", code)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mergegate/internal/builds"
+	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 )
 
@@ -33,7 +34,7 @@ func (r replayCommand) Run(p *program) error {
 	var since time.Duration
 	if r.Since != "" {
 		var err error
-		if since, err = parseDuration(r.Since); err != nil {
+		if since, err = policy.ParseDuration(r.Since); err != nil {
 			return usageError{fmt.Errorf("--since: %w", err)}
 		}
 	}
@@ -79,7 +80,7 @@ Example:
 // Run recovers builds from a project's history.
 func (b backfillCommand) Run(p *program) error {
 	account, slug, found := strings.Cut(b.Project, "/")
-	since, err := parseDuration(b.Since)
+	since, err := policy.ParseDuration(b.Since)
 	switch {
 	case !found || account == "" || slug == "" || strings.Contains(slug, "/"):
 		return usageError{errors.New("--project is not account/slug")}

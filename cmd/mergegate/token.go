@@ -14,6 +14,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/google/uuid"
 
+	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/server"
 )
@@ -88,7 +89,7 @@ func (t tokenCreate) token(now time.Time) (postgres.Token, error) {
 		wrong = append(wrong, fmt.Errorf("--repository: %q is not a glob like acme/*", t.Repository))
 	}
 	if t.Expires != "" {
-		valid, err := parseDuration(t.Expires)
+		valid, err := policy.ParseDuration(t.Expires)
 		if err != nil || valid <= 0 {
 			wrong = append(wrong, fmt.Errorf("--expires: %q is not a duration like 90d or 12h", t.Expires))
 		}

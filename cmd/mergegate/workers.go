@@ -18,6 +18,7 @@ import (
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
 	"mergegate/internal/waivers"
+	"mergegate/internal/webhooks"
 )
 
 const (
@@ -43,6 +44,7 @@ type services struct {
 	retaining  *retention.Service
 	waiving    *waivers.Service
 	showing    *effects.Service
+	telling    *webhooks.Service
 }
 
 func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log *slog.Logger) (*workers, error) {
@@ -53,12 +55,14 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log 
 	s.retaining.AddWorkers(registered)
 	s.waiving.AddWorkers(registered)
 	s.showing.AddWorkers(registered)
+	s.telling.AddWorkers(registered)
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{
 			postgres.QueueBuilds:   {MaxWorkers: 8},
 			postgres.QueueStatuses: {MaxWorkers: 16},
 			postgres.QueueEffects:  {MaxWorkers: 8},
+			postgres.QueueWebhooks: {MaxWorkers: 8},
 		},
 		PeriodicJobs: []*river.PeriodicJob{
 			s.confirming.Reconciliation(), s.following.Sweep(reconcile), s.retaining.Periodic(),

@@ -301,6 +301,7 @@ func TestFaults(t *testing.T) {
 		{name: "empty pattern", document: rule(`branches: ""`), want: "line 2, column 15: a branch is empty"},
 		{name: "long pattern", document: rule("branches: " + strings.Repeat("x", 1025)), want: "line 2, column 15: a branch is longer than 1024 bytes"},
 		{name: "many alternatives", document: rule(`branches: "{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}"`), want: "line 2, column 15: a branch: the braces of a pattern may make 64 patterns"},
+		{name: "many patterns", document: rule("branches: [" + strings.Repeat("'{a,b,c,d}{a,b,c,d}{a,b,c,d}',", 313) + "]"), want: "line 2, column 9376: the document has more than 20000 patterns"},
 		{name: "line break", document: rule(`required: "a/\nb"`), want: "line 2, column 15: a project has a line break"},
 		{name: "required of none", document: rule("required: []"), want: "line 2, column 15: the list is empty: write all-seen"},
 		{name: "misspelt all-seen", document: rule("required: all-sen"), want: "line 2, column 15: `all-sen`: did you mean `all-seen`?"},
@@ -383,6 +384,7 @@ func TestParseDuration(t *testing.T) {
 		{text: "d", fault: true},
 		{text: "", fault: true},
 		{text: "100000d", fault: true},
+		{text: "5", fault: true},
 	} {
 		got, err := policy.ParseDuration(tt.text)
 		if got != tt.want || (err != nil) != tt.fault {

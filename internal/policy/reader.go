@@ -18,6 +18,9 @@ const (
 	// maxAliases bounds a chain of aliases of aliases.
 	maxAliases = 16
 	maxText    = 1 << 10 // bytes
+	// maxPatterns bounds what braces multiply to, and so what a document takes of
+	// memory and a question of time.
+	maxPatterns = 20_000
 )
 
 // reader reads the nodes of a document and remembers what is wrong with them.
@@ -26,6 +29,7 @@ type reader struct {
 	anchors map[string]ast.Node
 	zones   map[string]*time.Location
 	left    int // values that may still be read
+	globbed int // patterns, with braces written out
 }
 
 func (r *reader) fault(at *token.Token, format string, args ...any) {
@@ -238,6 +242,10 @@ func (r *reader) globs(n ast.Node, what string, change func(string) string) patt
 		if err != nil {
 			r.fault(place(node), "%s: %v", what, err)
 			continue
+		}
+		if r.globbed += len(list); r.globbed > maxPatterns {
+			r.fault(place(node), "the document has more than %d patterns once their braces are written out", maxPatterns)
+			return nil
 		}
 		all = append(all, list...)
 	}

@@ -173,6 +173,11 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 		if err := s.wantStatuses(ctx, tx, repository, b, known, rec.Unsettled); err != nil {
 			return Recorded{}, err
 		}
+		if known == nil || known.State != b.State || known.Project.ID == 0 {
+			if err := s.notify(ctx, tx, repository.WorkspaceUUID, EventBuildConfirmed, toldBuild(repository, b)); err != nil {
+				return Recorded{}, err
+			}
+		}
 	}
 	if err := s.lookAtUntold(ctx, tx, repository, b); err != nil {
 		return Recorded{}, err

@@ -15,6 +15,7 @@ const (
 	QueueBuilds   = "builds"
 	QueueStatuses = "commit_statuses"
 	QueueEffects  = "effects"
+	QueueWebhooks = "webhooks" // whoever subscribed may be slow
 )
 
 // jobAttempts bounds what is only retried when this program itself fails: jobs
@@ -122,6 +123,8 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
+	case DeliverWebhook:
+		opts.Queue = QueueWebhooks
 	case SettleWaivers:
 		opts.ScheduledAt = args.ExpiresOn
 	case SyncEffects:

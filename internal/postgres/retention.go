@@ -40,6 +40,11 @@ var olderThan = map[string][]string{
 		`DELETE FROM rebuilds WHERE (workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination FROM rebuilds
 			WHERE requested_on < now() - $1::interval LIMIT $2)`,
+		`DELETE FROM webhook_messages WHERE id IN (SELECT id FROM webhook_messages
+			WHERE created_on < now() - $1::interval AND delivery <> 'pending' ORDER BY created_on LIMIT $2)`,
+		`DELETE FROM pull_request_verdicts WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
+			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_request_verdicts
+			WHERE changed_on < now() - $1::interval ORDER BY changed_on LIMIT $2)`,
 		`DELETE FROM decisions WHERE (workspace_uuid, repository_uuid, pull_request_id, id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id, id FROM decisions
 			WHERE created_on < now() - $1::interval ORDER BY created_on LIMIT $2)`,

@@ -63,6 +63,13 @@ func (s *Store) AddWaiver(ctx context.Context, pr PullRequestKey, w mergecheck.W
 		if err != nil {
 			return err
 		}
+		r, err := repositoryOf(ctx, tx, pr.WorkspaceUUID, pr.RepositoryUUID)
+		if err != nil {
+			return err
+		}
+		if err := s.notify(ctx, tx, pr.WorkspaceUUID, EventWaiverGiven, toldWaiver(r, pr, w)); err != nil {
+			return err
+		}
 		return s.enqueue(ctx, tx, SettleWaivers{PullRequestKey: pr}, SettleWaivers{PullRequestKey: pr, ExpiresOn: w.ExpiresOn})
 	})
 	if err != nil {

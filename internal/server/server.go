@@ -25,15 +25,17 @@ import (
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/waivers"
+	"mergegate/internal/webhooks"
 )
 
-// Config wires a server. Store, Builds, PullRequests, Gate, Waivers and Log are required.
+// Config wires a server. Store, Builds, PullRequests, Gate, Waivers, Webhooks and Log are required.
 type Config struct {
 	Store        *postgres.Store
 	Builds       *builds.Service
 	PullRequests *pullrequests.Service
 	Gate         *gate.Gate
 	Waivers      *waivers.Service
+	Webhooks     *webhooks.Service
 	Log          *slog.Logger
 	// Forge verifies invocation tokens; nil: the Forge routes are 404.
 	Forge *forge.Verifier
@@ -54,6 +56,7 @@ type Server struct {
 	failures failures
 	api      places
 	checks   places
+	replays  places
 	requests *prometheus.HistogramVec
 }
 
@@ -61,7 +64,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	gin.SetMode(gin.ReleaseMode)
 	s := &Server{
-		Config: cfg, api: make(places, apiAtOnce), checks: make(places, checksAtOnce),
+		Config: cfg, api: make(places, apiAtOnce), checks: make(places, checksAtOnce), replays: make(places, 1),
 		requests: promauto.With(cfg.Metrics).NewHistogramVec(prometheus.HistogramOpts{
 			Name: "mergegate_http_request_duration_seconds", Help: "Requests answered, by route and status.",
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 10},
