@@ -408,10 +408,31 @@ func TestWhatAuthorsTypedIsPlainInComments(t *testing.T) {
 // TestEffectsWakeWithTimers has nobody tell of anything when a time is over.
 func TestEffectsWakeWithTimers(t *testing.T) {
 	t.Parallel()
-	w := linked(t, `rules: [{running_longer_than: 4s, effects: {report: true}}]`)
-	w.built(commit('1'), "running")
-	w.awaits("it runs", look{Reports: "1:mergegate-pr-7:PENDING "})
+	w := linked(t, `rules: [{not_started_after: 8s, effects: {report: true}}]`)
+	w.check(event("on-merge"))
+	w.awaits("nothing is built", look{Reports: "1:mergegate-pr-7:PENDING "})
 	w.awaits("it took too long", look{Reports: "1:mergegate-pr-7:FAILED "})
+}
+
+// TestWhatWasRefusedIsNotOurs has somebody approve with the same credential what it
+// was not allowed to before.
+func TestWhatWasRefusedIsNotOurs(t *testing.T) {
+	t.Parallel()
+	w := linked(t, noEffects)
+	w.built(commit('1'), "success")
+	w.bb.LimitToken(bitbucketToken, "pullrequest")
+	w.policy(`rules: [{effects: {approve: true}}]`)
+	w.check(event("on-merge"))
+	w.eventually("it is refused", func() bool { return w.effects()["approve"].Delivery == "failed" })
+	w.bb.LimitToken(bitbucketToken, "pullrequest:write")
+	w.bb.Think(repository, 7, bitbucketToken, "approved")
+	w.post(effectsPath+"/retry", w.token, "")
+	w.settledEffects(1)
+	w.built(commit('1'), "failed")
+	w.eventually("there is nothing to take back", func() bool { return len(w.effects()) == 0 })
+	if w.bb.Participant(repository, 7, bitbucketToken) != "approved" {
+		t.Error("somebody's approval is gone")
+	}
 }
 
 // TestEffectsStayWhileNothingIsKnown has neither the pull request nor the policy be
