@@ -23,6 +23,7 @@ import (
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/builds"
 	"mergegate/internal/commitstatus"
+	"mergegate/internal/effects"
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
 	"mergegate/internal/postgres"
@@ -185,6 +186,9 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	if s.workers, err = newWorkers(s.jobs, services{
 		confirming: confirming, following: following, publisher: publisher, retaining: retention.New(s.jobs, cfg.retention, log),
 		waiving: waivers.New(s.jobs), telling: newWebhooks(s.jobs, box, cfg, log, s.metrics),
+		showing: effects.New(s.jobs,
+			gate.New(s.jobs, bb, tokens, gate.Options{Log: log, BranchBuilds: confirming.BranchBuilds}), bb, tokens,
+			effects.Options{Log: log, Metrics: s.metrics}),
 	}, cfg.reconcileInterval, log); err != nil {
 		return s, err
 	}

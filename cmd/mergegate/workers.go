@@ -13,6 +13,7 @@ import (
 
 	"mergegate/internal/builds"
 	"mergegate/internal/commitstatus"
+	"mergegate/internal/effects"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
@@ -42,6 +43,7 @@ type services struct {
 	publisher  *commitstatus.Publisher
 	retaining  *retention.Service
 	waiving    *waivers.Service
+	showing    *effects.Service
 	telling    *webhooks.Service
 }
 
@@ -52,12 +54,14 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log 
 	s.publisher.AddWorkers(registered)
 	s.retaining.AddWorkers(registered)
 	s.waiving.AddWorkers(registered)
+	s.showing.AddWorkers(registered)
 	s.telling.AddWorkers(registered)
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{
 			postgres.QueueBuilds:   {MaxWorkers: 8},
 			postgres.QueueStatuses: {MaxWorkers: 16},
+			postgres.QueueEffects:  {MaxWorkers: 8},
 			postgres.QueueWebhooks: {MaxWorkers: 8},
 		},
 		PeriodicJobs: []*river.PeriodicJob{

@@ -171,6 +171,8 @@ type call struct {
 	body   any // nil: none
 	// created, where set, takes 201 for done, whatever the body says.
 	created *bool
+	// empty takes 204 for done: there is nothing to decode.
+	empty bool
 }
 
 // do makes the call and decodes its JSON answer. A rejected credential that can be renewed is, once.
@@ -229,6 +231,12 @@ func (c *Client) attempt(req *http.Request, what call, answer any) error {
 		return &Error{Op: op, Message: "no answer", err: err}
 	}
 	c.budget.learn(res.StatusCode, res.Header, time.Now())
+	if what.empty && res.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if what.empty && res.StatusCode < http.StatusBadRequest {
+		return &Error{Op: op, StatusCode: res.StatusCode, Message: "the answer should be empty"}
+	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		return refusal(op, res, body)
 	}

@@ -244,7 +244,7 @@ func (g *Gate) keep(ctx context.Context, q Question, j judgement, d postgres.Dec
 	if v.Policy.Version != 0 {
 		d.PolicyVersion = &v.Policy.Version
 	}
-	follow := postgres.FollowUps{SettleHeads: j.unsettled, Rebuild: rebuild(q, j)}
+	follow := postgres.FollowUps{SettleHeads: j.unsettled, Rebuild: rebuild(q, j), Effects: v.Policy.Effects.Any()}
 	if j.told {
 		follow.Verdict = &v
 	}

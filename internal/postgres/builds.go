@@ -182,7 +182,10 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 	if err := s.lookAtUntold(ctx, tx, repository, b); err != nil {
 		return Recorded{}, err
 	}
-	return rec, s.enqueue(ctx, tx, followUps(repository, b)...)
+	if err := s.enqueue(ctx, tx, followUps(repository, b)...); err != nil {
+		return Recorded{}, err
+	}
+	return rec, s.wantEffects(ctx, tx, PullRequestKey{repository.WorkspaceUUID, repository.RepositoryUUID, b.PullRequestID})
 }
 
 // placeOf finds the repository that b is recorded under, and b as recorded so

@@ -188,6 +188,8 @@ type FollowUps struct {
 	SettleHeads bool
 	// Rebuild has AppVeyor asked to build; nil: nothing.
 	Rebuild *RebuildPullRequest
+	// Effects has Bitbucket show the verdict besides, as the policy asks for.
+	Effects bool
 	// Verdict is one to tell of if it is another than before; nil: nobody wants to know.
 	Verdict *mergecheck.Verdict
 }
@@ -212,7 +214,7 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 		jobs = append(jobs, *follow.Rebuild)
 	}
 	var err error
-	if len(jobs) == 0 && follow.Verdict == nil {
+	if len(jobs) == 0 && follow.Verdict == nil && !follow.Effects {
 		err = insert(s.pool)
 	} else {
 		err = s.inTx(ctx, func(tx pgx.Tx) error {
@@ -224,7 +226,10 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 					return err
 				}
 			}
-			return s.enqueue(ctx, tx, jobs...)
+			if err := s.enqueue(ctx, tx, jobs...); err != nil || !follow.Effects {
+				return err
+			}
+			return s.wantEffects(ctx, tx, pr)
 		})
 	}
 	if err != nil {

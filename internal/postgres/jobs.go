@@ -14,6 +14,7 @@ import (
 const (
 	QueueBuilds   = "builds"
 	QueueStatuses = "commit_statuses"
+	QueueEffects  = "effects"
 	QueueWebhooks = "webhooks" // whoever subscribed may be slow
 )
 
@@ -126,6 +127,12 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 		opts.Queue = QueueWebhooks
 	case SettleWaivers:
 		opts.ScheduledAt = args.ExpiresOn
+	case SyncEffects:
+		// Not unique: a turn that is over ends by itself.
+		opts.Queue = QueueEffects
+	case WakeEffects:
+		opts.ScheduledAt = args.On
+		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	case LearnRepository, LookAtPullRequest, SettleHeads, RebuildPullRequest:
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	}

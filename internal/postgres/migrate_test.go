@@ -45,7 +45,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
 	"pull_requests", "branch_heads", "app_tokens", "rebuilds",
-	"webhook_subscriptions", "webhook_messages", "webhook_attempts", "pull_request_verdicts", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths",
+	"webhook_subscriptions", "webhook_messages", "webhook_attempts", "pull_request_verdicts", "effects", "effect_runs", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths",
 }
 
 // fill puts rows into every table.
@@ -90,6 +90,8 @@ func fill(t *testing.T, url string) {
 	if err := store.KeepChanged(t.Context(), r, head, other, []string{"README.md"}); err != nil {
 		t.Fatal(err)
 	}
+	wantEffects(t, store, pullRequest(r, 7))
+	begin(t, store, claimEffects(t, store, pullRequest(r, 7)), postgres.Effect{Effect: "approve", Wanted: "approved"})
 	for _, table := range tables {
 		if n := query[int64](t, store, "SELECT count(*) FROM "+table)[0]; n == 0 {
 			t.Errorf("%s has no row: fill it too", table)

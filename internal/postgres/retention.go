@@ -66,6 +66,18 @@ var olderThan = map[string][]string{
 			WHERE h.last_seen_on < now() - $1::interval AND NOT EXISTS (SELECT FROM builds b
 				WHERE (b.workspace_uuid, b.repository_uuid, b.pull_request_id) = (h.workspace_uuid, h.repository_uuid, h.pull_request_id))
 			LIMIT $2)`,
+		`DELETE FROM effects WHERE (workspace_uuid, repository_uuid, pull_request_id, effect) IN (
+			SELECT e.workspace_uuid, e.repository_uuid, e.pull_request_id, e.effect FROM effects e
+			WHERE e.updated_on < now() - $1::interval AND NOT EXISTS (SELECT FROM pull_requests p
+				WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
+					= (e.workspace_uuid, e.repository_uuid, e.pull_request_id) AND p.state = 'OPEN')
+			LIMIT $2)`,
+		`DELETE FROM effect_runs WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
+			SELECT r.workspace_uuid, r.repository_uuid, r.pull_request_id FROM effect_runs r
+			WHERE r.wanted_on < now() - $1::interval AND NOT EXISTS (SELECT FROM effects e
+				WHERE (e.workspace_uuid, e.repository_uuid, e.pull_request_id)
+					= (r.workspace_uuid, r.repository_uuid, r.pull_request_id))
+			LIMIT $2)`,
 		`DELETE FROM pull_requests WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_requests
 			WHERE state <> 'OPEN' AND told_on < now() - $1::interval LIMIT $2)`,

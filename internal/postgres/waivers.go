@@ -122,7 +122,10 @@ func (s *Store) SettleWaivers(ctx context.Context, job SettleWaivers) (early tim
 			return nil
 		}
 		early = 0
-		return s.wantWaived(ctx, tx, job.PullRequestKey)
+		if err := s.wantWaived(ctx, tx, job.PullRequestKey); err != nil {
+			return err
+		}
+		return s.wantEffects(ctx, tx, job.PullRequestKey)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("settle waivers of pull request %d: %w", job.PullRequestID, err)

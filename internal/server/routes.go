@@ -60,6 +60,8 @@ func (s *Server) routes() *gin.Engine {
 	repository.GET("/pullrequests/:id/waivers", s.authorized(ScopeWaive, s.listWaivers))
 	repository.DELETE("/pullrequests/:id/waivers", s.authorized(ScopeWaive, s.revokeWaivers))
 	repository.DELETE("/pullrequests/:id/waivers/:waiver_id", s.authorized(ScopeWaive, s.revokeWaiver))
+	repository.GET("/pullrequests/:id/effects", s.authorized(ScopeRead, s.listEffects))
+	repository.POST("/pullrequests/:id/effects/retry", s.authorized(ScopeAdmin, s.retryEffects))
 	repository.POST("/pullrequests/:id/rebuild", s.authorized(ScopeWaive, s.rebuild))
 	workspace := v1.Group("/workspaces/:workspace")
 	workspace.GET("/policy", s.authorized(ScopeAdmin, s.getPolicy))
