@@ -124,7 +124,7 @@ func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.
 		return 0, err
 	}
 	asked, err := s.effectsOf(ctx, run, facts, facts.Branch)
-	if err != nil || !asked.Any() && len(facts.Effects) == 0 {
+	if err != nil || !asked.Any() && len(facts.Effects) == 0 && !facts.Told {
 		return 0, err // a policy that can't be read asks for nothing and takes nothing back
 	}
 	t := task{Service: s, run: run, facts: facts, since: since, client: s.clientFor(ctx, run.WorkspaceUUID)}
@@ -143,6 +143,11 @@ func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.
 	if verdict.Policy.Version != facts.Policy.Version { // it was changed meanwhile, or the facts could not be read
 		return t.hold(ctx, asked, postgres.EffectResult{Reason: verdict.Message})
 	}
+	if facts.Told {
+		if err := s.store.NoteVerdict(ctx, run.PullRequestKey, verdict); err != nil {
+			return 0, err
+		}
+	}
 	if verdict.Code == mergecheck.PullRequestClosed {
 		return t.close(ctx)
 	}
@@ -153,7 +158,7 @@ func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.
 	if err != nil {
 		return 0, err
 	}
-	return wait, s.wakeFor(ctx, run.PullRequestKey, verdict, asked)
+	return wait, s.wakeFor(ctx, run.PullRequestKey, verdict, asked.Any() || facts.Told)
 }
 
 // effectsOf are those that the policy asks for. One that can't be read changes
@@ -169,8 +174,8 @@ func (s *Service) effectsOf(ctx context.Context, run *postgres.EffectRun, facts 
 
 // wakeFor has the pull request looked at again when the next time comes that
 // changes the verdict by itself.
-func (s *Service) wakeFor(ctx context.Context, pr postgres.PullRequestKey, v mergecheck.Verdict, asked mergecheck.Effects) error {
-	if !asked.Any() {
+func (s *Service) wakeFor(ctx context.Context, pr postgres.PullRequestKey, v mergecheck.Verdict, shown bool) error {
+	if !shown {
 		return nil
 	}
 	next := v.FrozenUntil

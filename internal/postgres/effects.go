@@ -94,7 +94,8 @@ const lostAfter = time.Hour
 
 // wantEffects notes that the verdict of a pull request may have changed, and
 // queues showing it unless a job that will see this waits to begin. Where the
-// workspace has no policy, and nothing was ever made, it does nothing. It comes
+// workspace has no policy, nothing was ever made, and nobody is told of verdicts,
+// it does nothing. It comes
 // last in a transaction: nobody then waits for another lock with this one.
 func (s *Store) wantEffects(ctx context.Context, tx pgx.Tx, pr PullRequestKey) error {
 	if !(Repository{WorkspaceUUID: pr.WorkspaceUUID}).Linked() || pr.PullRequestID == 0 {
@@ -105,6 +106,7 @@ func (s *Store) wantEffects(ctx context.Context, tx pgx.Tx, pr PullRequestKey) e
 		INSERT INTO effect_runs AS r (workspace_uuid, repository_uuid, pull_request_id)
 		SELECT $1, $2, $3 WHERE EXISTS (SELECT FROM policies WHERE workspace_uuid = $1)
 			OR EXISTS (SELECT FROM effects WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3)
+			OR `+isTold+`
 		ON CONFLICT (workspace_uuid, repository_uuid, pull_request_id) DO UPDATE SET
 			wanted = r.wanted + 1, wanted_on = now(),
 			turn = CASE WHEN r.seen >= r.turn OR r.wanted_on < now() - $4::interval THEN r.wanted + 1 ELSE r.turn END
@@ -234,6 +236,7 @@ type EffectFacts struct {
 	Policy     Policy
 	Branch     string // the destination, as it was last told; "" where it wasn't
 	Closed     bool   // as it was last told
+	Told       bool   // somebody is told of verdicts that change
 	Effects    []Effect
 }
 
@@ -249,8 +252,8 @@ func (s *Store) EffectFacts(ctx context.Context, pr PullRequestKey) (EffectFacts
 			(SELECT destination_branch FROM builds WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
 				ORDER BY build_id DESC LIMIT 1), ''),
 		EXISTS (SELECT FROM pull_requests WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
-			AND state NOT IN ('OPEN', ''))`, key...).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Repository.FullName, &f.Branch, &f.Closed) })
+			AND state NOT IN ('OPEN', '')), `+isTold, key...).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Repository.FullName, &f.Branch, &f.Closed, &f.Told) })
 	batch.Queue(selectEffects, key...).Query(into(&f.Effects))
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return EffectFacts{}, fmt.Errorf("read effects of pull request %d: %w", pr.PullRequestID, err)

@@ -158,8 +158,7 @@ func queuePolicy(batch *pgx.Batch, asked Asked, f *Facts) {
 				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3), ''),
 			(SELECT paths FROM changed_paths
 				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND head = $4 AND destination = $5),
-			EXISTS (SELECT FROM webhook_subscriptions
-				WHERE workspace_uuid = $1 AND disabled_on IS NULL AND '`+EventVerdictChanged+`' = ANY(events))`,
+			`+isTold,
 		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head, asked.DestinationCommit).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Author, &f.Changed, &f.Told) })
 }

@@ -21,6 +21,10 @@ const (
 	EventTest           = "webhook.test"
 )
 
+// isTold is whether somebody in workspace $1 is told of verdicts that change.
+const isTold = `EXISTS (SELECT FROM webhook_subscriptions
+	WHERE workspace_uuid = $1 AND disabled_on IS NULL AND '` + EventVerdictChanged + `' = ANY(events))`
+
 // WebhookEvents are those that can be subscribed to.
 var WebhookEvents = []string{EventVerdictChanged, EventBuildConfirmed, EventWaiverGiven, EventStatusRefused}
 
