@@ -98,10 +98,9 @@ func (s *Server) listSubscriptions(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	q := newQuery(c.Request, "pagelen", "page")
-	before, length := q.page(), q.pageLength()
-	if q.err != nil {
-		return q.err
+	before, length, err := paging(c.Request)
+	if err != nil {
+		return err
 	}
 	list, err := s.Store.Subscriptions(c.Request.Context(), workspace.UUID, before, length+1)
 	if err != nil {
@@ -169,10 +168,9 @@ func (s *Server) listMessages(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	q := newQuery(c.Request, "pagelen", "page")
-	before, length := q.page(), q.pageLength()
-	if q.err != nil {
-		return q.err
+	before, length, err := paging(c.Request)
+	if err != nil {
+		return err
 	}
 	list, err := s.Store.WebhookMessages(c.Request.Context(), sub, before, length+1)
 	if err != nil {
