@@ -71,7 +71,7 @@ func TestRemotesThatFail(t *testing.T) {
 		{name: "hanging and trickling", faults: [2]script{failing(standin.Fault{Hang: true}), failing(standin.Fault{Trickle: true})}},
 		{name: "trickling and hanging", faults: [2]script{failing(standin.Fault{Trickle: true}), failing(standin.Fault{Hang: true})}},
 		{name: "5xx", faults: both(standin.Fault{Status: 502, HTML: true}, standin.Fault{Status: 503, RetryAfter: "1"})},
-		{name: "429", faults: [2]script{failing(told, untold), refusing(told, told, told, told, untold, untold, untold, untold)}},
+		{name: "429", faults: [2]script{failing(told, untold), refusing(told, told, told, untold, untold)}},
 		{name: "breaking off", faults: both(standin.Fault{Reset: true}, standin.Fault{Reset: true, Applied: true})},
 		{name: "pages", faults: both(standin.Fault{HTML: true}, standin.Fault{HTML: true, Status: 503})},
 		{name: "wrong JSON", faults: both(standin.Fault{Body: `{"build":{"buildId":1,"status":"success"}}`}, standin.Fault{Body: `{"type":`})},
