@@ -136,7 +136,7 @@ func TestStats(t *testing.T) {
 	if stats.Builds.Total != 0 || stats.Merges.Passed != 0 {
 		t.Errorf("long ago %+v", stats)
 	}
-	for _, query := range []string{"?since=2026-01-02&until=2026-01-01", "?since=2020-01-01", "?since=yesterday", "?sinse=2026-01-01"} {
+	for _, query := range []string{"?since=2026-01-02&until=2026-01-01", "?since=2020-01-01", "?since=yesterday", "?from=2026-01-01"} {
 		if res := w.do(http.MethodGet, path+query, w.token, nil); res.status != http.StatusBadRequest {
 			t.Errorf("%s was answered %d %s", query, res.status, res.body)
 		}
