@@ -389,7 +389,7 @@ func TestCompletionKnowsEveryCommand(t *testing.T) {
 		"fish": `complete -c mergegate -n '__mergegate_at builds list' -l state -x -a 'queued running success failed cancelled' -d`,
 	} {
 		script := w.command("completion", shell)
-		for _, want := range []string{line, "policy validate", "backfill"} {
+		for _, want := range []string{line, "doctor", "policy validate", "backfill"} {
 			if !strings.Contains(script, want) {
 				t.Errorf("%q is not in the script for %s", want, shell)
 			}

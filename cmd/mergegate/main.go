@@ -65,6 +65,7 @@ type commands struct {
 	Backfill   backfillCommand   `cmd:"" help:"Recover builds from a project's history on AppVeyor."`
 
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running service on this machine whether it is up; for container health checks."`
+	Doctor      doctorCommand      `cmd:"" help:"Test what mergegate is configured with, and say what to do about each fault."`
 	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

@@ -171,6 +171,8 @@ type call struct {
 	body   any // nil: none
 	// created, where set, takes 201 for done, whatever the body says.
 	created *bool
+	// header, where set, takes the answer's, a refusal's too.
+	header *http.Header
 }
 
 // do makes the call and decodes its JSON answer. A rejected credential that can be renewed is, once.
@@ -229,6 +231,9 @@ func (c *Client) attempt(req *http.Request, what call, answer any) error {
 		return &Error{Op: op, Message: "no answer", err: err}
 	}
 	c.budget.learn(res.StatusCode, res.Header, time.Now())
+	if what.header != nil {
+		*what.header = res.Header
+	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		return refusal(op, res, body)
 	}
