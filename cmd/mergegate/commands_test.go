@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/alecthomas/kong"
+
 	"mergegate/internal/appveyor/appveyortest"
 )
 
@@ -397,5 +399,23 @@ func TestCompletionKnowsEveryCommand(t *testing.T) {
 	}
 	if code, _, _ := w.outcome("", "completion", "tcsh"); code != exitUsage {
 		t.Errorf("a shell there is no script for: exit code %d", code)
+	}
+}
+
+// TestREADMEListsEveryCommand keeps the table and the program from parting.
+func TestREADMEListsEveryCommand(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser, err := kong.New(&commands{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range parser.Model.Children {
+		if name := command.Name; name != "version" && !strings.Contains(string(readme), "| `"+name) {
+			t.Errorf("README.md does not list %s", name)
+		}
 	}
 }
