@@ -40,6 +40,7 @@ test-go: postgres node
 
 test-app: node
 	npm test --silent --prefix manifest
+	npm run lint --silent --prefix api/client
 
 soak: postgres ## Kill the program RELIABILITY_KILLS (100) times, play RELIABILITY_DAYS (50), run it for SOAK (20m)
 	RELIABILITY_KILLS=$(RELIABILITY_KILLS) RELIABILITY_DAYS=$(RELIABILITY_DAYS) $(GO) test -race -tags $(TAGS) -timeout 120m -count 1 -v \
@@ -72,6 +73,6 @@ image: ## Build the container image (DOCKER, IMAGE, VERSION)
 postgres:
 	@./scripts/postgres.sh
 
-# The Forge app is tested under Node, by itself and against the program.
+# The Forge app, and a client generated from the API description, are tested under Node.
 node:
 	@./scripts/node.sh

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that this machine has Node 20 or newer, with which the Forge app is tested, and the
-# packages in manifest/. Quiet when there is nothing to do.
+# Makes sure that this machine has Node 20 or newer, with which the Forge app and the API description are tested, and the
+# packages in manifest/ and api/client/. Quiet when there is nothing to do.
 set -eu
 cd "$(dirname "$0")/.."
 own=$PWD/.cache/node # where a Node goes that the system's packages don't have; make puts its bin on PATH
@@ -54,8 +54,12 @@ if ! new_enough || ! command -v npm >/dev/null; then
 	exit 1
 fi
 
-cd manifest
-if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-	npm ci --ignore-scripts --no-audit --no-fund --silent
-	touch node_modules/.package-lock.json
-fi
+for folder in manifest api/client; do
+	(
+		cd "$folder"
+		if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+			npm ci --ignore-scripts --no-audit --no-fund --silent
+			touch node_modules/.package-lock.json
+		fi
+	)
+done

@@ -21,6 +21,7 @@ import (
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
+	"mergegate/internal/sealed"
 	"mergegate/internal/server"
 	"mergegate/internal/waivers"
 )
@@ -320,9 +321,14 @@ func operatorAPI(cfg config, store *postgres.Store, log *slog.Logger) (*server.S
 	if err != nil {
 		return nil, usageError{fmt.Errorf("MERGEGATE_SECRET_KEY: %w", err)}
 	}
+	box, err := sealed.New(cfg.secretKeys)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("MERGEGATE_SECRET_KEY: %w", err)}
+	}
 	confirming := builds.New(store, remotes.appveyor, remotes.bitbucket, cfg.accounts, builds.Options{Log: log})
 	return server.New(server.Config{
-		Store: store, Builds: confirming, Waivers: waivers.New(store), Log: log, PublicURL: cfg.PublicURL,
+		Store: store, Builds: confirming, Waivers: waivers.New(store), Log: log,
+		Webhooks: newWebhooks(store, box, cfg, log, nil), PublicURL: cfg.PublicURL, BadgeKey: cfg.badgeKey(),
 		PullRequests: pullrequests.New(store, remotes.bitbucket, tokens, pullrequests.Options{Log: log}),
 		Gate: gate.New(store, remotes.bitbucket, tokens, gate.Options{
 			Log: log, Look: confirming.LookNow, BranchBuilds: confirming.BranchBuilds,

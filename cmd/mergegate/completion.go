@@ -116,10 +116,10 @@ _mergegate() {
 	done
 	case "$at $prev" in
 `, paths(places))
-	writeValues(w, places, func(values []word) string { return "words=" + quote(texts(values)) })
+	writeValues(w, places, func(values []word) string { return "words=" + quote(joined(values)) })
 	fmt.Fprint(w, "\t*)\n\t\tcase $at in\n")
 	for _, p := range places {
-		fmt.Fprintf(w, "\t\t%s) words=%s flags=%s ;;\n", quote(p.path), quote(texts(p.words)), quote(texts(p.flagWords())))
+		fmt.Fprintf(w, "\t\t%s) words=%s flags=%s ;;\n", quote(p.path), quote(joined(p.words)), quote(joined(p.flagWords())))
 	}
 	_, err := fmt.Fprint(w, `		esac
 		if [[ $cur == -* ]]; then words=$flags; fi
@@ -153,7 +153,7 @@ func writeValues(w io.Writer, places []place, offer func([]word) string) {
 	}
 }
 
-func texts(words []word) string {
+func joined(words []word) string {
 	list := make([]string, len(words))
 	for i, w := range words {
 		list[i] = w.text
@@ -225,7 +225,7 @@ complete -c mergegate -n '__mergegate_at policy validate; or __mergegate_at poli
 		for _, f := range p.flags {
 			values := ""
 			if f.takesValue {
-				values = " -x -a " + fishQuote(texts(f.values))
+				values = " -x -a " + fishQuote(joined(f.values))
 			}
 			_, err = fmt.Fprintf(w, "complete -c mergegate -n %s -l %s%s -d %s\n", at, strings.TrimPrefix(f.text, "--"), values, fishQuote(f.help))
 		}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,10 +20,10 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
-	"mergegate/internal/apptokens"
 	"mergegate/internal/builds"
 	"mergegate/internal/policy"
 	"mergegate/internal/retention"
+	"mergegate/internal/sealed"
 )
 
 // environment is every variable the program reads, as text. A secret may be
@@ -50,6 +53,8 @@ type environment struct {
 	ForgeEnvironments string `env:"MERGEGATE_FORGE_ENVIRONMENTS" envDefault:"PRODUCTION"`
 	ForgeJWKSURL      string `env:"MERGEGATE_FORGE_JWKS_URL" envDefault:"https://forge.cdn.prod.atlassian-dev.net/.well-known/jwks.json"`
 
+	WebhookNetworks string `env:"MERGEGATE_WEBHOOK_NETWORKS"`
+
 	Retention string `env:"MERGEGATE_RETENTION" envDefault:"deliveries=30d,decisions=400d"`
 	SecretKey string `env:"MERGEGATE_SECRET_KEY" secret:"true"`
 	LogLevel  string `env:"MERGEGATE_LOG_LEVEL" envDefault:"info"`
@@ -68,6 +73,7 @@ type config struct {
 	reconcileInterval time.Duration
 	retention         retention.Policy
 	secretKeys        [][]byte
+	webhookNetworks   []netip.Prefix
 }
 
 // faults collects what is wrong with the environment, by variable.
@@ -146,6 +152,13 @@ func (c *config) understand(wrong *faults) {
 	if c.retention, err = retention.Parse(c.Retention, policy.ParseDuration); err != nil {
 		wrong.add("MERGEGATE_RETENTION", "%v", err)
 	}
+	for _, text := range list(c.WebhookNetworks) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			wrong.add("MERGEGATE_WEBHOOK_NETWORKS", "%q is not a network like 10.1.0.0/16", text)
+		}
+		c.webhookNetworks = append(c.webhookNetworks, prefix.Masked())
+	}
 	if c.secretKeys, err = parseKeys(c.SecretKey); err != nil {
 		wrong.add("MERGEGATE_SECRET_KEY", "%v", err)
 	}
@@ -192,6 +205,17 @@ func (c *config) understandBitbucket(wrong *faults) {
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_EMAIL", c.BitbucketEmail, "MERGEGATE_BITBUCKET_API_TOKEN", c.BitbucketAPIToken)
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID", c.BitbucketOAuthClientID,
 		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret)
+}
+
+// badgeKey signs the addresses of badges: derived, so that none tells anything of
+// the key itself.
+func (c *config) badgeKey() []byte {
+	if len(c.secretKeys) == 0 {
+		return nil
+	}
+	mac := hmac.New(sha256.New, c.secretKeys[0])
+	_, _ = mac.Write([]byte("badges"))
+	return mac.Sum(nil)
 }
 
 // bitbucketCredential names the credential that is used, for operators. A
@@ -266,7 +290,7 @@ func parseKeys(s string) ([][]byte, error) {
 	var keys [][]byte
 	for _, item := range list(s) {
 		key, err := base64.StdEncoding.DecodeString(item)
-		if err != nil || len(key) != apptokens.KeySize {
+		if err != nil || len(key) != sealed.KeySize {
 			return nil, errors.New("is not base64 of 32 bytes: make one with openssl rand -base64 32")
 		}
 		keys = append(keys, key)
@@ -279,7 +303,7 @@ func ownSecretKey(dir string) ([][]byte, error) {
 	file := filepath.Join(dir, "secret.key")
 	content, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		key := make([]byte, apptokens.KeySize)
+		key := make([]byte, sealed.KeySize)
 		_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
 		content = []byte(base64.StdEncoding.EncodeToString(key))
 		err = os.WriteFile(file, content, 0o600)

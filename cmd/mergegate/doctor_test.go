@@ -26,7 +26,7 @@ import (
 
 const (
 	appveyorToken = "a1b2c3d4e5f6a7b8c9d0"
-	secretKey     = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+	storageKey    = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 )
 
 // change alters an answer to a request for path.
@@ -131,7 +131,7 @@ func (w *world) diagnose(args ...string) map[string]finding {
 // tests run on.
 func attended(t *testing.T) *world {
 	t.Helper()
-	w := idleWorld(t, "MERGEGATE_APPVEYOR_TOKEN="+appveyorToken, "MERGEGATE_SECRET_KEY="+secretKey, "MERGEGATE_BITBUCKET_WEBHOOK_SECRET=bb-hook-secret")
+	w := idleWorld(t, "MERGEGATE_APPVEYOR_TOKEN="+appveyorToken, "MERGEGATE_SECRET_KEY="+storageKey, "MERGEGATE_BITBUCKET_WEBHOOK_SECRET=bb-hook-secret")
 	w.appveyor.RequireToken("acme", appveyorToken)
 	w.bb.LimitRate(1000)
 	w.start()
@@ -292,7 +292,7 @@ func TestDoctorAndTheForgeApp(t *testing.T) {
 	if f := alone.diagnose("--commit", repository, commit('1'))["commit status"]; f.State != healthy {
 		t.Errorf("the app posts: %+v", f)
 	}
-	another := w.with("MERGEGATE_SECRET_KEY=" + strings.Replace(secretKey, "MDEy", "NDEy", 1))
+	another := w.with("MERGEGATE_SECRET_KEY=" + strings.Replace(storageKey, "MDEy", "NDEy", 1))
 	if f := another.diagnose()["bitbucket acme reading"]; f.State != fault || !strings.Contains(f.Fix, "the service's MERGEGATE_SECRET_KEY") {
 		t.Errorf("another secret key: %+v", f)
 	}

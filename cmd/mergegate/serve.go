@@ -23,13 +23,16 @@ import (
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/builds"
 	"mergegate/internal/commitstatus"
+	"mergegate/internal/effects"
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
+	"mergegate/internal/sealed"
 	"mergegate/internal/server"
 	"mergegate/internal/waivers"
+	"mergegate/internal/webhooks"
 )
 
 // drainTimeout is how long requests and jobs get to end at shutdown: less than
@@ -165,6 +168,10 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		return s, err
 	}
 	bb := remotes.bitbucket
+	box, err := sealed.New(cfg.secretKeys)
+	if err != nil {
+		return s, usageError{fmt.Errorf("MERGEGATE_SECRET_KEY: %w", err)}
+	}
 	tokens, err := apptokens.New(s.requests, cfg.secretKeys, log)
 	if err != nil {
 		return s, usageError{fmt.Errorf("MERGEGATE_SECRET_KEY: %w", err)}
@@ -178,7 +185,10 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
 	if s.workers, err = newWorkers(s.jobs, services{
 		confirming: confirming, following: following, publisher: publisher, retaining: retention.New(s.jobs, cfg.retention, log),
-		waiving: waivers.New(s.jobs),
+		waiving: waivers.New(s.jobs), telling: newWebhooks(s.jobs, box, cfg, log, s.metrics),
+		showing: effects.New(s.jobs,
+			gate.New(s.jobs, bb, tokens, gate.Options{Log: log, BranchBuilds: confirming.BranchBuilds}), bb, tokens,
+			effects.Options{Log: log, Metrics: s.metrics}),
 	}, cfg.reconcileInterval, log); err != nil {
 		return s, err
 	}
@@ -187,11 +197,12 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		return s, usageError{err}
 	}
 	s.handler = server.New(server.Config{
-		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Waivers: waivers.New(s.requests), Forge: verifier, Log: log, Metrics: s.metrics,
+		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Waivers: waivers.New(s.requests),
+		Webhooks: newWebhooks(s.requests, box, cfg, log, nil), Forge: verifier, Log: log, Metrics: s.metrics,
 		Gate: gate.New(s.requests, bb, tokens, gate.Options{
 			Log: log, Metrics: s.metrics, Look: receiving.LookNow, BranchBuilds: receiving.BranchBuilds,
 		}),
-		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL,
+		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL, BadgeKey: cfg.badgeKey(),
 	})
 	return s, nil
 }
@@ -216,6 +227,10 @@ func newRemotes(cfg config) (r remotes, err error) {
 		return r, usageError{err}
 	}
 	return r, nil
+}
+
+func newWebhooks(store *postgres.Store, box sealed.Box, cfg config, log *slog.Logger, metrics prometheus.Registerer) *webhooks.Service {
+	return webhooks.New(store, box, webhooks.Options{Log: log, Metrics: metrics, Networks: cfg.webhookNetworks, UserAgent: "mergegate/" + version})
 }
 
 func newVerifier(ctx context.Context, cfg config, log *slog.Logger) (*forge.Verifier, error) {

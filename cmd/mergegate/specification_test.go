@@ -24,6 +24,10 @@ var specification = sync.OnceValues(func() (routers.Router, error) {
 	if err != nil {
 		return nil, err
 	}
+	openapi3filter.RegisterBodyDecoder("image/svg+xml", func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+		picture, err := io.ReadAll(body)
+		return string(picture), err
+	})
 	return legacy.NewRouter(doc)
 })
 

@@ -13,10 +13,12 @@ import (
 
 	"mergegate/internal/builds"
 	"mergegate/internal/commitstatus"
+	"mergegate/internal/effects"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
 	"mergegate/internal/waivers"
+	"mergegate/internal/webhooks"
 )
 
 const (
@@ -41,6 +43,8 @@ type services struct {
 	publisher  *commitstatus.Publisher
 	retaining  *retention.Service
 	waiving    *waivers.Service
+	showing    *effects.Service
+	telling    *webhooks.Service
 }
 
 func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log *slog.Logger) (*workers, error) {
@@ -50,11 +54,15 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log 
 	s.publisher.AddWorkers(registered)
 	s.retaining.AddWorkers(registered)
 	s.waiving.AddWorkers(registered)
+	s.showing.AddWorkers(registered)
+	s.telling.AddWorkers(registered)
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{
 			postgres.QueueBuilds:   {MaxWorkers: 8},
 			postgres.QueueStatuses: {MaxWorkers: 16},
+			postgres.QueueEffects:  {MaxWorkers: 8},
+			postgres.QueueWebhooks: {MaxWorkers: 8},
 		},
 		PeriodicJobs: []*river.PeriodicJob{
 			s.confirming.Reconciliation(), s.following.Sweep(reconcile), s.retaining.Periodic(),

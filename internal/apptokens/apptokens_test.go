@@ -15,6 +15,7 @@ import (
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
+	"mergegate/internal/sealed"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(postgrestest.Main(m)) }
@@ -24,7 +25,7 @@ const (
 	other     = "0c3a7799-53ae-4a5b-9e7e-03338980abb5"
 )
 
-func key(b byte) []byte { return bytes.Repeat([]byte{b}, apptokens.KeySize) }
+func key(b byte) []byte { return bytes.Repeat([]byte{b}, sealed.KeySize) }
 
 func TestTokensAcrossReplicas(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,7 @@ func (t *Tokens) Credentials(ctx context.Context, configured *bitbucket.Client) 
 		return nil, err
 	}
 	expiries := map[string]time.Time{}
-	if len(t.keys) > 0 {
+	if t.box.Usable() {
 		if expiries, err = t.store.AppTokenExpiries(ctx); err != nil {
 			return nil, err
 		}

@@ -173,6 +173,8 @@ type call struct {
 	created *bool
 	// header, where set, takes the answer's, a refusal's too.
 	header *http.Header
+	// empty takes 204 for done: there is nothing to decode.
+	empty bool
 }
 
 // do makes the call and decodes its JSON answer. A rejected credential that can be renewed is, once.
@@ -233,6 +235,12 @@ func (c *Client) attempt(req *http.Request, what call, answer any) error {
 	c.budget.learn(res.StatusCode, res.Header, time.Now())
 	if what.header != nil {
 		*what.header = res.Header
+	}
+	if what.empty && res.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if what.empty && res.StatusCode < http.StatusBadRequest {
+		return &Error{Op: op, StatusCode: res.StatusCode, Message: "the answer should be empty"}
 	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		return refusal(op, res, body)

@@ -147,6 +147,7 @@ type judgement struct {
 	// unsettled is set when a build is stored as of another head than it is of, or a
 	// waiver may have ended.
 	unsettled bool
+	told      bool // somebody is told of verdicts that change
 }
 
 // evaluate answers q, and records the head as seen now where record is set.
@@ -175,7 +176,7 @@ func (g *Gate) judge(ctx context.Context, q Question, snapshot Snapshot, record 
 	}
 	facts.Policy, facts.Problem = g.policy(ctx, q, stored, pr.DestinationBranch)
 	verdict := g.complete(ctx, q, &facts, stored.Repository)
-	return judgement{verdict: verdict, facts: facts, unsettled: isUnsettled(stored) || stored.NewHead && len(stored.Waivers) > 0}
+	return judgement{verdict: verdict, facts: facts, unsettled: isUnsettled(stored) || stored.NewHead && len(stored.Waivers) > 0, told: stored.Told}
 }
 
 // policy is what the workspace asks of this repository and branch.
@@ -243,7 +244,10 @@ func (g *Gate) keep(ctx context.Context, q Question, j judgement, d postgres.Dec
 	if v.Policy.Version != 0 {
 		d.PolicyVersion = &v.Policy.Version
 	}
-	follow := postgres.FollowUps{SettleHeads: j.unsettled, Rebuild: rebuild(q, j)}
+	follow := postgres.FollowUps{SettleHeads: j.unsettled, Rebuild: rebuild(q, j), Effects: v.Policy.Effects.Any()}
+	if j.told {
+		follow.Verdict = &v
+	}
 	var err error
 	if !j.facts.Now.IsZero() {
 		d.Inputs, err = j.facts.Inputs()

@@ -173,11 +173,19 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 		if err := s.wantStatuses(ctx, tx, repository, b, known, rec.Unsettled); err != nil {
 			return Recorded{}, err
 		}
+		if known == nil || known.State != b.State || known.Project.ID == 0 {
+			if err := s.notify(ctx, tx, repository.WorkspaceUUID, EventBuildConfirmed, toldBuild(repository, b)); err != nil {
+				return Recorded{}, err
+			}
+		}
 	}
 	if err := s.lookAtUntold(ctx, tx, repository, b); err != nil {
 		return Recorded{}, err
 	}
-	return rec, s.enqueue(ctx, tx, followUps(repository, b)...)
+	if err := s.enqueue(ctx, tx, followUps(repository, b)...); err != nil {
+		return Recorded{}, err
+	}
+	return rec, s.wantEffects(ctx, tx, PullRequestKey{repository.WorkspaceUUID, repository.RepositoryUUID, b.PullRequestID})
 }
 
 // placeOf finds the repository that b is recorded under, and b as recorded so
@@ -278,14 +286,10 @@ type BuildFilter struct {
 // Builds lists a repository's builds, newest build id first: those that AppVeyor
 // confirmed, and those reported that it didn't.
 func (s *Store) Builds(ctx context.Context, r Repository, f BuildFilter) ([]mergecheck.Build, error) {
-	where, args := f.where()
-	args["workspace_uuid"], args["repository_uuid"], args["limit"] = r.WorkspaceUUID, r.RepositoryUUID, f.Limit
-	const here = ` WHERE workspace_uuid = @workspace_uuid AND repository_uuid = @repository_uuid`
-	const newest = ` ORDER BY build_id DESC LIMIT @limit`
-	rows, err := s.pool.Query(ctx, `
-		(SELECT `+buildColumns+` FROM builds`+here+where+newest+`)
-		UNION ALL
-		(SELECT `+buildColumns+` FROM reports AS builds`+here+where+unconfirmed+newest+`)`+newest, args)
+	sql, args := f.query(r)
+	// Planned for these very values: a plan for any would go through all builds for
+	// those of a day long ago.
+	rows, err := s.pool.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, args)
 	list, err := all[buildRow](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list builds of %s: %w", r.FullName, err)
@@ -295,6 +299,35 @@ func (s *Store) Builds(ctx context.Context, r Repository, f BuildFilter) ([]merg
 		builds[i] = row.build()
 	}
 	return builds, nil
+}
+
+// query lists from builds and reports in the same order, and from each no more
+// than is asked for.
+func (f BuildFilter) query(r Repository) (sql string, args pgx.NamedArgs) {
+	where, args := f.where()
+	args["workspace_uuid"], args["repository_uuid"], args["limit"] = r.WorkspaceUUID, r.RepositoryUUID, f.Limit
+	const newest = ` ORDER BY build_id DESC LIMIT @limit`
+	return `
+		(SELECT ` + buildColumns + ` FROM builds WHERE ` + ofRepository + where + f.bounds() + newest + `)
+		UNION ALL
+		(SELECT ` + buildColumns + ` FROM reports AS builds WHERE ` + ofRepository + where + unconfirmed + newest + `)` + newest, args
+}
+
+const ofRepository = `workspace_uuid = @workspace_uuid AND repository_uuid = @repository_uuid`
+
+// bounds tells between which ids the builds of a time are, so that a list in the
+// order of ids begins and ends there. AppVeyor numbers builds as it creates them;
+// a day is more than its clocks can differ.
+func (f BuildFilter) bounds() (sql string) {
+	if !f.Until.IsZero() {
+		sql += ` AND build_id <= coalesce((SELECT build_id FROM builds WHERE ` + ofRepository + `
+			AND created_on >= @until::timestamptz + interval '1 day' ORDER BY created_on LIMIT 1), 9223372036854775807)`
+	}
+	if !f.Since.IsZero() {
+		sql += ` AND build_id >= coalesce((SELECT build_id FROM builds WHERE ` + ofRepository + `
+			AND created_on < @since::timestamptz - interval '1 day' ORDER BY created_on DESC LIMIT 1), 0)`
+	}
+	return sql
 }
 
 // unconfirmed leaves out reports of builds that AppVeyor has confirmed.

@@ -34,6 +34,7 @@ type Facts struct {
 	Changed     []string              // between head and destination's commit; nil: not known
 	Author      string                // UUID, "" while it isn't known
 	NewHead     bool                  // the head was never seen before
+	Told        bool                  // somebody is told of verdicts that change
 	Now         time.Time             // the database's clock
 }
 
@@ -156,9 +157,10 @@ func queuePolicy(batch *pgx.Batch, asked Asked, f *Facts) {
 		SELECT coalesce((SELECT author FROM pull_requests
 				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3), ''),
 			(SELECT paths FROM changed_paths
-				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND head = $4 AND destination = $5)`,
+				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND head = $4 AND destination = $5),
+			`+isTold,
 		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head, asked.DestinationCommit).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Author, &f.Changed) })
+		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Author, &f.Changed, &f.Told) })
 }
 
 // Decision is one answer to a merge check, with what it was decided from.
@@ -185,6 +187,10 @@ type FollowUps struct {
 	SettleHeads bool
 	// Rebuild has AppVeyor asked to build; nil: nothing.
 	Rebuild *RebuildPullRequest
+	// Effects has Bitbucket show the verdict besides, as the policy asks for.
+	Effects bool
+	// Verdict is one to tell of if it is another than before; nil: nobody wants to know.
+	Verdict *mergecheck.Verdict
 }
 
 // AddDecision keeps d and queues what follows from it. All of it is committed
@@ -207,14 +213,22 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 		jobs = append(jobs, *follow.Rebuild)
 	}
 	var err error
-	if len(jobs) == 0 {
+	if len(jobs) == 0 && follow.Verdict == nil && !follow.Effects {
 		err = insert(s.pool)
 	} else {
 		err = s.inTx(ctx, func(tx pgx.Tx) error {
 			if err := insert(tx); err != nil {
 				return err
 			}
-			return s.enqueue(ctx, tx, jobs...)
+			if follow.Verdict != nil {
+				if err := s.noteVerdict(ctx, tx, pr, *follow.Verdict); err != nil {
+					return err
+				}
+			}
+			if err := s.enqueue(ctx, tx, jobs...); err != nil || !follow.Effects {
+				return err
+			}
+			return s.wantEffects(ctx, tx, pr)
 		})
 	}
 	if err != nil {

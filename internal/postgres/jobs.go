@@ -14,6 +14,8 @@ import (
 const (
 	QueueBuilds   = "builds"
 	QueueStatuses = "commit_statuses"
+	QueueEffects  = "effects"
+	QueueWebhooks = "webhooks" // whoever subscribed may be slow
 )
 
 // jobAttempts bounds what is only retried when this program itself fails: jobs
@@ -121,8 +123,16 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
+	case DeliverWebhook:
+		opts.Queue = QueueWebhooks
 	case SettleWaivers:
 		opts.ScheduledAt = args.ExpiresOn
+	case SyncEffects:
+		// Not unique: a turn that is over ends by itself.
+		opts.Queue = QueueEffects
+	case WakeEffects:
+		opts.ScheduledAt = args.On
+		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	case LearnRepository, LookAtPullRequest, SettleHeads, RebuildPullRequest:
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,6 +58,16 @@ func (s *Store) link(ctx context.Context, tx pgx.Tx, m move) error {
 			return err
 		}
 	}
+	args := m.args()
+	args["most"] = maxMoved
+	rows, err := tx.Query(ctx, movedPullRequests, args)
+	if err != nil {
+		return err
+	}
+	known, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
 	// In the order in which recording a build, which may be under another name of
 	// the repository, locks them: build, project, status.
 	pullRequests, err := moved[int64](ctx, tx, moveBuilds, m)
@@ -73,7 +84,28 @@ func (s *Store) link(ctx context.Context, tx pgx.Tx, m move) error {
 	if err != nil {
 		return err
 	}
-	return s.settleMoved(ctx, tx, m.to, append(pullRequests, withHeads...))
+	if err := s.settleMoved(ctx, tx, m.to, append(pullRequests, withHeads...)); err != nil {
+		return err
+	}
+	return s.wantMoved(ctx, tx, m.to, known)
+}
+
+// maxMoved bounds of how many pull requests, the newest, the effects are looked
+// at when their repository gets its place.
+const maxMoved = 100
+
+const movedPullRequests = `
+	SELECT DISTINCT pull_request_id FROM builds
+	WHERE workspace_uuid = @from_workspace AND repository_uuid = @from_repository ORDER BY pull_request_id DESC LIMIT @most`
+
+func (s *Store) wantMoved(ctx context.Context, tx pgx.Tx, r Repository, pullRequests []int64) error {
+	slices.Sort(pullRequests)
+	for _, id := range pullRequests {
+		if err := s.wantEffects(ctx, tx, PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, id}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func moved[T any](ctx context.Context, tx pgx.Tx, statement string, m move) ([]T, error) {

@@ -45,7 +45,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
 	"pull_requests", "branch_heads", "app_tokens", "rebuilds",
-	"reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths",
+	"webhook_subscriptions", "webhook_messages", "webhook_attempts", "pull_request_verdicts", "effects", "effect_runs", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths",
 }
 
 // fill puts rows into every table.
@@ -73,7 +73,12 @@ func fill(t *testing.T, url string) {
 	if _, err := store.ApplyPolicy(t.Context(), r.WorkspaceUUID, "rules: []", "somebody"); err != nil {
 		t.Fatal(err)
 	}
+	subscribe(t, store, r, postgres.WebhookEvents...)
 	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
+	attempt(t, store, postgres.WebhookFailed)
+	if err := store.NoteVerdict(t.Context(), pullRequest(r, 7), mergecheck.Verdict{Code: mergecheck.Passed}); err != nil {
+		t.Fatal(err)
+	}
 	revoke(t, store, pullRequest(r, 7), 0)
 	reported := build(9, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })
 	if _, _, err := store.RecordReport(t.Context(), r, reported, 1, 1); err != nil {
@@ -85,6 +90,8 @@ func fill(t *testing.T, url string) {
 	if err := store.KeepChanged(t.Context(), r, head, other, []string{"README.md"}); err != nil {
 		t.Fatal(err)
 	}
+	wantEffects(t, store, pullRequest(r, 7))
+	begin(t, store, claimEffects(t, store, pullRequest(r, 7)), postgres.Effect{Effect: "approve", Wanted: "approved"})
 	for _, table := range tables {
 		if n := query[int64](t, store, "SELECT count(*) FROM "+table)[0]; n == 0 {
 			t.Errorf("%s has no row: fill it too", table)

@@ -58,8 +58,10 @@ func (s *Store) replacePolicy(ctx context.Context, workspaceUUID, document, appl
 			INSERT INTO policies (workspace_uuid, version, document, applied_by, applied_on)
 			VALUES ($1, $2, $3, $4, clock_timestamp()) RETURNING `+policyColumns,
 			workspaceUUID, inForce.Version+1, document, appliedBy)
-		p, err = one[Policy](rows, err)
-		return err
+		if p, err = one[Policy](rows, err); err != nil {
+			return err
+		}
+		return s.enqueue(ctx, tx, SpreadEffects{WorkspaceUUID: workspaceUUID})
 	})
 	if err != nil {
 		return Policy{}, fmt.Errorf("apply policy to workspace %s: %w", workspaceUUID, err)

@@ -41,7 +41,10 @@ func (s *Store) applyEvent(ctx context.Context, tx pgx.Tx, e mergecheck.Event) e
 	if e.PullRequest == nil {
 		return nil
 	}
-	return s.applyPullRequest(ctx, tx, e)
+	if err := s.applyPullRequest(ctx, tx, e); err != nil {
+		return err
+	}
+	return s.wantEffects(ctx, tx, PullRequestKey{e.WorkspaceUUID, e.RepositoryUUID, e.PullRequest.ID})
 }
 
 // applyPush records a branch's head, which is the head of every pull request from
@@ -223,24 +226,31 @@ func stoppedIfClosed(ctx context.Context, tx pgx.Tx, pr PullRequestKey, status m
 // of 40 characters is recorded as seen now; "" is none.
 func (s *Store) Look(ctx context.Context, key PullRequestKey, pr mergecheck.PullRequestEvent, head string) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		var now time.Time
-		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&now); err != nil {
+		if err := s.look(ctx, tx, key, pr, head); err != nil {
 			return err
 		}
-		if err := s.tellPullRequest(ctx, tx, key, pr, now); err != nil || !mergecheck.IsFullCommit(head) {
-			return err
-		}
-		var isNew bool
-		err := tx.QueryRow(ctx, recordHead, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID, head).Scan(&isNew)
-		if err != nil || !isNew {
-			return err
-		}
-		return s.enqueue(ctx, tx, SettleHeads(key))
+		return s.wantEffects(ctx, tx, key)
 	})
 	if err != nil {
 		return fmt.Errorf("record pull request %d: %w", key.PullRequestID, err)
 	}
 	return nil
+}
+
+func (s *Store) look(ctx context.Context, tx pgx.Tx, key PullRequestKey, pr mergecheck.PullRequestEvent, head string) error {
+	var now time.Time
+	if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&now); err != nil {
+		return err
+	}
+	if err := s.tellPullRequest(ctx, tx, key, pr, now); err != nil || !mergecheck.IsFullCommit(head) {
+		return err
+	}
+	var isNew bool
+	err := tx.QueryRow(ctx, recordHead, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID, head).Scan(&isNew)
+	if err != nil || !isNew {
+		return err
+	}
+	return s.enqueue(ctx, tx, SettleHeads(key))
 }
 
 // lookAtUntold asks Bitbucket for the pull request of a build in progress where no

@@ -41,7 +41,10 @@ func (s *Store) RecordReport(ctx context.Context, r Repository, b mergecheck.Bui
 			INSERT INTO projects (workspace_uuid, repository_uuid, project_id, account, slug, reports_only)
 			VALUES ($1, $2, $3, $4, $5, true) ON CONFLICT DO NOTHING`,
 			r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug)
-		return err
+		if err != nil || !isNew {
+			return err
+		}
+		return s.wantEffects(ctx, tx, PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})
 	})
 	if err != nil {
 		return stays, false, fmt.Errorf("record report of build %d: %w", b.BuildID, err)

@@ -40,6 +40,11 @@ var olderThan = map[string][]string{
 		`DELETE FROM rebuilds WHERE (workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination FROM rebuilds
 			WHERE requested_on < now() - $1::interval LIMIT $2)`,
+		`DELETE FROM webhook_messages WHERE id IN (SELECT id FROM webhook_messages
+			WHERE created_on < now() - $1::interval AND delivery <> 'pending' ORDER BY created_on LIMIT $2)`,
+		`DELETE FROM pull_request_verdicts WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
+			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_request_verdicts
+			WHERE changed_on < now() - $1::interval ORDER BY changed_on LIMIT $2)`,
 		`DELETE FROM decisions WHERE (workspace_uuid, repository_uuid, pull_request_id, id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id, id FROM decisions
 			WHERE created_on < now() - $1::interval ORDER BY created_on LIMIT $2)`,
@@ -60,6 +65,18 @@ var olderThan = map[string][]string{
 			SELECT h.workspace_uuid, h.repository_uuid, h.pull_request_id, h.first_seen_on, h.commit FROM pull_request_heads h
 			WHERE h.last_seen_on < now() - $1::interval AND NOT EXISTS (SELECT FROM builds b
 				WHERE (b.workspace_uuid, b.repository_uuid, b.pull_request_id) = (h.workspace_uuid, h.repository_uuid, h.pull_request_id))
+			LIMIT $2)`,
+		`DELETE FROM effects WHERE (workspace_uuid, repository_uuid, pull_request_id, effect) IN (
+			SELECT e.workspace_uuid, e.repository_uuid, e.pull_request_id, e.effect FROM effects e
+			WHERE e.updated_on < now() - $1::interval AND NOT EXISTS (SELECT FROM pull_requests p
+				WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
+					= (e.workspace_uuid, e.repository_uuid, e.pull_request_id) AND p.state = 'OPEN')
+			LIMIT $2)`,
+		`DELETE FROM effect_runs WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
+			SELECT r.workspace_uuid, r.repository_uuid, r.pull_request_id FROM effect_runs r
+			WHERE r.wanted_on < now() - $1::interval AND NOT EXISTS (SELECT FROM effects e
+				WHERE (e.workspace_uuid, e.repository_uuid, e.pull_request_id)
+					= (r.workspace_uuid, r.repository_uuid, r.pull_request_id))
 			LIMIT $2)`,
 		`DELETE FROM pull_requests WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_requests

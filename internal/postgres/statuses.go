@@ -248,8 +248,11 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 			return err
 		}
 		superseded := wanted > status.WantedVersion
-		if err := settleStatus(ctx, tx, status, result, superseded); err != nil || !superseded {
+		if err := settleStatus(ctx, tx, status, result, superseded); err != nil {
 			return err
+		}
+		if !superseded {
+			return s.notifyRefusal(ctx, tx, status, result)
 		}
 		return s.enqueue(ctx, tx, PublishStatus{StatusID: status.ID})
 	})
@@ -257,6 +260,14 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 		return fmt.Errorf("settle commit status %d: %w", status.ID, err)
 	}
 	return nil
+}
+
+// notifyRefusal tells of a status that Bitbucket doesn't take.
+func (s *Store) notifyRefusal(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult) error {
+	if result.Delivery != StatusFailed && result.Delivery != StatusNotPostable {
+		return nil
+	}
+	return s.notify(ctx, tx, status.WorkspaceUUID, EventStatusRefused, toldStatus(status, result))
 }
 
 func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult, superseded bool) error {

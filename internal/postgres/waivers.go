@@ -63,6 +63,13 @@ func (s *Store) AddWaiver(ctx context.Context, pr PullRequestKey, w mergecheck.W
 		if err != nil {
 			return err
 		}
+		r, err := repositoryOf(ctx, tx, pr.WorkspaceUUID, pr.RepositoryUUID)
+		if err != nil {
+			return err
+		}
+		if err := s.notify(ctx, tx, pr.WorkspaceUUID, EventWaiverGiven, toldWaiver(r, pr, w)); err != nil {
+			return err
+		}
 		return s.enqueue(ctx, tx, SettleWaivers{PullRequestKey: pr}, SettleWaivers{PullRequestKey: pr, ExpiresOn: w.ExpiresOn})
 	})
 	if err != nil {
@@ -115,7 +122,10 @@ func (s *Store) SettleWaivers(ctx context.Context, job SettleWaivers) (early tim
 			return nil
 		}
 		early = 0
-		return s.wantWaived(ctx, tx, job.PullRequestKey)
+		if err := s.wantWaived(ctx, tx, job.PullRequestKey); err != nil {
+			return err
+		}
+		return s.wantEffects(ctx, tx, job.PullRequestKey)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("settle waivers of pull request %d: %w", job.PullRequestID, err)

@@ -102,7 +102,11 @@ func (s *Server) getPullRequest(c *gin.Context, token postgres.Token) error {
 	if q := newQuery(c.Request); q.err != nil {
 		return q.err
 	}
-	c.JSON(http.StatusOK, verdictOf(repository, s.Gate.Explain(c.Request.Context(), repository, id)))
+	wire := verdictOf(repository, s.Gate.Explain(c.Request.Context(), repository, id))
+	if path := s.badgePath(repository, id); path != "" {
+		wire.BadgeURL = new(strings.TrimSuffix(s.PublicURL, "/") + path)
+	}
+	c.JSON(http.StatusOK, wire)
 	return nil
 }
 
@@ -125,10 +129,9 @@ func (s *Server) listRepositoryDecisions(c *gin.Context, token postgres.Token) e
 }
 
 func (s *Server) writeDecisions(c *gin.Context, key postgres.PullRequestKey) error {
-	q := newQuery(c.Request, "pagelen", "page")
-	before, length := q.page(), q.pageLength()
-	if q.err != nil {
-		return q.err
+	before, length, err := paging(c.Request)
+	if err != nil {
+		return err
 	}
 	list, err := s.Store.Decisions(c.Request.Context(), key, before, length+1)
 	if err != nil {

@@ -35,10 +35,9 @@ func (s *Server) openAPI(c *gin.Context) error {
 
 // listDeliveries lists what was received, newest first.
 func (s *Server) listDeliveries(c *gin.Context, _ postgres.Token) error {
-	q := newQuery(c.Request, "pagelen", "page")
-	before, length := q.page(), q.pageLength()
-	if q.err != nil {
-		return q.err
+	before, length, err := paging(c.Request)
+	if err != nil {
+		return err
 	}
 	list, err := s.Store.Deliveries(c.Request.Context(), before, length+1)
 	if err != nil {

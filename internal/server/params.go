@@ -159,6 +159,13 @@ func (q *query) page() int64 {
 	return before
 }
 
+// paging reads where a page of a list without filters begins, and how long it is.
+func paging(r *http.Request) (before int64, length int, err error) {
+	q := newQuery(r, "pagelen", "page")
+	before, length = q.page(), q.pageLength()
+	return before, length, q.err
+}
+
 var (
 	commitPattern  = regexp.MustCompile(`^[0-9a-fA-F]{7,40}$`)
 	projectPattern = regexp.MustCompile(`^([0-9]{1,18}|[^/\s]+/[^/\s]+)$`)

@@ -212,10 +212,9 @@ func (s *Server) listPolicyVersions(c *gin.Context, token postgres.Token) error 
 	if err != nil {
 		return err
 	}
-	q := newQuery(c.Request, "pagelen", "page")
-	before, length := q.page(), q.pageLength()
-	if q.err != nil {
-		return q.err
+	before, length, err := paging(c.Request)
+	if err != nil {
+		return err
 	}
 	list, err := s.Store.Policies(c.Request.Context(), w.UUID, before, length+1)
 	if err != nil {

@@ -14,7 +14,9 @@ import (
 	"mergegate/internal/forge"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
+	"mergegate/internal/sealed"
 	"mergegate/internal/waivers"
+	"mergegate/internal/webhooks"
 )
 
 // problem is an error with its rendering: RFC 9457 problem details.
@@ -89,6 +91,10 @@ func asProblem(err error) problem {
 		return errUnauthorized.with("%s", err)
 	case errors.Is(err, forge.ErrNotAnEvent):
 		return errNotEvent.with("%s", err)
+	case errors.Is(err, webhooks.ErrInvalid):
+		return errInvalidBody.with("%s", err)
+	case errors.Is(err, webhooks.ErrNoKey), errors.Is(err, postgres.ErrTooManySubscriptions), errors.Is(err, sealed.ErrNotOpened):
+		return errConflict.with("%s", err)
 	case errors.Is(err, waivers.ErrInvalid):
 		return errInvalidBody.with("%s", err)
 	case errors.Is(err, waivers.ErrRefused):

@@ -45,6 +45,8 @@ func (s *Server) routes() *gin.Engine {
 		engine.POST("/webhooks/bitbucket", s.handle(bounded(make(places, deliveriesAtOnce), s.bitbucketWebhook)))
 	}
 
+	engine.GET("/badges/:workspace/:repo_slug/pullrequests/:file", s.handle(bounded(s.api, s.badge)))
+
 	v1 := engine.Group("/api/v1")
 	repository := v1.Group("/repositories/:workspace/:repo_slug")
 	repository.GET("/builds", s.authorized(ScopeRead, s.listBuilds))
@@ -58,6 +60,8 @@ func (s *Server) routes() *gin.Engine {
 	repository.GET("/pullrequests/:id/waivers", s.authorized(ScopeWaive, s.listWaivers))
 	repository.DELETE("/pullrequests/:id/waivers", s.authorized(ScopeWaive, s.revokeWaivers))
 	repository.DELETE("/pullrequests/:id/waivers/:waiver_id", s.authorized(ScopeWaive, s.revokeWaiver))
+	repository.GET("/pullrequests/:id/effects", s.authorized(ScopeRead, s.listEffects))
+	repository.POST("/pullrequests/:id/effects/retry", s.authorized(ScopeAdmin, s.retryEffects))
 	repository.POST("/pullrequests/:id/rebuild", s.authorized(ScopeWaive, s.rebuild))
 	workspace := v1.Group("/workspaces/:workspace")
 	workspace.GET("/policy", s.authorized(ScopeAdmin, s.getPolicy))
@@ -65,6 +69,15 @@ func (s *Server) routes() *gin.Engine {
 	workspace.POST("/policy/simulate", s.authorized(ScopeAdmin, s.simulatePolicy))
 	workspace.GET("/policy/effective", s.authorized(ScopeAdmin, s.getEffectivePolicy))
 	workspace.GET("/policy/versions", s.authorized(ScopeAdmin, s.listPolicyVersions))
+	hooks := v1.Group("/workspaces/:workspace/webhooks")
+	hooks.POST("", s.authorized(ScopeAdmin, s.subscribe))
+	hooks.GET("", s.authorized(ScopeAdmin, s.listSubscriptions))
+	hooks.GET("/:id", s.authorized(ScopeAdmin, s.getSubscription))
+	hooks.DELETE("/:id", s.authorized(ScopeAdmin, s.unsubscribe))
+	hooks.POST("/:id/rotate", s.authorized(ScopeAdmin, s.rotateSecret))
+	hooks.POST("/:id/test", s.authorized(ScopeAdmin, s.testSubscription))
+	hooks.GET("/:id/messages", s.authorized(ScopeAdmin, s.listMessages))
+	hooks.POST("/:id/messages/:message_id/replay", s.authorized(ScopeAdmin, s.replayMessage))
 	v1.GET("/builds/:id", s.authorized(ScopeRead, s.getBuild))
 	v1.GET("/deliveries", s.authorized(ScopeAdmin, s.listDeliveries))
 	v1.POST("/deliveries/:id/replay", s.authorized(ScopeAdmin, s.replayDelivery))

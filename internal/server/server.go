@@ -22,18 +22,21 @@ import (
 	"mergegate/internal/builds"
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
+	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/waivers"
+	"mergegate/internal/webhooks"
 )
 
-// Config wires a server. Store, Builds, PullRequests, Gate, Waivers and Log are required.
+// Config wires a server. Store, Builds, PullRequests, Gate, Waivers, Webhooks and Log are required.
 type Config struct {
 	Store        *postgres.Store
 	Builds       *builds.Service
 	PullRequests *pullrequests.Service
 	Gate         *gate.Gate
 	Waivers      *waivers.Service
+	Webhooks     *webhooks.Service
 	Log          *slog.Logger
 	// Forge verifies invocation tokens; nil: the Forge routes are 404.
 	Forge *forge.Verifier
@@ -41,8 +44,11 @@ type Config struct {
 	AppVeyorSecrets []string
 	// BitbucketSecrets are all valid at once; none: the webhook's route is 404.
 	BitbucketSecrets []string
-	PublicURL        string                // for links; empty: as the request came
-	Metrics          prometheus.Registerer // nil: not counted
+	// BadgeKey signs the addresses of badges; empty: only those that the policy shows
+	// to anybody are there.
+	BadgeKey  []byte
+	PublicURL string                // for links; empty: as the request came
+	Metrics   prometheus.Registerer // nil: not counted
 }
 
 // Server is the HTTP handler of the public listener.
@@ -55,6 +61,7 @@ type Server struct {
 	api      places
 	checks   places
 	replays  places
+	policies policy.Cache
 	requests *prometheus.HistogramVec
 }
 

@@ -126,10 +126,9 @@ func (s *Server) listWaivers(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	q := newQuery(c.Request, "pagelen", "page")
-	before, length := q.page(), q.pageLength()
-	if q.err != nil {
-		return q.err
+	before, length, err := paging(c.Request)
+	if err != nil {
+		return err
 	}
 	verdict := s.Gate.Explain(c.Request.Context(), repository, id)
 	list, err := s.Store.Waivers(c.Request.Context(), keyOf(repository, id), before, length+1)

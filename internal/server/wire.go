@@ -119,6 +119,7 @@ type wireVerdict struct {
 	Waivers       []wireWaiver         `json:"waivers"`
 	WouldChange   []string             `json:"would_change"`
 	PolicyVersion *int64               `json:"policy_version"`
+	BadgeURL      *string              `json:"badge_url"`
 	EvaluatedOn   time.Time            `json:"evaluated_on"`
 }
 

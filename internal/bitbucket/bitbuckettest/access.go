@@ -25,6 +25,38 @@ func (s *Server) AllowToken(token string, workspaces ...string) {
 	s.tokens[token] = workspaces
 }
 
+// LimitToken has a token that is allowed have no other OAuth scopes than these, and what they include: pullrequest:write
+// includes pullrequest, which includes repository.
+func (s *Server) LimitToken(token string, scopes ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scopes[token] = scopes
+}
+
+// includedScopes is what else a scope allows.
+// https://developer.atlassian.com/cloud/bitbucket/rest/intro/#authentication
+var includedScopes = map[string][]string{
+	"pullrequest:write": {"pullrequest", "repository:write", "repository"},
+	"pullrequest":       {"repository"},
+	"repository:write":  {"repository"},
+}
+
+// lacks answers the refusal of a request whose token has not the scope that the document asks for.
+func (s *Server) lacks(r *http.Request, scope string) *refusal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	scopes, limited := s.scopes[identity(r)]
+	if !limited {
+		return nil
+	}
+	for _, has := range scopes {
+		if has == scope || slices.Contains(includedScopes[has], scope) {
+			return nil
+		}
+	}
+	return refused(http.StatusForbidden, "Your credentials lack one or more required privilege scopes.")
+}
+
 // RevokeToken has a token answered with 401; so is every token that was never allowed.
 func (s *Server) RevokeToken(token string) {
 	s.mu.Lock()

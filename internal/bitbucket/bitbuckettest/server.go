@@ -40,6 +40,7 @@ type Server struct {
 	mu           sync.Mutex
 	repositories []*repository
 	tokens       map[string][]string // workspaces by bearer token or "email:token"
+	scopes       map[string][]string // by the same; none: every scope
 	clients      map[string]client   // OAuth consumers by id
 	issued       int
 	limit        rateLimit
@@ -79,6 +80,8 @@ type repository struct {
 	commits      map[string][]string // parents by commit
 	pullRequests map[int64]*PullRequest
 	statuses     map[string][]*status // by commit, oldest first
+	reviews      map[int64]*review    // by pull request
+	reports      map[string][]*Report // by commit
 }
 
 // New starts a stand-in without any repository.
@@ -87,7 +90,7 @@ func New() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{spec: spec, tokens: map[string][]string{}, clients: map[string]client{}}
+	s := &Server{spec: spec, tokens: map[string][]string{}, scopes: map[string][]string{}, clients: map[string]client{}}
 	s.Server, err = standin.Start(s.routes())
 	if err != nil {
 		return nil, fmt.Errorf("start the stand-in for Bitbucket: %w", err)
@@ -127,6 +130,8 @@ func (s *Server) AddRepository(r Repository) error {
 		commits:      map[string][]string{},
 		pullRequests: map[int64]*PullRequest{},
 		statuses:     map[string][]*status{},
+		reviews:      map[int64]*review{},
+		reports:      map[string][]*Report{},
 	})
 	return nil
 }

@@ -50,6 +50,12 @@ func (s *specification) input(r *http.Request, path string) *openapi3filter.Requ
 	}
 }
 
+// scope answers the OAuth scope that an operation needs.
+func (s *specification) scope(r *http.Request, path string) string {
+	scope, _ := s.doc.Paths.Value(path).GetOperation(r.Method).Extensions["x-scope"].(string)
+	return scope
+}
+
 // handler answers one operation.
 type handler func(r *http.Request, repo *repository) (status int, body any, err *refusal)
 
@@ -69,10 +75,14 @@ func (s *Server) operation(path string, handle handler) http.HandlerFunc {
 		invalid := openapi3filter.ValidateRequest(r.Context(), input)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		status, answer := http.StatusBadRequest, []byte(nil)
-		if invalid != nil {
+		lacking := s.lacks(r, s.spec.scope(r, path))
+		switch {
+		case invalid != nil:
 			s.violation(r, "request", invalid)
 			answer = refused(status, "Bad request").json()
-		} else {
+		case lacking != nil:
+			status, answer = lacking.status, lacking.json()
+		default:
 			status, answer = s.answer(r, handle)
 		}
 		if err := checkAnswer(input, status, answer); err != nil {
@@ -93,6 +103,9 @@ func (s *Server) answer(r *http.Request, handle handler) (int, []byte) {
 	}
 	if refusal != nil {
 		return refusal.status, refusal.json()
+	}
+	if status == http.StatusNoContent {
+		return status, nil
 	}
 	encoded, err := json.Marshal(body)
 	if err != nil {

@@ -33,6 +33,20 @@ var operations = []struct{ path, method string }{
 	{commit + "/statuses/build", "post"},
 	{commit + "/statuses/build/{key}", "get"},
 	{commit + "/statuses/build/{key}", "put"},
+	{pullRequest + "/approve", "post"},
+	{pullRequest + "/approve", "delete"},
+	{pullRequest + "/request-changes", "post"},
+	{pullRequest + "/request-changes", "delete"},
+	{pullRequest + "/comments", "get"},
+	{pullRequest + "/comments", "post"},
+	{pullRequest + "/comments/{comment_id}", "put"},
+	{pullRequest + "/comments/{comment_id}", "delete"},
+	{pullRequest + "/tasks", "get"},
+	{pullRequest + "/tasks", "post"},
+	{pullRequest + "/tasks/{task_id}", "put"},
+	{pullRequest + "/tasks/{task_id}", "delete"},
+	{commit + "/reports/{reportId}", "put"},
+	{commit + "/reports/{reportId}", "delete"},
 }
 
 func main() {
@@ -51,7 +65,11 @@ func main() {
 		}
 		to[op.method] = from[op.method]
 	}
+	needed := scopes(paths)
 	strip(paths)
+	for _, op := range operations {
+		at(paths, op.path, op.method)["x-scope"] = needed[op.method+op.path]
+	}
 	collect(paths, schemas, used)
 	repair(paths, used)
 	encoder := json.NewEncoder(os.Stdout)
@@ -70,6 +88,19 @@ func at(o object, keys ...string) object {
 		o = o[key].(object)
 	}
 	return o
+}
+
+// scopes answers which OAuth scope each operation needs.
+func scopes(paths object) map[string]string {
+	needed := map[string]string{}
+	for _, op := range operations {
+		for _, way := range at(paths, op.path, op.method)["security"].([]any) {
+			if list, ok := way.(object)["oauth2"].([]any); ok && len(list) == 1 {
+				needed[op.method+op.path] = list[0].(string)
+			}
+		}
+	}
+	return needed
 }
 
 // strip takes out what no validation needs.
@@ -152,6 +183,23 @@ func repair(paths, schemas object) {
 	participant := schemas["participant"].(object)["allOf"].([]any)[1].(object)
 	at(participant, "properties", "state")["nullable"] = true
 
+	// 1 and 3 again, for what is written to pull requests and of commits. The parts
+	// of a task each refuse the others' fields.
+	for path, name := range map[string]string{
+		pullRequest + "/comments post": "pullrequest_comment", pullRequest + "/comments/{comment_id} put": "pullrequest_comment",
+		commit + "/reports/{reportId} put": "report",
+	} {
+		where, method, _ := strings.Cut(path, " ")
+		setBody(at(paths, where, method), name+"_request")
+	}
+	schemas["report_request"] = schemas["report"].(object)["allOf"].([]any)[1]
+	schemas["pullrequest_comment_request"] = schemas["comment"].(object)["allOf"].([]any)[1]
+	for _, name := range []string{"task", "pullrequest_task", "pullrequest_comment_task"} {
+		open(schemas[name])
+	}
+	// 6. The value of a report's data is a number or a text, as in the document's own examples.
+	delete(at(schemas, "report_data", "properties", "value"), "type")
+
 	// 5. Every refusal has the error schema; the list of commits has no schema at all.
 	for _, item := range paths {
 		for method, op := range item.(object) {
@@ -167,6 +215,21 @@ func repair(paths, schemas object) {
 		"properties": object{"values": object{"type": "array", "items": ref("commit")}, "next": object{"type": "string", "format": "uri"}},
 		"required":   []any{"values"},
 	}}}
+}
+
+// open has a schema and its parts allow other fields.
+func open(schema any) {
+	o, ok := schema.(object)
+	if !ok {
+		return
+	}
+	if o["additionalProperties"] == false {
+		delete(o, "additionalProperties")
+	}
+	parts, _ := o["allOf"].([]any)
+	for _, part := range parts {
+		open(part)
+	}
 }
 
 func setBody(op object, schema string) {

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+)
+
+const (
+	hooksPath = "/api/v1/workspaces/acme/webhooks"
+	// secretKey is 32 bytes.
+	secretKey = "MERGEGATE_SECRET_KEY=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+)
+
+// receiver is somebody's program that webhooks are sent to.
+type receiver struct {
+	*httptest.Server
+	mu       sync.Mutex
+	answers  []int // of the next requests; then 204
+	received []received
+}
+
+type received struct {
+	header http.Header
+	body   []byte
+}
+
+func newReceiver(t *testing.T, answers ...int) *receiver {
+	t.Helper()
+	r := &receiver{answers: answers}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.received = append(r.received, received{req.Header.Clone(), body})
+		status := http.StatusNoContent
+		if len(r.answers) > 0 {
+			status, r.answers = r.answers[0], r.answers[1:]
+		}
+		w.Header().Set("Location", "http://169.254.169.254/")
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) all() []received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.received)
+}
+
+// types are the events received, each once.
+func (r *receiver) types(t *testing.T) []string {
+	t.Helper()
+	var types []string
+	for _, got := range r.all() {
+		var message struct{ Type string }
+		if err := json.Unmarshal(got.body, &message); err != nil {
+			t.Fatal(err)
+		}
+		types = append(types, message.Type)
+	}
+	slices.Sort(types)
+	return slices.Compact(types)
+}
+
+// verdicts are the codes of verdicts that were told, in order.
+func (r *receiver) verdicts(t *testing.T) string {
+	t.Helper()
+	var codes []string
+	for _, got := range r.all() {
+		var message struct {
+			Type string
+			Data struct{ Code string }
+		}
+		if err := json.Unmarshal(got.body, &message); err != nil {
+			t.Fatal(err)
+		}
+		if message.Type == "verdict.changed" {
+			codes = append(codes, message.Data.Code)
+		}
+	}
+	return strings.Join(codes, " ")
+}
+
+type hook struct {
+	ID, Secret string
+	DisabledOn *string `json:"disabled_on"`
+}
+
+func (w *world) subscribe(address string, events ...string) (made hook) {
+	w.t.Helper()
+	body, err := json.Marshal(map[string]any{"url": address, "events": events})
+	w.must(err)
+	res := w.post(hooksPath, w.token, string(body))
+	if res.status != http.StatusCreated {
+		w.t.Fatalf("subscribing was answered %d %s", res.status, res.body)
+	}
+	w.must(json.Unmarshal(res.body, &made))
+	return made
+}
+
+func verified(t *testing.T, secret string, got received) error {
+	t.Helper()
+	check, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return check.Verify(got.body, got.header)
+}
+
+func TestWebhooksTellOfWhatHappens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, secretKey, "MERGEGATE_WEBHOOK_NETWORKS=127.0.0.0/8")
+	w.expect("no_build", "")
+	r := newReceiver(t)
+	all := []string{"verdict.changed", "build.confirmed", "waiver.given", "status.refused"}
+	made := w.subscribe(r.URL+"/hook", all...)
+	if raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(made.Secret, "whsec_")); err != nil || len(raw) < 24 {
+		t.Errorf("secret of %d bytes, %v", len(raw), err)
+	}
+	w.built(commit('1'), "failed")
+	w.eventually("the verdict is told without anybody asking", func() bool { return strings.HasSuffix(r.verdicts(t), "failed") })
+	w.expect("failed", "") // nothing new
+	w.waive(w.tokenOf("release", "waive"), `{"reason":"because"}`)
+	w.eventually("it is told again", func() bool { return strings.HasSuffix(r.verdicts(t), "failed waived") })
+	w.expect("waived", "")
+	// A commit that Bitbucket doesn't have can't get a status.
+	w.notify(w.build(commit('9'), "success"))
+	want := slices.Sorted(slices.Values(all))
+	w.eventually("every event is told", func() bool { return slices.Equal(r.types(t), want) })
+
+	for _, got := range r.all() {
+		if err := verified(t, made.Secret, got); err != nil {
+			t.Errorf("%s: %v", got.body, err)
+		}
+		var message struct {
+			Type string
+			Data struct {
+				Code     string
+				Previous *struct{ Code string }
+			}
+		}
+		w.must(json.Unmarshal(got.body, &message))
+		if message.Data.Code == "waived" && (message.Data.Previous == nil || message.Data.Previous.Code != "failed") {
+			t.Errorf("changed from %+v", message.Data.Previous)
+		}
+	}
+	if told := r.verdicts(t); !strings.HasSuffix(told, "failed waived") {
+		t.Errorf("told of %s", told)
+	}
+	if strings.Contains(w.program.output(), strings.TrimPrefix(made.Secret, "whsec_")) {
+		t.Error("the log has the secret")
+	}
+	var list struct{ Values []map[string]any }
+	w.get(hooksPath, &list)
+	if len(list.Values) != 1 || list.Values[0]["secret"] != nil {
+		t.Errorf("listed %v", list.Values)
+	}
+}
+
+func TestWebhooksAreRetriedAndReplayed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, secretKey, "MERGEGATE_WEBHOOK_NETWORKS=127.0.0.0/8")
+	w.expect("no_build", "")
+	r := newReceiver(t, http.StatusInternalServerError)
+	made := w.subscribe(r.URL, "waiver.given")
+	path := hooksPath + "/" + made.ID
+	if res := w.post(path+"/test", w.token, ""); res.status != http.StatusAccepted {
+		t.Fatalf("testing was answered %d %s", res.status, res.body)
+	}
+	type message struct {
+		ID, Event, Delivery string
+		Attempts            []struct {
+			HTTPStatus int `json:"http_status"`
+		}
+	}
+	var messages struct{ Values []message }
+	w.eventually("the second attempt is taken", func() bool {
+		w.get(path+"/messages", &messages)
+		return len(messages.Values) == 1 && messages.Values[0].Delivery == "delivered"
+	})
+	if a := messages.Values[0].Attempts; len(a) != 2 || a[0].HTTPStatus != 500 || a[1].HTTPStatus != 204 {
+		t.Errorf("attempts %+v", a)
+	}
+	first, second := r.all()[0], r.all()[1]
+	if first.header.Get("webhook-id") != second.header.Get("webhook-id") || string(first.body) != string(second.body) {
+		t.Errorf("two attempts differ: %v, %v", first, second)
+	}
+
+	res := w.post(path+"/rotate", w.token, "")
+	var rotated hook
+	w.must(json.Unmarshal(res.body, &rotated))
+	if res.status != http.StatusOK || rotated.Secret == made.Secret || rotated.Secret == "" {
+		t.Fatalf("rotating was answered %d %s", res.status, res.body)
+	}
+	if res := w.post(path+"/messages/"+messages.Values[0].ID+"/replay", w.token, ""); res.status != http.StatusAccepted {
+		t.Fatalf("replaying was answered %d %s", res.status, res.body)
+	}
+	w.eventually("it is sent again", func() bool { return len(r.all()) == 3 })
+	for _, secret := range []string{made.Secret, rotated.Secret} {
+		if err := verified(t, secret, r.all()[2]); err != nil {
+			t.Errorf("after rotating: %v", err)
+		}
+	}
+
+	r.mu.Lock()
+	r.answers = []int{http.StatusGone}
+	r.mu.Unlock()
+	w.post(path+"/test", w.token, "")
+	w.eventually("410 disables it", func() bool {
+		var now hook
+		w.get(path, &now)
+		return now.DisabledOn != nil
+	})
+	if res := w.do(http.MethodDelete, path, w.token, nil); res.status != http.StatusNoContent {
+		t.Errorf("deleting was answered %d %s", res.status, res.body)
+	}
+	if res := w.do(http.MethodGet, path, w.token, nil); res.status != http.StatusNotFound {
+		t.Errorf("a deleted webhook was answered %d", res.status)
+	}
+}
+
+// TestWebhooksStayOutOfPrivateNetworks sends to a name that leads home, and to
+// whoever redirects there.
+func TestWebhooksStayOutOfPrivateNetworks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, secretKey, "MERGEGATE_WEBHOOK_NETWORKS=10.99.0.0/16")
+	w.expect("no_build", "")
+	r := newReceiver(t)
+	made := w.subscribe(strings.Replace(r.URL, "127.0.0.1", "localhost", 1), "waiver.given")
+	path := hooksPath + "/" + made.ID
+	w.post(path+"/test", w.token, "")
+	var messages struct {
+		Values []struct {
+			Attempts []struct{ Reason string }
+		}
+	}
+	w.eventually("an attempt is made", func() bool {
+		w.get(path+"/messages", &messages)
+		return len(messages.Values) == 1 && len(messages.Values[0].Attempts) > 0
+	})
+	if reason := messages.Values[0].Attempts[0].Reason; !strings.Contains(reason, "private address") {
+		t.Errorf("reason %q", reason)
+	}
+	if len(r.all()) != 0 {
+		t.Errorf("it was told: %v", r.all())
+	}
+}
+
+func TestWebhooksThatAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, secretKey)
+	w.expect("no_build", "")
+	some := w.tokenOf("some", "admin", "--repository", "acme/widgets")
+	reader := w.tokenOf("reader", "read")
+	tests := []struct {
+		name, token, body string
+		status            int
+	}{
+		{name: "no address", token: w.token, body: `{"events":["waiver.given"]}`, status: 422},
+		{name: "http", token: w.token, body: `{"url":"http://example.com/","events":["waiver.given"]}`, status: 422},
+		{name: "this machine", token: w.token, body: `{"url":"https://127.0.0.1/","events":["waiver.given"]}`, status: 422},
+		{name: "this machine by IPv6", token: w.token, body: `{"url":"https://[::1]/","events":["waiver.given"]}`, status: 422},
+		{name: "this machine by a mapped address", token: w.token, body: `{"url":"https://[::ffff:127.0.0.1]/","events":["waiver.given"]}`, status: 422},
+		{name: "a cloud's metadata", token: w.token, body: `{"url":"https://169.254.169.254/","events":["waiver.given"]}`, status: 422},
+		{name: "a password", token: w.token, body: `{"url":"https://user:secret@example.com/","events":["waiver.given"]}`, status: 422},
+		{name: "no event", token: w.token, body: `{"url":"https://example.com/","events":[]}`, status: 422},
+		{name: "an unknown event", token: w.token, body: `{"url":"https://example.com/","events":["everything"]}`, status: 422},
+		{name: "an event twice", token: w.token, body: `{"url":"https://example.com/","events":["waiver.given","waiver.given"]}`, status: 422},
+		{name: "no JSON", token: w.token, body: `{`, status: 400},
+		{name: "another scope", token: reader, body: `{"url":"https://example.com/","events":["waiver.given"]}`, status: 403},
+		{name: "a part of the workspace", token: some, body: `{"url":"https://example.com/","events":["waiver.given"]}`, status: 403},
+		{name: "good", token: w.token, body: `{"url":"https://example.com/","events":["waiver.given"]}`, status: 201},
+	}
+	for _, tt := range tests {
+		if res := w.post(hooksPath, tt.token, tt.body); res.status != tt.status {
+			t.Errorf("%s: answered %d %s; want %d", tt.name, res.status, res.body, tt.status)
+		}
+	}
+	without := newWorld(t)
+	without.expect("no_build", "")
+	if res := without.post(hooksPath, without.token, tests[len(tests)-1].body); res.status != http.StatusConflict || !strings.Contains(string(res.body), "MERGEGATE_SECRET_KEY") {
+		t.Errorf("without a key: answered %d %s", res.status, res.body)
+	}
+}

@@ -1,0 +1,389 @@
+// Package effects makes Bitbucket show a verdict where the policy asks for it: by
+// an approval, a request for changes, a comment, a task, a report.
+//
+// What can change a verdict only says that a pull request is to be looked at
+// again. A job evaluates it and makes Bitbucket show what is so then, so repeated,
+// late and reordered jobs end in the same:
+//
+//	service := effects.New(store, gate, client, tokens, effects.Options{Log: log})
+//	service.AddWorkers(workers)
+//
+// Only what was made here is ever changed or taken back.
+package effects
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/riverqueue/river"
+
+	"mergegate/internal/apptokens"
+	"mergegate/internal/bitbucket"
+	"mergegate/internal/gate"
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/policy"
+	"mergegate/internal/postgres"
+)
+
+const (
+	// oneBudget is how long making one effect may take.
+	oneBudget = 15 * time.Second
+	// lease is longer than what is done between two times it is lengthened:
+	// evaluating, or one effect.
+	lease = oneBudget + 5*time.Second
+	// busyWait is how long to leave a pull request to the worker that has it.
+	busyWait = time.Second
+	// giveUpAfter is how long an effect is retried that Bitbucket doesn't take.
+	giveUpAfter = 24 * time.Hour
+	// settleWithin bounds recording what Bitbucket answered, also when the program
+	// is told to end.
+	settleWithin = 5 * time.Second
+)
+
+// Options are what a service can do without. Log is required.
+type Options struct {
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // nil: not counted
+}
+
+// Service makes effects. It is safe for concurrent use.
+type Service struct {
+	store    *postgres.Store
+	gate     *gate.Gate
+	client   *bitbucket.Client
+	tokens   *apptokens.Tokens
+	log      *slog.Logger
+	policies policy.Cache
+	made     *prometheus.CounterVec
+}
+
+// New returns a service that asks g for verdicts and makes effects as client, or
+// where that has no credential with the Forge app's token of the workspace.
+func New(store *postgres.Store, g *gate.Gate, client *bitbucket.Client, tokens *apptokens.Tokens, opts Options) *Service {
+	return &Service{
+		store: store, gate: g, client: client, tokens: tokens, log: opts.Log,
+		made: promauto.With(opts.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "mergegate_effects_total", Help: "Attempts to make an effect, by effect and how they ended.",
+		}, []string{"effect", "result"}),
+	}
+}
+
+// AddWorkers registers the jobs of this package.
+func (s *Service) AddWorkers(workers *river.Workers) {
+	river.AddWorker(workers, river.WorkFunc(s.sync))
+	river.AddWorker(workers, river.WorkFunc(s.wake))
+	river.AddWorker(workers, river.WorkFunc(s.spread))
+}
+
+func (s *Service) wake(ctx context.Context, job *river.Job[postgres.WakeEffects]) error {
+	now, err := s.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if early := job.Args.On.Sub(now); early > 0 {
+		return river.JobSnooze(early + time.Second)
+	}
+	return s.store.WantEffects(ctx, job.Args.PullRequestKey)
+}
+
+func (s *Service) spread(ctx context.Context, job *river.Job[postgres.SpreadEffects]) error {
+	return s.store.SpreadEffects(ctx, job.Args)
+}
+
+func (s *Service) sync(ctx context.Context, job *river.Job[postgres.SyncEffects]) error {
+	run, claimed, busy, err := s.store.ClaimEffects(ctx, job.Args, lease)
+	switch {
+	case err != nil:
+		return err
+	case busy:
+		return river.JobSnooze(busyWait)
+	case !claimed:
+		return nil // a newer job has it
+	}
+	wait, err := s.show(ctx, run, job.CreatedAt)
+	released, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	err = errors.Join(err, s.store.ReleaseEffects(released, run))
+	if err == nil && wait > 0 {
+		return river.JobSnooze(wait)
+	}
+	return err
+}
+
+// show makes Bitbucket show the verdict of run's pull request, and returns after
+// how long to try again what could not be done; 0: all is done.
+func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.Time) (time.Duration, error) {
+	facts, err := s.store.EffectFacts(ctx, run.PullRequestKey)
+	if err != nil {
+		return 0, err
+	}
+	asked, err := s.effectsOf(ctx, run, facts, facts.Branch)
+	if err != nil || !asked.Any() && len(facts.Effects) == 0 && !facts.Told {
+		return 0, err // a policy that can't be read asks for nothing and takes nothing back
+	}
+	t := task{Service: s, run: run, facts: facts, since: since, client: s.clientFor(ctx, run.WorkspaceUUID)}
+	if !t.client.HasCredential() {
+		return t.hold(ctx, asked, postgres.EffectResult{
+			Reason: "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app",
+		})
+	}
+	if left := t.client.Wait(bitbucket.Background); left > 0 {
+		return left, nil
+	}
+	verdict := s.gate.Explain(ctx, facts.Repository, run.PullRequestID)
+	if verdict.PullRequest.State == "" {
+		return t.hold(ctx, asked, postgres.EffectResult{Reason: "the pull request could not be read: " + verdict.PullRequest.HeadProblem})
+	}
+	if verdict.Policy.Version != facts.Policy.Version { // it was changed meanwhile, or the facts could not be read
+		return t.hold(ctx, asked, postgres.EffectResult{Reason: verdict.Message})
+	}
+	if facts.Told {
+		if err := s.store.NoteVerdict(ctx, run.PullRequestKey, verdict); err != nil {
+			return 0, err
+		}
+	}
+	if verdict.Code == mergecheck.PullRequestClosed {
+		return t.close(ctx)
+	}
+	if asked, err = s.effectsOf(ctx, run, facts, verdict.PullRequest.DestinationBranch); err != nil {
+		return 0, err
+	}
+	wait, err := t.makeAll(ctx, wanted(verdict, asked))
+	if err != nil {
+		return 0, err
+	}
+	return wait, s.wakeFor(ctx, run.PullRequestKey, verdict, asked.Any() || facts.Told)
+}
+
+// effectsOf are those that the policy asks for. One that can't be read changes
+// nothing until another is applied.
+func (s *Service) effectsOf(ctx context.Context, run *postgres.EffectRun, facts postgres.EffectFacts, branch string) (mergecheck.Effects, error) {
+	p, err := s.policies.For(run.WorkspaceUUID, facts.Policy.Version, facts.Policy.Document, facts.Repository.FullName, branch)
+	if err != nil {
+		s.log.ErrorContext(ctx, "effects left as they are", "workspace", run.WorkspaceUUID, "error", err)
+		return mergecheck.Effects{}, river.JobCancel(err)
+	}
+	return p.Effects, nil
+}
+
+// wakeFor has the pull request looked at again when the next time comes that
+// changes the verdict by itself.
+func (s *Service) wakeFor(ctx context.Context, pr postgres.PullRequestKey, v mergecheck.Verdict, shown bool) error {
+	if !shown {
+		return nil
+	}
+	next := v.FrozenUntil
+	for _, t := range v.Timers {
+		if !t.Expired && (next.IsZero() || t.DeadlineOn.Before(next)) {
+			next = t.DeadlineOn
+		}
+	}
+	if next.IsZero() || !next.After(v.EvaluatedOn) {
+		return nil
+	}
+	return s.store.WakeEffectsOn(ctx, pr, next)
+}
+
+// clientFor prefers the configured credential over the app's, as commit statuses
+// do: only who made something may change it, so it has to stay the same one.
+func (s *Service) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.Client {
+	if s.client.HasCredential() {
+		return s.client
+	}
+	return s.client.AsApp(ctx, s.tokens, workspaceUUID)
+}
+
+// task is making the effects of one pull request, once.
+type task struct {
+	*Service
+	run    *postgres.EffectRun
+	facts  postgres.EffectFacts
+	since  time.Time // when it was queued
+	client *bitbucket.Client
+}
+
+// hold records why nothing can be done now for whatever is asked for or was made.
+func (t task) hold(ctx context.Context, asked mergecheck.Effects, result postgres.EffectResult) (time.Duration, error) {
+	var held []string
+	for _, e := range t.facts.Effects {
+		held = append(held, e.Effect)
+	}
+	for name, on := range map[string]bool{
+		postgres.EffectComment: asked.Comment, postgres.EffectTask: asked.Task != "", postgres.EffectReport: asked.Report,
+	} {
+		if on && t.effect(name).Effect == "" {
+			held = append(held, name)
+		}
+	}
+	result.Delivery = postgres.EffectPending
+	since, err := t.store.HoldEffects(ctx, t.run, held, result)
+	if err != nil {
+		return 0, err
+	}
+	if len(held) == 0 {
+		since = t.since
+	}
+	lasts := time.Since(since)
+	switch {
+	case lasts > giveUpAfter:
+		result.Delivery, result.Reason = postgres.EffectFailed, givenUp+result.Reason
+		_, err := t.store.HoldEffects(ctx, t.run, held, result)
+		return 0, err
+	case t.facts.Closed:
+		return 0, nil // nobody waits for it
+	default:
+		return min(max(lasts/2, leastHold), mostHold), nil
+	}
+}
+
+// How long it takes until what holds all effects up is looked at again.
+const (
+	leastHold = 3 * time.Second
+	mostHold  = 10 * time.Minute
+)
+
+// close leaves what is there on a pull request that is closed: it is how things
+// were then. What was not done by then isn't any more, and a report that waits is
+// taken back, since nothing comes after it.
+func (t task) close(ctx context.Context) (time.Duration, error) {
+	if report := t.effect(postgres.EffectReport); report.Made == bitbucket.ReportPending || report.Made == "" && report.Mark != "" {
+		gone := want{effect: postgres.EffectReport}
+		gone.make = reportMaker(gone, bitbucket.Report{})
+		if wait, err := t.makeAll(ctx, []want{gone}); wait > 0 || err != nil {
+			return wait, err
+		}
+	}
+	for _, e := range t.facts.Effects {
+		if e.Delivery != postgres.EffectPending || e.Effect == postgres.EffectReport {
+			continue
+		}
+		err := t.settle(ctx, e, postgres.EffectResult{Delivery: postgres.EffectFailed, Reason: "the pull request was closed before this was done"})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+const givenUp = "given up after 24 hours: "
+
+func (t task) effect(name string) postgres.Effect {
+	for _, e := range t.facts.Effects {
+		if e.Effect == name {
+			return e
+		}
+	}
+	return postgres.Effect{}
+}
+
+// makeAll makes one effect after the other. One that fails keeps no other from
+// being made.
+func (t task) makeAll(ctx context.Context, wants []want) (wait time.Duration, err error) {
+	soonest := func(d time.Duration) {
+		if d > 0 && (wait == 0 || d < wait) {
+			wait = d
+		}
+	}
+	for _, w := range wants {
+		e := t.effect(w.effect)
+		todo, later := w.todo(e, time.Now())
+		soonest(later)
+		if !todo {
+			continue
+		}
+		again, err := t.makeOne(ctx, e, w)
+		if err != nil {
+			return 0, err
+		}
+		soonest(again)
+	}
+	return wait, nil
+}
+
+// makeOne notes what it is about to do, does it, and records how it ended.
+func (t task) makeOne(ctx context.Context, before postgres.Effect, w want) (again time.Duration, err error) {
+	if w.state == "" && before.Made == "" && before.Mark == "" { // nothing was ever made
+		before.Wanted = ""
+		return 0, t.settle(ctx, before, postgres.EffectResult{Delivery: postgres.EffectPosted})
+	}
+	e := postgres.Effect{Effect: w.effect, Wanted: w.state, WantedContent: w.content, Head: w.head}
+	if w.state != "" {
+		e.Mark = w.newMark()
+	}
+	if e, err = t.store.BeginEffect(ctx, t.run, e); err != nil {
+		return 0, err
+	}
+	limited, cancel := context.WithTimeout(ctx, oneBudget)
+	defer cancel()
+	e, err = w.make(limited, t, e, before.Mark != "")
+	if ours := (*bitbucket.Error)(nil); err != nil && !errors.As(err, &ours) {
+		return 0, err // of the database: what was done is found out next time
+	}
+	result := t.resultOf(e, err)
+	if before.Mark == "" && e.RemoteID == "" && isRefused(err) {
+		e.Mark = "" // nothing can have been made
+	}
+	t.made.WithLabelValues(w.effect, string(result.Delivery)).Inc()
+	t.log.InfoContext(ctx, "effect", "repository", t.facts.Repository.FullName, "pull_request", t.run.PullRequestID, "effect", w.effect,
+		"wanted", w.state, "delivery", result.Delivery, "http_status", result.HTTPStatus, "reason", result.Reason)
+	return result.RetryIn, t.settle(ctx, e, result)
+}
+
+// settle records also where the program is told to end: what Bitbucket answered
+// would have to be found out again.
+func (t task) settle(ctx context.Context, e postgres.Effect, result postgres.EffectResult) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	return t.store.SettleEffect(ctx, t.run, e, result)
+}
+
+func (t task) resultOf(e postgres.Effect, err error) postgres.EffectResult {
+	if err == nil {
+		return postgres.EffectResult{Delivery: postgres.EffectPosted}
+	}
+	var refused *bitbucket.Error
+	errors.As(err, &refused)
+	result := postgres.EffectResult{Delivery: postgres.EffectFailed, HTTPStatus: refused.StatusCode, Reason: err.Error()}
+	switch {
+	case refused.StatusCode == http.StatusUnauthorized && t.client.CredentialKind() == bitbucket.KindApp:
+		// The app's token has ended. The next call of Forge brings another one.
+	case !refused.Temporary():
+		return result
+	}
+	if time.Since(e.PendingSince) > giveUpAfter {
+		result.Reason = givenUp + result.Reason
+		return result
+	}
+	result.Delivery = postgres.EffectPending
+	result.RetryIn = min(max(refused.RetryAfter, backoff(e.Attempts)), giveUpAfter)
+	return result
+}
+
+// isRefused reports whether Bitbucket answered that it did not do what it was
+// asked for.
+func isRefused(err error) bool {
+	var e *bitbucket.Error
+	return errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 && !e.Temporary()
+}
+
+func isGone(err error) bool {
+	var e *bitbucket.Error
+	return errors.As(err, &e) && (e.StatusCode == http.StatusNotFound || e.StatusCode == http.StatusGone)
+}
+
+func isConflict(err error) bool {
+	var e *bitbucket.Error
+	return errors.As(err, &e) && e.StatusCode == http.StatusConflict
+}
+
+// backoff doubles from one second to ten minutes, a fifth of it at random.
+func backoff(attempts int) time.Duration {
+	d := min(time.Second<<min(max(attempts-1, 0), 12), 10*time.Minute)
+	return d + time.Duration(rand.Int64N(int64(d)/5)) //nolint:gosec // jitter, no secret
+}

@@ -1,0 +1,412 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mergegate/internal/mergecheck"
+)
+
+// The events of outgoing webhooks.
+const (
+	EventVerdictChanged = "verdict.changed"
+	EventBuildConfirmed = "build.confirmed"
+	EventWaiverGiven    = "waiver.given"
+	EventStatusRefused  = "status.refused"
+	EventTest           = "webhook.test"
+)
+
+// isTold is whether somebody in workspace $1 is told of verdicts that change.
+const isTold = `EXISTS (SELECT FROM webhook_subscriptions
+	WHERE workspace_uuid = $1 AND disabled_on IS NULL AND '` + EventVerdictChanged + `' = ANY(events))`
+
+// WebhookEvents are those that can be subscribed to.
+var WebhookEvents = []string{EventVerdictChanged, EventBuildConfirmed, EventWaiverGiven, EventStatusRefused}
+
+// maxPerSubscription is how many messages one subscriber is sent at a time: one
+// that hangs must not take every worker.
+const maxPerSubscription = 2
+
+// WebhookSubscription says whom to tell of what.
+type WebhookSubscription struct {
+	ID             int64
+	WorkspaceUUID  string
+	URL            string
+	Events         []string
+	Secrets        []byte // sealed
+	CreatedBy      string
+	CreatedOn      time.Time
+	DisabledOn     *time.Time
+	DisabledReason string
+}
+
+// WebhookMessage is something that one subscriber is told.
+type WebhookMessage struct {
+	ID             int64
+	WorkspaceUUID  string
+	SubscriptionID int64
+	Event          string
+	Body           string // JSON, as it is sent
+	Delivery       WebhookDelivery
+	Attempts       int
+	NextAttemptOn  *time.Time
+	LeasedUntil    *time.Time
+	CreatedOn      time.Time
+}
+
+// WebhookDelivery is how far a message has come.
+type WebhookDelivery string
+
+// How far a message can come.
+const (
+	WebhookPending   WebhookDelivery = "pending"
+	WebhookDelivered WebhookDelivery = "delivered"
+	WebhookFailed    WebhookDelivery = "failed"
+)
+
+// WebhookAttempt is one try at delivering a message.
+type WebhookAttempt struct {
+	MessageID   int64
+	AttemptedOn time.Time
+	HTTPStatus  *int
+	Reason      string // "" where it was taken
+	DurationMs  int
+}
+
+// DeliverWebhook sends one message.
+type DeliverWebhook struct {
+	MessageID int64 `json:"message_id"`
+}
+
+// Kind names the job in the queue.
+func (DeliverWebhook) Kind() string { return "deliver_webhook" }
+
+const (
+	subscriptionColumns = `id, workspace_uuid, url, events, secrets, created_by, created_on, disabled_on, disabled_reason`
+	messageColumns      = `id, workspace_uuid, subscription_id, event, body, delivery, attempts, next_attempt_on, leased_until, created_on`
+)
+
+// ErrTooManySubscriptions says that a workspace has as many as it may.
+var ErrTooManySubscriptions = errors.New("the workspace has as many webhooks as it may have")
+
+// AddSubscription keeps a subscription, unless the workspace has most already.
+func (s *Store) AddSubscription(ctx context.Context, sub WebhookSubscription, most int) (WebhookSubscription, error) {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('webhooks ' || $1, 0))`, sub.WorkspaceUUID); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `
+			INSERT INTO webhook_subscriptions (workspace_uuid, url, events, secrets, created_by)
+			SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM webhook_subscriptions WHERE workspace_uuid = $1) < $6
+			RETURNING `+subscriptionColumns, sub.WorkspaceUUID, sub.URL, sub.Events, sub.Secrets, sub.CreatedBy, most)
+		if sub, err = one[WebhookSubscription](rows, err); errors.Is(err, ErrNotFound) {
+			return ErrTooManySubscriptions
+		}
+		return err
+	})
+	if err != nil {
+		return sub, fmt.Errorf("add webhook: %w", err)
+	}
+	return sub, nil
+}
+
+// Subscription returns one of a workspace's subscriptions.
+func (s *Store) Subscription(ctx context.Context, workspaceUUID string, id int64) (WebhookSubscription, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+subscriptionColumns+` FROM webhook_subscriptions WHERE workspace_uuid = $1 AND id = $2`, workspaceUUID, id)
+	sub, err := one[WebhookSubscription](rows, err)
+	if err != nil {
+		return sub, fmt.Errorf("read webhook %d: %w", id, err)
+	}
+	return sub, nil
+}
+
+// Subscriptions lists a workspace's subscriptions, newest first, at most limit of
+// those with an id below before (0: no bound).
+func (s *Store) Subscriptions(ctx context.Context, workspaceUUID string, before int64, limit int) ([]WebhookSubscription, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+subscriptionColumns+` FROM webhook_subscriptions
+		WHERE workspace_uuid = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, workspaceUUID, below(before), limit)
+	list, err := all[WebhookSubscription](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("list webhooks: %w", err)
+	}
+	return list, nil
+}
+
+// SetSecrets replaces a subscription's secrets, unless somebody else did since
+// they were read as before. It enables the subscription again.
+func (s *Store) SetSecrets(ctx context.Context, sub WebhookSubscription, secrets []byte) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE webhook_subscriptions SET secrets = $3, disabled_on = NULL, disabled_reason = ''
+		WHERE workspace_uuid = $1 AND id = $2 AND secrets = $4`, sub.WorkspaceUUID, sub.ID, secrets, sub.Secrets)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("change secrets of webhook %d: %w", sub.ID, err)
+	}
+	return nil
+}
+
+// DisableSubscription has nobody told any more, and says why.
+func (s *Store) DisableSubscription(ctx context.Context, id int64, reason string) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE webhook_subscriptions SET disabled_on = coalesce(disabled_on, now()), disabled_reason = $2 WHERE id = $1`, id, reason)
+	if err != nil {
+		return fmt.Errorf("disable webhook %d: %w", id, err)
+	}
+	return nil
+}
+
+// DeleteSubscription ends a subscription, its messages included.
+func (s *Store) DeleteSubscription(ctx context.Context, workspaceUUID string, id int64) error {
+	tag, err := s.pool.Exec(ctx, `DELETE FROM webhook_subscriptions WHERE workspace_uuid = $1 AND id = $2`, workspaceUUID, id)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("delete webhook %d: %w", id, err)
+	}
+	return nil
+}
+
+// notify tells whoever subscribed to an event in the workspace, in the
+// transaction that makes it so.
+func (s *Store) notify(ctx context.Context, tx pgx.Tx, workspaceUUID, event string, data any) error {
+	return s.tell(ctx, tx, workspaceUUID, event, data, `disabled_on IS NULL AND $2 = ANY(events)`)
+}
+
+// TestSubscription sends one subscriber a message that says nothing.
+func (s *Store) TestSubscription(ctx context.Context, sub WebhookSubscription) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		return s.tell(ctx, tx, sub.WorkspaceUUID, EventTest, map[string]any{"subscription": fmt.Sprint(sub.ID)}, fmt.Sprintf(`id = %d AND $2 <> ''`, sub.ID))
+	})
+}
+
+func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID, event string, data any, where string) error {
+	body, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, `
+		INSERT INTO webhook_messages (workspace_uuid, subscription_id, event, body)
+		SELECT $1, id, $2::text, jsonb_build_object('type', $2::text, 'data', $3::jsonb,
+			'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text
+		FROM webhook_subscriptions WHERE workspace_uuid = $1 AND `+where+` RETURNING id`, workspaceUUID, event, string(body))
+	if err != nil {
+		return err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := s.enqueue(ctx, tx, DeliverWebhook{MessageID: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ClaimMessage leases a message that is not settled, for lease, with its
+// subscription. busy says that its subscriber is sent enough at this moment.
+func (s *Store) ClaimMessage(ctx context.Context, id int64, lease time.Duration) (m WebhookMessage, sub WebhookSubscription, claimed, busy bool, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT `+messageColumns+` FROM webhook_messages WHERE id = $1`, id)
+		if m, err = one[WebhookMessage](rows, err); errors.Is(err, ErrNotFound) || err == nil && m.Delivery != WebhookPending {
+			return nil // deleted with its subscription, or settled
+		}
+		if err != nil {
+			return err
+		}
+		// One claim of a subscriber at a time, or several see the same free place.
+		rows, err = tx.Query(ctx, `SELECT `+subscriptionColumns+` FROM webhook_subscriptions WHERE id = $1 FOR UPDATE`, m.SubscriptionID)
+		if sub, err = one[WebhookSubscription](rows, err); err != nil {
+			return ignoreNotFound(err)
+		}
+		rows, err = tx.Query(ctx, `
+			UPDATE webhook_messages SET leased_until = now() + $2::interval, attempts = attempts + 1
+			WHERE id = $1 AND delivery = 'pending' AND coalesce(leased_until <= now(), true)
+				AND (SELECT count(*) FROM webhook_messages o WHERE o.subscription_id = $3 AND o.leased_until > now()) < $4
+			RETURNING `+messageColumns, id, lease, m.SubscriptionID, maxPerSubscription)
+		list, err := all[WebhookMessage](rows, err)
+		if busy = err == nil && len(list) == 0; len(list) == 1 {
+			m, claimed = list[0], true
+		}
+		return err
+	})
+	if err != nil {
+		return m, sub, false, false, fmt.Errorf("claim webhook message %d: %w", id, err)
+	}
+	return m, sub, claimed, busy, nil
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// SettleMessage records an attempt and what became of the message: pending means
+// again after retryIn.
+func (s *Store) SettleMessage(ctx context.Context, m WebhookMessage, a WebhookAttempt, delivery WebhookDelivery, retryIn time.Duration) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE webhook_messages SET delivery = $2, leased_until = NULL,
+				next_attempt_on = CASE WHEN $2 = 'pending' THEN now() + $3::interval END
+			WHERE id = $1 AND leased_until IS NOT DISTINCT FROM $4`, m.ID, delivery, retryIn, m.LeasedUntil)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err // somebody else has it by now
+		}
+		_, err = tx.Exec(ctx, `
+			INSERT INTO webhook_attempts (workspace_uuid, message_id, attempted_on, http_status, reason, duration_ms)
+			VALUES ($1, $2, clock_timestamp(), $3, $4, $5) ON CONFLICT DO NOTHING`, m.WorkspaceUUID, m.ID, a.HTTPStatus, a.Reason, a.DurationMs)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("settle webhook message %d: %w", m.ID, err)
+	}
+	return nil
+}
+
+// WebhookMessages lists what a subscriber was told, newest first, at most limit of
+// those with an id below before (0: no bound).
+func (s *Store) WebhookMessages(ctx context.Context, sub WebhookSubscription, before int64, limit int) ([]WebhookMessage, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM webhook_messages
+		WHERE subscription_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, sub.ID, below(before), limit)
+	list, err := all[WebhookMessage](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("list messages of webhook %d: %w", sub.ID, err)
+	}
+	return list, nil
+}
+
+// WebhookAttempts lists the attempts of messages, oldest first.
+func (s *Store) WebhookAttempts(ctx context.Context, messages []WebhookMessage) (map[int64][]WebhookAttempt, error) {
+	ids := make([]int64, len(messages))
+	for i, m := range messages {
+		ids[i] = m.ID
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT message_id, attempted_on, http_status, reason, duration_ms FROM webhook_attempts
+		WHERE message_id = ANY($1) ORDER BY message_id, attempted_on`, ids)
+	list, err := all[WebhookAttempt](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("list webhook attempts: %w", err)
+	}
+	attempts := map[int64][]WebhookAttempt{}
+	for _, a := range list {
+		attempts[a.MessageID] = append(attempts[a.MessageID], a)
+	}
+	return attempts, nil
+}
+
+// ReplayMessage has a message sent again, whatever became of it.
+func (s *Store) ReplayMessage(ctx context.Context, sub WebhookSubscription, id int64) (m WebhookMessage, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			UPDATE webhook_messages SET delivery = 'pending', attempts = 0, next_attempt_on = NULL
+			WHERE subscription_id = $1 AND id = $2 RETURNING `+messageColumns, sub.ID, id)
+		if m, err = one[WebhookMessage](rows, err); err != nil {
+			return err
+		}
+		return s.enqueue(ctx, tx, DeliverWebhook{MessageID: id})
+	})
+	if err != nil {
+		return m, fmt.Errorf("replay webhook message %d: %w", id, err)
+	}
+	return m, nil
+}
+
+// NoteVerdict tells whoever wants to know when the verdict on a pull request is
+// another than the one noted before.
+func (s *Store) NoteVerdict(ctx context.Context, pr PullRequestKey, v mergecheck.Verdict) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error { return s.noteVerdict(ctx, tx, pr, v) })
+	if err != nil {
+		return fmt.Errorf("note verdict on pull request %d: %w", pr.PullRequestID, err)
+	}
+	return nil
+}
+
+func (s *Store) noteVerdict(ctx context.Context, tx pgx.Tx, pr PullRequestKey, v mergecheck.Verdict) error {
+	if err := lockPullRequest(ctx, tx, pr, exclusive); err != nil {
+		return err
+	}
+	var before struct {
+		Head, Code string
+		Success    bool
+	}
+	err := tx.QueryRow(ctx, `
+		SELECT head, code, success FROM pull_request_verdicts
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Scan(&before.Head, &before.Code, &before.Success)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if before.Head == v.PullRequest.Head && before.Code == string(v.Code) {
+		return nil
+	}
+	_, err = tx.Exec(ctx, `
+		INSERT INTO pull_request_verdicts (workspace_uuid, repository_uuid, pull_request_id, head, code, success)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (workspace_uuid, repository_uuid, pull_request_id) DO UPDATE
+			SET head = excluded.head, code = excluded.code, success = excluded.success, changed_on = now()`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, v.PullRequest.Head, string(v.Code), v.Success)
+	if err != nil {
+		return err
+	}
+	r, err := repositoryOf(ctx, tx, pr.WorkspaceUUID, pr.RepositoryUUID)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	var previous any
+	if before.Code != "" {
+		previous = map[string]any{"head": nullText(before.Head), "code": before.Code, "success": before.Success}
+	}
+	return s.notify(ctx, tx, pr.WorkspaceUUID, EventVerdictChanged, map[string]any{
+		"repository": toldRepository(r), "pullrequest": pr.PullRequestID, "head": nullText(v.PullRequest.Head),
+		"destination": v.PullRequest.DestinationBranch, "success": v.Success, "code": v.Code, "message": v.Message, "previous": previous,
+	})
+}
+
+func toldRepository(r Repository) map[string]any {
+	return map[string]any{"full_name": nullText(r.FullName), "uuid": "{" + r.RepositoryUUID + "}"}
+}
+
+func nullText(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func toldBuild(r Repository, b mergecheck.Build) map[string]any {
+	return map[string]any{
+		"repository": toldRepository(r), "pullrequest": b.PullRequestID, "id": fmt.Sprint(b.ID), "build_id": b.BuildID,
+		"project": map[string]any{"id": b.Project.ID, "slug": b.Project.Name()}, "version": b.Version, "state": b.State,
+		"commit": nullText(b.SourceCommit), "url": b.URL,
+	}
+}
+
+func toldWaiver(r Repository, pr PullRequestKey, w mergecheck.Waiver) map[string]any {
+	var project any
+	if w.ProjectID != 0 {
+		project = map[string]any{"id": w.ProjectID, "slug": w.ProjectName}
+	}
+	return map[string]any{
+		"repository": toldRepository(r), "pullrequest": pr.PullRequestID, "id": fmt.Sprint(w.ID), "commit": w.Head,
+		"destination": w.Destination, "project": project, "reason": w.Reason, "by": w.By, "expires_on": w.ExpiresOn.UTC(),
+	}
+}
+
+func toldStatus(status CommitStatus, result StatusResult) map[string]any {
+	return map[string]any{
+		"repository": toldRepository(Repository{FullName: status.Repository, RepositoryUUID: status.RepositoryUUID}),
+		"id":         fmt.Sprint(status.ID), "commit": status.Commit, "key": status.Key, "state": status.State,
+		"delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus), "reason": result.Reason,
+	}
+}

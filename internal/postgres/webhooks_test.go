@@ -1,0 +1,141 @@
+package postgres_test
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+func subscribe(t testing.TB, store *postgres.Store, r postgres.Repository, events ...string) postgres.WebhookSubscription {
+	t.Helper()
+	sub, err := store.AddSubscription(t.Context(), postgres.WebhookSubscription{
+		WorkspaceUUID: r.WorkspaceUUID, URL: "https://example.com/", Events: events, Secrets: []byte("sealed"), CreatedBy: "somebody",
+	}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sub
+}
+
+// attempt claims the oldest message that waits, and settles it.
+func attempt(t testing.TB, store *postgres.Store, delivery postgres.WebhookDelivery) {
+	t.Helper()
+	id := query[int64](t, store, `SELECT id FROM webhook_messages WHERE delivery = 'pending' ORDER BY id LIMIT 1`)[0]
+	m, _, claimed, _, err := store.ClaimMessage(t.Context(), id, time.Minute)
+	if err != nil || !claimed {
+		t.Fatal(claimed, err)
+	}
+	if err := store.SettleMessage(t.Context(), m, postgres.WebhookAttempt{Reason: "no"}, delivery, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSubscribersAreToldWhatTheyAskedFor(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository(name))
+	elsewhere := r
+	elsewhere.WorkspaceUUID = "0c3a7799-53ae-4a5b-9e7e-03338980abb5"
+	builds := subscribe(t, store, r, postgres.EventBuildConfirmed)
+	both := subscribe(t, store, r, postgres.EventBuildConfirmed, postgres.EventWaiverGiven)
+	gone := subscribe(t, store, r, postgres.EventBuildConfirmed)
+	other := subscribe(t, store, elsewhere, postgres.EventBuildConfirmed)
+	if err := store.DisableSubscription(t.Context(), gone.ID, "it is gone"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.AddSubscription(t.Context(), postgres.WebhookSubscription{WorkspaceUUID: r.WorkspaceUUID, Events: []string{}, Secrets: []byte{}}, 3); !errors.Is(err, postgres.ErrTooManySubscriptions) {
+		t.Errorf("a fourth of three: %v", err)
+	}
+	record(t, store, build(1, in(mergecheck.Running)), build(1, in(mergecheck.Running)), build(1, in(mergecheck.Failed), func(b *mergecheck.Build) { b.UpdatedOn = b.UpdatedOn.Add(time.Minute) }))
+	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
+	events := func(sub postgres.WebhookSubscription) (events []string) {
+		t.Helper()
+		list, err := store.WebhookMessages(t.Context(), sub, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list {
+			var body struct {
+				Type string
+				Data struct{ State, Reason string }
+			}
+			if err := json.Unmarshal([]byte(m.Body), &body); err != nil || body.Type != m.Event {
+				t.Errorf("body %s: %v", m.Body, err)
+			}
+			events = append(events, m.Event+" "+body.Data.State+body.Data.Reason)
+		}
+		return events
+	}
+	equal(t, "builds", []string{"build.confirmed failed", "build.confirmed running"}, events(builds))
+	equal(t, "builds and waivers", []string{"waiver.given because", "build.confirmed failed", "build.confirmed running"}, events(both))
+	equal(t, "disabled", nil, events(gone))
+	equal(t, "another workspace", nil, events(other))
+	equal(t, "jobs", 5, len(queued(t, store, "deliver_webhook")))
+	if err := store.DeleteSubscription(t.Context(), other.WorkspaceUUID, both.ID); !errors.Is(err, postgres.ErrNotFound) {
+		t.Errorf("another workspace's webhook was deleted: %v", err)
+	}
+}
+
+func TestVerdictsAreToldWhenTheyChange(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository(name))
+	sub := subscribe(t, store, r, postgres.EventVerdictChanged)
+	verdict := func(commit string, code mergecheck.Code) mergecheck.Verdict {
+		return mergecheck.Verdict{Code: code, Success: code.Success(), PullRequest: mergecheck.PullRequest{Head: commit}}
+	}
+	for _, v := range []mergecheck.Verdict{
+		verdict(head, mergecheck.NoBuild), verdict(head, mergecheck.NoBuild), verdict(head, mergecheck.FailedCode),
+		verdict(other, mergecheck.FailedCode), verdict(other, mergecheck.FailedCode),
+	} {
+		if err := store.NoteVerdict(t.Context(), pullRequest(r, 7), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := store.WebhookMessages(t.Context(), sub, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "messages", 3, len(list))
+}
+
+// TestASlowSubscriberIsSentLittleAtATime claims more than one may be sent.
+func TestASlowSubscriberIsSentLittleAtATime(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository(name))
+	sub := subscribe(t, store, r, postgres.EventWaiverGiven)
+	for range 3 {
+		if err := store.TestSubscription(t.Context(), sub); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := store.WebhookMessages(t.Context(), sub, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claimed []postgres.WebhookMessage
+	for i, m := range list {
+		got, _, ok, busy, err := store.ClaimMessage(t.Context(), m.ID, time.Minute)
+		if err != nil || ok != (i < 2) || busy != (i == 2) {
+			t.Fatalf("message %d: claimed %v, busy %v, %v", i, ok, busy, err)
+		}
+		claimed = append(claimed, got)
+	}
+	if err := store.SettleMessage(t.Context(), claimed[0], postgres.WebhookAttempt{}, postgres.WebhookDelivered, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok, _, err := store.ClaimMessage(t.Context(), list[2].ID, time.Minute); err != nil || !ok {
+		t.Errorf("the third is not claimed after the first is taken: %v", err)
+	}
+	if _, _, ok, busy, err := store.ClaimMessage(t.Context(), list[0].ID, time.Minute); err != nil || ok || busy {
+		t.Errorf("what was taken is claimed again: %v", err)
+	}
+	if _, err := store.ReplayMessage(t.Context(), sub, list[0].ID); err != nil {
+		t.Error(err)
+	}
+}

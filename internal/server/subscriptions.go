@@ -1,0 +1,208 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"mergegate/internal/postgres"
+)
+
+type wireSubscription struct {
+	ID             string     `json:"id"`
+	URL            string     `json:"url"`
+	Events         []string   `json:"events"`
+	Secret         *string    `json:"secret,omitempty"` // only in the answer that made it
+	CreatedBy      string     `json:"created_by"`
+	CreatedOn      time.Time  `json:"created_on"`
+	DisabledOn     *time.Time `json:"disabled_on"`
+	DisabledReason *string    `json:"disabled_reason"`
+}
+
+func subscriptionOf(sub postgres.WebhookSubscription) wireSubscription {
+	return wireSubscription{
+		ID: formatID(sub.ID), URL: sub.URL, Events: sub.Events, CreatedBy: sub.CreatedBy, CreatedOn: sub.CreatedOn.UTC(),
+		DisabledOn: utc(sub.DisabledOn), DisabledReason: null(sub.DisabledReason),
+	}
+}
+
+type wireMessage struct {
+	ID            string                   `json:"id"`
+	Event         string                   `json:"event"`
+	Delivery      postgres.WebhookDelivery `json:"delivery"`
+	NextAttemptOn *time.Time               `json:"next_attempt_on"`
+	CreatedOn     time.Time                `json:"created_on"`
+	Attempts      []wireAttempt            `json:"attempts"`
+}
+
+type wireAttempt struct {
+	AttemptedOn time.Time `json:"attempted_on"`
+	HTTPStatus  *int      `json:"http_status"`
+	Reason      *string   `json:"reason"`
+	DurationMs  int       `json:"duration_ms"`
+}
+
+func messageOf(m postgres.WebhookMessage, attempts []postgres.WebhookAttempt) wireMessage {
+	return wireMessage{
+		ID: formatID(m.ID), Event: m.Event, Delivery: m.Delivery, NextAttemptOn: utc(m.NextAttemptOn), CreatedOn: m.CreatedOn.UTC(),
+		Attempts: each(attempts, func(a postgres.WebhookAttempt) wireAttempt {
+			return wireAttempt{AttemptedOn: a.AttemptedOn.UTC(), HTTPStatus: a.HTTPStatus, Reason: null(a.Reason), DurationMs: a.DurationMs}
+		}),
+	}
+}
+
+// subscribe has somebody told of what happens in a workspace.
+func (s *Server) subscribe(c *gin.Context, token postgres.Token) error {
+	workspace, err := s.workspace(c, token)
+	if err != nil {
+		return err
+	}
+	var body struct {
+		URL    string   `json:"url"`
+		Events []string `json:"events"`
+	}
+	if err := readJSON(c, &body); err != nil {
+		return err
+	}
+	if !storable(body.URL) {
+		return errInvalidBody.with("url is too long, or no text")
+	}
+	sub, secret, err := s.Webhooks.Subscribe(c.Request.Context(), workspace.UUID, body.URL, body.Events, token.Name)
+	if err != nil {
+		return err
+	}
+	wire := subscriptionOf(sub)
+	wire.Secret = &secret
+	c.Header("Cache-Control", "no-store")
+	c.JSON(http.StatusCreated, wire)
+	return nil
+}
+
+// subscription finds the one of the path.
+func (s *Server) subscription(c *gin.Context, token postgres.Token) (postgres.WebhookSubscription, error) {
+	workspace, err := s.workspace(c, token)
+	if err != nil {
+		return postgres.WebhookSubscription{}, err
+	}
+	id, err := pathID(c)
+	if err != nil {
+		return postgres.WebhookSubscription{}, err
+	}
+	return s.Store.Subscription(c.Request.Context(), workspace.UUID, id)
+}
+
+func (s *Server) listSubscriptions(c *gin.Context, token postgres.Token) error {
+	workspace, err := s.workspace(c, token)
+	if err != nil {
+		return err
+	}
+	before, length, err := paging(c.Request)
+	if err != nil {
+		return err
+	}
+	list, err := s.Store.Subscriptions(c.Request.Context(), workspace.UUID, before, length+1)
+	if err != nil {
+		return err
+	}
+	return writePage(s, c, list, length, func(sub postgres.WebhookSubscription) int64 { return sub.ID }, subscriptionOf)
+}
+
+func (s *Server) getSubscription(c *gin.Context, token postgres.Token) error {
+	sub, err := s.subscription(c, token)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, subscriptionOf(sub))
+}
+
+func (s *Server) unsubscribe(c *gin.Context, token postgres.Token) error {
+	sub, err := s.subscription(c, token)
+	if err != nil {
+		return err
+	}
+	if err := s.Store.DeleteSubscription(c.Request.Context(), sub.WorkspaceUUID, sub.ID); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	return nil
+}
+
+// rotateSecret gives a subscription another secret, beside the one it has.
+func (s *Server) rotateSecret(c *gin.Context, token postgres.Token) error {
+	sub, err := s.subscription(c, token)
+	if err != nil {
+		return err
+	}
+	secret, err := s.Webhooks.Rotate(c.Request.Context(), sub, time.Now())
+	if err != nil {
+		return err
+	}
+	if sub, err = s.Store.Subscription(c.Request.Context(), sub.WorkspaceUUID, sub.ID); err != nil {
+		return err
+	}
+	wire := subscriptionOf(sub)
+	wire.Secret = &secret
+	c.Header("Cache-Control", "no-store")
+	c.JSON(http.StatusOK, wire)
+	return nil
+}
+
+// testSubscription sends a message that says nothing.
+func (s *Server) testSubscription(c *gin.Context, token postgres.Token) error {
+	sub, err := s.subscription(c, token)
+	if err != nil {
+		return err
+	}
+	if err := s.Store.TestSubscription(c.Request.Context(), sub); err != nil {
+		return err
+	}
+	c.Status(http.StatusAccepted)
+	return nil
+}
+
+// listMessages lists what a subscriber was told, with every attempt.
+func (s *Server) listMessages(c *gin.Context, token postgres.Token) error {
+	sub, err := s.subscription(c, token)
+	if err != nil {
+		return err
+	}
+	before, length, err := paging(c.Request)
+	if err != nil {
+		return err
+	}
+	list, err := s.Store.WebhookMessages(c.Request.Context(), sub, before, length+1)
+	if err != nil {
+		return err
+	}
+	attempts, err := s.Store.WebhookAttempts(c.Request.Context(), list)
+	if err != nil {
+		return err
+	}
+	return writePage(s, c, list, length, func(m postgres.WebhookMessage) int64 { return m.ID }, func(m postgres.WebhookMessage) wireMessage {
+		return messageOf(m, attempts[m.ID])
+	})
+}
+
+// replayMessage sends a message again.
+func (s *Server) replayMessage(c *gin.Context, token postgres.Token) error {
+	sub, err := s.subscription(c, token)
+	if err != nil {
+		return err
+	}
+	id, err := strconv.ParseInt(c.Param("message_id"), 10, 64)
+	if err != nil || id <= 0 {
+		return errNotFound
+	}
+	m, err := s.Store.ReplayMessage(c.Request.Context(), sub, id)
+	if err != nil {
+		return err
+	}
+	attempts, err := s.Store.WebhookAttempts(c.Request.Context(), []postgres.WebhookMessage{m})
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusAccepted, messageOf(m, attempts[m.ID]))
+	return nil
+}

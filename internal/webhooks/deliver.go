@@ -1,0 +1,232 @@
+package webhooks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"code.dny.dev/ssrf"
+	"github.com/riverqueue/river"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"mergegate/internal/postgres"
+)
+
+const (
+	// timeout is within the 15 to 30 seconds of the specification.
+	timeout = 15 * time.Second
+	// lease is longer than an attempt takes.
+	lease = 30 * time.Second
+	// busyWait is how long to leave a subscriber that is sent enough.
+	busyWait = time.Second
+	// maxRetryAfter bounds what an answer can ask for.
+	maxRetryAfter = 24 * time.Hour
+)
+
+// schedule is how long after each attempt the next one comes: the example of the
+// specification, three days in all.
+var schedule = []time.Duration{
+	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+}
+
+// AddWorkers registers the job of this package.
+func (s *Service) AddWorkers(workers *river.Workers) {
+	river.AddWorker(workers, river.WorkFunc(s.deliver))
+}
+
+func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverWebhook]) error {
+	m, sub, claimed, busy, err := s.store.ClaimMessage(ctx, job.Args.MessageID, lease)
+	switch {
+	case err != nil:
+		return err
+	case busy:
+		return river.JobSnooze(busyWait)
+	case !claimed:
+		return nil
+	}
+	if sub.DisabledOn != nil {
+		return s.settle(ctx, m, sub, outcome{delivery: postgres.WebhookFailed, reason: "the webhook is disabled: " + sub.DisabledReason})
+	}
+	o := s.attempt(ctx, m, sub)
+	if err := s.settle(ctx, m, sub, o); err != nil {
+		return err
+	}
+	if o.delivery == postgres.WebhookPending {
+		return river.JobSnooze(o.retryIn)
+	}
+	return nil
+}
+
+// outcome is how an attempt ended.
+type outcome struct {
+	delivery postgres.WebhookDelivery
+	status   int // 0 where there was no answer
+	reason   string
+	took     time.Duration
+	retryIn  time.Duration
+}
+
+func (s *Service) settle(ctx context.Context, m postgres.WebhookMessage, sub postgres.WebhookSubscription, o outcome) error {
+	s.attempts.WithLabelValues(string(o.delivery)).Inc()
+	s.opts.Log.InfoContext(ctx, "webhook", "message", m.ID, "webhook", sub.ID, "event", m.Event, "delivery", o.delivery,
+		"http_status", o.status, "reason", o.reason)
+	a := postgres.WebhookAttempt{Reason: o.reason, DurationMs: int(o.took.Milliseconds())}
+	if o.status != 0 {
+		a.HTTPStatus = &o.status
+	}
+	if err := s.store.SettleMessage(ctx, m, a, o.delivery, o.retryIn); err != nil {
+		return err
+	}
+	if o.status != http.StatusGone {
+		return nil
+	}
+	return s.store.DisableSubscription(ctx, sub.ID, "the receiver answered 410 Gone")
+}
+
+func (s *Service) attempt(ctx context.Context, m postgres.WebhookMessage, sub postgres.WebhookSubscription) outcome {
+	start := time.Now()
+	secrets, err := s.secrets(sub, start)
+	if err != nil {
+		return again(m, outcome{reason: "its secrets can't be read: " + err.Error()}, 0)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := s.request(ctx, m, sub, secrets, start)
+	if err != nil {
+		return outcome{delivery: postgres.WebhookFailed, reason: "the request could not be made"}
+	}
+	res, err := s.client.Do(req)
+	took := time.Since(start)
+	if err != nil {
+		return again(m, outcome{reason: transportProblem(err), took: took}, 0)
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection is used again
+	o := outcome{status: res.StatusCode, took: time.Since(start)}
+	switch {
+	case res.StatusCode >= 200 && res.StatusCode < 300:
+		o.delivery = postgres.WebhookDelivered
+		return o
+	case res.StatusCode == http.StatusGone:
+		o.delivery, o.reason = postgres.WebhookFailed, "410 Gone: the webhook is disabled"
+		return o
+	case res.StatusCode >= 300 && res.StatusCode < 400:
+		o.reason = res.Status + ": redirects are not followed"
+	default:
+		o.reason = "answered " + strconv.Itoa(res.StatusCode)
+	}
+	return again(m, o, retryAfter(res))
+}
+
+// request is the message, signed with every secret that is valid.
+func (s *Service) request(ctx context.Context, m postgres.WebhookMessage, sub postgres.WebhookSubscription, secrets []secret, now time.Time) (*http.Request, error) {
+	id := "msg_" + strconv.FormatInt(m.ID, 10)
+	var signatures []string
+	for _, secret := range secrets {
+		signer, err := standardwebhooks.NewWebhookRaw(secret.Key)
+		if err != nil {
+			return nil, err
+		}
+		signature, err := signer.Sign(id, now, []byte(m.Body))
+		if err != nil {
+			return nil, err
+		}
+		signatures = append(signatures, signature)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, sub.URL, bytes.NewReader([]byte(m.Body)))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", s.opts.UserAgent)
+	req.Header.Set(standardwebhooks.HeaderWebhookID, id)
+	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
+	return req, nil
+}
+
+// again says when the next attempt comes, by the schedule or when the answer asked
+// for; after the last one the message has failed.
+func again(m postgres.WebhookMessage, o outcome, after time.Duration) outcome {
+	if m.Attempts > len(schedule) {
+		o.delivery, o.reason = postgres.WebhookFailed, fmt.Sprintf("given up after %d attempts: %s", m.Attempts, o.reason)
+		return o
+	}
+	o.delivery = postgres.WebhookPending
+	o.retryIn = max(schedule[max(m.Attempts, 1)-1], min(after, maxRetryAfter))
+	return o
+}
+
+func retryAfter(res *http.Response) time.Duration {
+	text := res.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
+		return min(time.Duration(min(seconds, 1<<20))*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return time.Until(at)
+	}
+	return 0
+}
+
+// transportProblem says why there was no answer, and nothing of the network that
+// only somebody inside it should learn.
+func transportProblem(err error) string {
+	var dns *net.DNSError
+	var netErr net.Error
+	switch {
+	case errors.Is(err, ssrf.ErrProhibitedIP):
+		return "the name leads to a private address; MERGEGATE_WEBHOOK_NETWORKS can allow its network"
+	case errors.As(err, &dns):
+		return "the name is not known"
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return fmt.Sprintf("no answer within %s", timeout)
+	default:
+		return "no connection, or it broke off"
+	}
+}
+
+// newClient connects to public addresses and those networks. What a name leads to
+// is checked when it is connected to, so that no answer of a name server comes
+// between.
+func newClient(networks []netip.Prefix) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: guard(networks)}
+	return &http.Client{
+		Timeout: timeout,
+		// No proxy: it would connect for us, to wherever.
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second,
+			MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func guard(networks []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
+	var v4, v6 []netip.Prefix
+	for _, prefix := range networks {
+		if prefix.Addr().Is4() {
+			v4 = append(v4, prefix)
+		} else {
+			v6 = append(v6, prefix)
+		}
+	}
+	return ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...)).Safe
+}
+
+// reachable reports whether messages may go to the address.
+func (s *Service) reachable(ip netip.Addr) bool {
+	network := "tcp4"
+	if ip = ip.Unmap(); ip.Is6() {
+		network = "tcp6"
+	}
+	return guard(s.opts.Networks)(network, netip.AddrPortFrom(ip, 443).String(), nil) == nil
+}
