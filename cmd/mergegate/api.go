@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"mergegate/internal/apptokens"
 	"mergegate/internal/builds"
 	"mergegate/internal/gate"
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/sealed"
@@ -43,7 +45,7 @@ func (p *program) withAPI(r remote, operator postgres.Token, f func(ctx context.
 		return err
 	}
 	if base != "" {
-		return f(p.ctx, &apiClient{base: base, token: token, http: &http.Client{Timeout: apiTimeout}})
+		return f(p.ctx, &apiClient{base: base, token: token, http: &http.Client{Timeout: apiTimeout, CheckRedirect: dontRedirect}})
 	}
 	cfg, err := loadConfig(p.getenv)
 	if err != nil {
@@ -60,6 +62,10 @@ func (p *program) withAPI(r remote, operator postgres.Token, f func(ctx context.
 		return f(ctx, &apiClient{base: "http://localhost", http: &http.Client{Transport: transport, Timeout: apiTimeout}})
 	})
 }
+
+// dontRedirect has redirects be answers: a POST that is redirected becomes a GET,
+// and a token goes where nobody said it should.
+func dontRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // resolve is the service to ask and the token to ask with, "" for none.
 func (r remote) resolve(getenv func(string) string) (base, token string, err error) {
@@ -80,14 +86,25 @@ func (r remote) resolve(getenv func(string) string) (base, token string, err err
 			token = strings.TrimSpace(string(content))
 		}
 	}
-	u, err := url.Parse(base)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return "", "", usageError{errors.New("MERGEGATE_URL is not a web address like https://mergegate.example.com")}
-	case token == "":
+	if err := checkServiceURL(base); err != nil {
+		return "", "", usageError{err}
+	}
+	if token == "" {
 		return "", "", usageError{errors.New("MERGEGATE_TOKEN is empty: make a token with mergegate token create where the service runs")}
 	}
-	return strings.TrimSuffix(base, "/"), token, nil
+	return strings.TrimRight(base, "/"), token, nil
+}
+
+func checkServiceURL(given string) error {
+	u, err := url.Parse(given)
+	switch {
+	case err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "":
+		return nil
+	case !strings.Contains(given, "://"):
+		return errors.New("MERGEGATE_URL has no scheme: write it like https://mergegate.example.com")
+	default:
+		return errors.New("MERGEGATE_URL is not a web address like https://mergegate.example.com, without a password or query")
+	}
 }
 
 // apiClient asks the API.
@@ -104,15 +121,37 @@ type apiError struct {
 	Detail string
 }
 
+// Error says what the service answered, and where a token is at fault, how to get
+// one that isn't.
 func (e *apiError) Error() string {
-	text := e.Title
-	if e.Detail != "" {
-		text = e.Detail
+	text := cmp.Or(e.Detail, e.Title, http.StatusText(e.Status), "an unknown status")
+	text = mergecheck.OneLine(text, longestMessage)
+	switch {
+	case e.Code == "":
+		return fmt.Sprintf("the service answered %d %s, which is not its API's: see MERGEGATE_URL", e.Status, text)
+	case e.Status == http.StatusUnauthorized:
+		return text + "; mergegate token create makes one where the service runs, to be given as MERGEGATE_TOKEN or MERGEGATE_TOKEN_FILE"
+	case e.Status == http.StatusForbidden && strings.Contains(e.Detail, "token with scope"):
+		return text + "; mergegate token create --scope makes one where the service runs"
+	default:
+		return text
 	}
-	if text == "" {
-		text = http.StatusText(e.Status)
+}
+
+// unknownRepository says what to do about a repository that the API doesn't know.
+func unknownRepository(err error, name string) error {
+	return unknown(err, fmt.Sprintf("repository %s is not known: nothing of it was built or asked yet, or the token does not cover it; mergegate projects list shows what is",
+		plain(name)))
+}
+
+// unknown says in other words that something isn't there, and leaves other errors
+// as they are.
+func unknown(err error, words string) error {
+	var refused *apiError
+	if errors.As(err, &refused) && refused.Status == http.StatusNotFound && refused.Code == "not_found" && refused.Detail == "" {
+		return errors.New(words)
 	}
-	return text
+	return err
 }
 
 // get reads a document into answer, which may be a *json.RawMessage.
@@ -132,28 +171,32 @@ func (a *apiClient) delete(ctx context.Context, path string) error {
 }
 
 // list follows pages until limit documents are there, or all.
-func (a *apiClient) list(ctx context.Context, path string, query url.Values, limit int) ([]json.RawMessage, error) {
-	query.Set("pagelen", fmt.Sprint(min(max(limit, 1), 100)))
+func (a *apiClient) list(ctx context.Context, path string, query url.Values, limit int) (list documents, err error) {
+	if limit < 1 {
+		return list, usageError{errors.New("--limit is not a number from 1 up")}
+	}
+	query.Set("pagelen", fmt.Sprint(min(limit, 100)))
 	next := a.base + path + "?" + query.Encode()
-	var values []json.RawMessage
-	for next != "" && len(values) < limit {
+	for next != "" && len(list.values) < limit {
 		var page struct {
 			Values []json.RawMessage
 			Next   string
 		}
 		if err := a.do(ctx, http.MethodGet, next, nil, &page); err != nil {
-			return nil, err
+			return list, err
 		}
-		values = append(values, page.Values...)
+		list.values = append(list.values, page.Values...)
 		following, err := url.Parse(page.Next)
 		if err != nil {
-			return nil, fmt.Errorf("the next page's address is not valid: %w", err)
+			return list, fmt.Errorf("the next page's address is not valid: %w", err)
 		}
 		if next = ""; page.Next != "" {
 			next = a.base + following.RequestURI() // the service may be known by another name inside
 		}
 	}
-	return values[:min(len(values), limit)], nil
+	list.more = next != "" || len(list.values) > limit
+	list.values = list.values[:min(len(list.values), limit)]
+	return list, nil
 }
 
 func (a *apiClient) do(ctx context.Context, method, target string, body, answer any) error {
@@ -178,17 +221,18 @@ func (a *apiClient) do(ctx context.Context, method, target string, body, answer 
 	}
 	res, err := a.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("the service does not answer: %w", err)
+		return a.noAnswer(err)
 	}
 	defer func() { _ = res.Body.Close() }()
+	if location := res.Header.Get("Location"); res.StatusCode >= 300 && res.StatusCode < 400 {
+		return fmt.Errorf("the service at %s redirects to %s: give the address that answers as MERGEGATE_URL", a.base, plain(location))
+	}
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
 		return fmt.Errorf("the service's answer broke off: %w", err)
 	}
 	if res.StatusCode >= 300 {
-		refused := &apiError{Status: res.StatusCode}
-		_ = json.Unmarshal(text, refused) // what isn't a problem document is told by its status
-		return refused
+		return refusedWith(res.StatusCode, text)
 	}
 	if answer == nil || len(text) == 0 {
 		return nil
@@ -197,6 +241,26 @@ func (a *apiClient) do(ctx context.Context, method, target string, body, answer 
 		return fmt.Errorf("the service's answer is not the API's: %w", err)
 	}
 	return nil
+}
+
+func (a *apiClient) noAnswer(err error) error {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err // without the address once more
+	}
+	return fmt.Errorf("the service at %s does not answer: %w; see that it runs and that MERGEGATE_URL is its address", a.base, err)
+}
+
+// refusedWith is the error of an answer that is no success. A parameter that the
+// API doesn't take was given by whoever called.
+func refusedWith(status int, body []byte) error {
+	refused := &apiError{}
+	_ = json.Unmarshal(body, refused) // what isn't a problem document is told by its status
+	refused.Status = status
+	if status == http.StatusBadRequest && refused.Code != "" {
+		return usageError{refused}
+	}
+	return refused
 }
 
 // handlerTransport answers requests by a handler of this process.

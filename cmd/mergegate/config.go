@@ -87,8 +87,10 @@ func (f faults) err() error {
 	if len(f) == 0 {
 		return nil
 	}
-	return usageError{errors.New("configuration:\n  " + strings.Join(f, "\n  "))}
+	return usageError{f}
 }
+
+func (f faults) Error() string { return "configuration:\n  " + strings.Join(f, "\n  ") }
 
 // loadConfig reads the environment. Its error lists every fault at once.
 func loadConfig(getenv func(string) string) (config, error) {

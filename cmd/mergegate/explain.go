@@ -8,15 +8,15 @@ import (
 	"io"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
 
 // pullRequestArgs name a pull request.
 type pullRequestArgs struct {
-	Repository  string `arg:"" placeholder:"WORKSPACE/REPO" help:"The repository, by slugs or UUIDs."`
-	PullRequest int64  `arg:"" placeholder:"PR" help:"The pull request's number."`
+	Repository  string `arg:"" name:"workspace/repo" help:"The repository, by slugs or UUIDs."`
+	PullRequest int64  `arg:"" name:"pr" help:"The pull request's number."`
 }
 
 // path is the pull request's in the API.
@@ -27,6 +27,9 @@ func (a pullRequestArgs) path() (string, error) {
 	}
 	return fmt.Sprintf("%s/pullrequests/%d", repository, a.PullRequest), nil
 }
+
+// unknown names the repository, where it is what isn't known.
+func (a pullRequestArgs) unknown(err error) error { return unknownRepository(err, a.Repository) }
 
 // repositoryPath is the path of "workspace/repo" in the API.
 func repositoryPath(name string) (string, error) {
@@ -40,7 +43,7 @@ func repositoryPath(name string) (string, error) {
 type explainCommand struct {
 	pullRequestArgs
 	remote
-	JSON bool `name:"json" help:"The verdict as the API has it."`
+	jsonFlag
 }
 
 // Help shows an example.
@@ -84,10 +87,10 @@ func (e explainCommand) Run(p *program) error {
 	return p.withAPI(e.remote, postgres.Token{Name: "mergegate explain"}, func(ctx context.Context, api *apiClient) error {
 		var raw json.RawMessage
 		if err := api.get(ctx, path, nil, &raw); err != nil {
-			return err
+			return e.unknown(err)
 		}
 		if e.JSON {
-			return printJSON(p.stdout, raw)
+			return writeJSON(p.stdout, raw)
 		}
 		var v verdict
 		if err := json.Unmarshal(raw, &v); err != nil {
@@ -97,51 +100,53 @@ func (e explainCommand) Run(p *program) error {
 	})
 }
 
-func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
-}
-
 func (v verdict) print(w io.Writer) error {
 	word := "BLOCKED"
 	if v.Success {
 		word = "OK"
 	}
-	fmt.Fprintf(w, "%s  %s  %s\n", word, v.Code, v.Message)
+	fmt.Fprintf(w, "%s  %s  %s\n", word, v.Code, mergecheck.OneLine(v.Message, longestMessage))
 	if v.NextStep != "" && !strings.Contains(v.Message, v.NextStep) {
-		fmt.Fprintln(w, v.NextStep)
+		fmt.Fprintln(w, mergecheck.OneLine(v.NextStep, longestMessage))
 	}
 	policy := "none"
 	if v.PolicyVersion != nil {
 		policy = fmt.Sprintf("version %d", *v.PolicyVersion)
 	}
-	fmt.Fprintf(w, "\nhead %s (%s), into %s; policy %s\n\n", orDash(v.Head.Commit), orDash(v.Head.Branch), orDash(v.Destination.Branch), policy)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "PROJECT\tREQUIRED\tCODE\tBUILD\tURL")
-	for _, project := range v.Projects {
-		version, address := "-", "-"
-		if project.Build != nil {
-			version, address = project.Build.Version, orDash(project.Build.URL)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", project.Project.Slug, yesNo(project.Required), project.Code, version, address)
-	}
-	fmt.Fprintln(table, "\nRULE\tMET\tDETAIL")
-	for _, rule := range v.Rules {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", rule.Rule, yesNo(rule.Met), rule.Detail)
-	}
-	if err := table.Flush(); err != nil {
+	fmt.Fprintf(w, "\nhead %s (%s), into %s; policy %s\n\n",
+		orDash(plain(v.Head.Commit)), orDash(plain(v.Head.Branch)), orDash(plain(v.Destination.Branch)), policy)
+	if err := v.printTables(w); err != nil {
 		return err
 	}
-	if len(v.WouldChange) > 0 {
-		fmt.Fprintf(w, "\nWhat would change it:\n  %s\n", strings.Join(v.WouldChange, "\n  "))
+	if len(v.WouldChange) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\nWhat would change it:")
+	for _, change := range v.WouldChange {
+		fmt.Fprintf(w, "  %s\n", mergecheck.OneLine(change, longestMessage))
 	}
 	return nil
 }
 
-func yesNo(b bool) string {
-	if b {
-		return "yes"
+// longestMessage is what a merge check's message may have, and what is said with it.
+const longestMessage = 500
+
+func (v verdict) printTables(w io.Writer) error {
+	projects := newTable(w, "PROJECT", "REQUIRED", "CODE", "BUILD", "URL")
+	for _, project := range v.Projects {
+		var version, address string
+		if project.Build != nil {
+			version, address = project.Build.Version, project.Build.URL
+		}
+		projects.row(project.Project.Slug, yesNo(project.Required), project.Code, version, address)
 	}
-	return "no"
+	if err := projects.flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	rules := newTable(w, "RULE", "MET", "DETAIL")
+	for _, rule := range v.Rules {
+		rules.row(rule.Rule, yesNo(rule.Met), rule.Detail)
+	}
+	return rules.flush()
 }

@@ -53,12 +53,20 @@ type commands struct {
 	Projects projectsCommand `cmd:"" help:"AppVeyor projects seen per repository."`
 	Policy   policyCommand   `cmd:"" help:"The merge policy: what good to merge means."`
 
-	Explain  explainCommand  `cmd:"" help:"Explain a pull request's verdict."`
-	Rebuild  rebuildCommand  `cmd:"" help:"Ask AppVeyor to build a pull request again."`
-	Replay   replayCommand   `cmd:"" help:"Process stored deliveries again."`
-	Backfill backfillCommand `cmd:"" help:"Recover builds from a project's history on AppVeyor."`
+	Explain    explainCommand    `cmd:"" help:"Explain a pull request's verdict."`
+	Builds     buildsCommand     `cmd:"" help:"Pull request builds."`
+	Decisions  decisionsCommand  `cmd:"" help:"What merge checks were answered."`
+	Stats      statsCommand      `cmd:"" help:"Add up a repository's builds and merge checks."`
+	Waive      waiveCommand      `cmd:"" help:"Let a pull request through without a passing build."`
+	Rebuild    rebuildCommand    `cmd:"" help:"Ask AppVeyor to build a pull request again."`
+	Deliveries deliveriesCommand `cmd:"" help:"What was received."`
+	Statuses   statusesCommand   `cmd:"" help:"Commit statuses on Bitbucket."`
+	Replay     replayCommand     `cmd:"" help:"Process stored deliveries again."`
+	Backfill   backfillCommand   `cmd:"" help:"Recover builds from a project's history on AppVeyor."`
 
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running service on this machine whether it is up; for container health checks."`
+	Doctor      doctorCommand      `cmd:"" help:"Test what mergegate is configured with, and say what to do about each fault."`
+	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 

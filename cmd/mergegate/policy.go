@@ -164,13 +164,6 @@ type effectivePolicy struct {
 	Settings   []policy.Setting `json:"settings"`
 }
 
-func writeJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
-}
-
 type policyValidate struct {
 	File string `arg:"" help:"The document; - is standard input."`
 }

@@ -2,70 +2,50 @@ package main
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"log/slog"
-	"strings"
-
-	"mergegate/internal/apptokens"
-	"mergegate/internal/builds"
-	"mergegate/internal/gate"
-	"mergegate/internal/postgres"
 )
 
 type rebuildCommand struct {
-	Repository  string `arg:"" placeholder:"WORKSPACE/REPO" help:"The repository, by slugs or UUIDs."`
-	PullRequest int64  `arg:"" help:"The pull request's number."`
+	pullRequestArgs
+	remote
+	jsonFlag
 }
 
-// Help shows an example.
+// Help shows examples.
 func (rebuildCommand) Help() string {
 	return `Every project of the repository is asked once for a head and a destination head.
+It needs a token of AppVeyor that may run builds, and to a running service one of its
+own with scope waive.
 
-Example:
-  mergegate rebuild acme/widgets 7`
+Examples:
+  mergegate rebuild acme/widgets 7
+  mergegate rebuild acme/widgets 7 --json`
 }
 
 // Run asks AppVeyor to build a pull request again.
 func (r rebuildCommand) Run(p *program) error {
-	workspace, slug, found := strings.Cut(r.Repository, "/")
-	if !found || r.PullRequest <= 0 {
-		return usageError{errors.New("name the pull request as WORKSPACE/REPO NUMBER")}
-	}
-	cfg, err := loadConfig(p.getenv)
+	path, err := r.path()
 	if err != nil {
 		return err
 	}
-	log := newLogger(cfg, p.stderr, slog.LevelError)
-	return p.withStore(func(ctx context.Context, store *postgres.Store) error {
-		repository, err := store.RepositoryByPath(ctx, workspace, slug)
-		if errors.Is(err, postgres.ErrNotFound) {
-			return fmt.Errorf("repository %s is not known: nothing of it was built yet", r.Repository)
+	return p.withAPI(r.remote, p.token("rebuild"), func(ctx context.Context, api *apiClient) error {
+		var answer struct{ Values []json.RawMessage }
+		if err := api.post(ctx, path+"/rebuild", nil, &answer); err != nil {
+			return r.unknown(err)
 		}
-		if err != nil {
-			return err
+		type asked struct {
+			Project struct{ Slug string }
+			BuildID *int64 `json:"build_id"`
+			Reason  string
 		}
-		remotes, err := newRemotes(cfg)
-		if err != nil {
-			return err
-		}
-		tokens, err := apptokens.New(store, cfg.secretKeys, log)
-		if err != nil {
-			return usageError{err}
-		}
-		pr := gate.New(store, remotes.bitbucket, tokens, gate.Options{Log: log}).Explain(ctx, repository, r.PullRequest).PullRequest
-		if pr.Head == "" {
-			return fmt.Errorf("the head of pull request %d is not known: %s", r.PullRequest, pr.HeadProblem)
-		}
-		service := builds.New(store, remotes.appveyor, remotes.bitbucket, cfg.accounts, builds.Options{Log: log})
-		list, err := service.Rebuild(ctx, repository, pr)
-		for _, one := range list {
-			if one.BuildID != 0 {
-				fmt.Fprintf(p.stdout, "%s: build %d\n", one.Project.Name(), one.BuildID)
-			} else {
-				fmt.Fprintf(p.stdout, "%s: no build: %s\n", one.Project.Name(), one.Reason)
+		columns := []string{"PROJECT", "BUILD", "REASON"}
+		return printDocuments(p, r.JSON, documents{values: answer.Values}, columns, func(a asked) []any {
+			build := "none"
+			if a.BuildID != nil {
+				build = fmt.Sprint(*a.BuildID)
 			}
-		}
-		return err
+			return []any{a.Project.Slug, build, a.Reason}
+		})
 	})
 }

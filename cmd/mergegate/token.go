@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -31,6 +30,7 @@ type tokenCreate struct {
 	Owner      string `placeholder:"UUID" help:"The Bitbucket user the token acts for."`
 	Repository string `default:"**" placeholder:"GLOB" help:"Repositories it covers, as workspace/repo; ** is all."`
 	Expires    string `placeholder:"90d" help:"How long it is valid; forever without."`
+	Project    int64  `placeholder:"ID" help:"With scope report: the AppVeyor project it reports for; that of its first report without."`
 }
 
 // Help shows examples.
@@ -38,6 +38,7 @@ func (tokenCreate) Help() string {
 	return `Examples:
   mergegate token create --name dashboard --scope read
   mergegate token create --name ops --scope admin --expires 90d
+  mergegate token create --name widgets-ci --scope report --repository acme/widgets --project 12064
   mergegate token create --name release --scope read,waive --repository 'acme/*' --owner '{5c7c7b1a-0b79-4b7c-8e33-eca2646a1cb2}'`
 }
 
@@ -95,25 +96,102 @@ func (t tokenCreate) token(now time.Time) (postgres.Token, error) {
 		}
 		token.ExpiresOn = new(now.Add(valid))
 	}
+	switch {
+	case t.Project < 0:
+		wrong = append(wrong, errors.New("--project is not the id of an AppVeyor project"))
+	case t.Project > 0 && !slices.Contains(token.Scopes, server.ScopeReport):
+		wrong = append(wrong, errors.New("--project is for tokens with scope report"))
+	case t.Project > 0:
+		token.ReportProject = &t.Project
+	}
 	return token, errors.Join(wrong...)
 }
 
-type tokenList struct{}
+type tokenList struct{ jsonFlag }
+
+// Help explains what is shown.
+func (tokenList) Help() string {
+	return `A token with scope report is for one project of one repository: those it was made
+for, else those of its first report.
+
+To replace a token without a gap, make another with the same scopes, have whoever uses
+it use that, and revoke the old one once its last use stays where it is.
+
+Examples:
+  mergegate token list
+  mergegate token list --json`
+}
+
+// shownToken is a token as programs read it.
+type shownToken struct {
+	ID         string     `json:"id"`
+	Name       string     `json:"name"`
+	State      string     `json:"state"`
+	Scopes     []string   `json:"scopes"`
+	Repository string     `json:"repository"`
+	Owner      *string    `json:"owner"`
+	ReportsFor *reportsOf `json:"reports_for"`
+	CreatedOn  time.Time  `json:"created_on"`
+	ExpiresOn  *time.Time `json:"expires_on"`
+	LastUsedOn *time.Time `json:"last_used_on"`
+	RevokedOn  *time.Time `json:"revoked_on"`
+}
+
+// reportsOf is what a token with scope report is for.
+type reportsOf struct {
+	ProjectID  int64   `json:"project_id"`
+	Project    *string `json:"project"`    // account/slug, once it was seen
+	Repository *string `json:"repository"` // nil until its first report
+}
+
+func shown(t postgres.Token, now time.Time) shownToken {
+	s := shownToken{
+		ID: fmt.Sprint(t.ID), Name: t.Name, State: tokenState(t, now), Scopes: t.Scopes, Repository: t.Repository,
+		CreatedOn: t.CreatedOn, ExpiresOn: t.ExpiresOn, LastUsedOn: t.LastUsedOn, RevokedOn: t.RevokedOn,
+	}
+	if t.Owner != "" {
+		s.Owner = new("{" + t.Owner + "}")
+	}
+	if t.ReportProject != nil {
+		s.ReportsFor = &reportsOf{ProjectID: *t.ReportProject, Project: t.ReportProjectName, Repository: t.ReportRepositoryName}
+	}
+	return s
+}
+
+func (r *reportsOf) String() string {
+	if r == nil {
+		return ""
+	}
+	text := fmt.Sprint(r.ProjectID)
+	if r.Project != nil {
+		text = *r.Project
+	}
+	if r.Repository != nil {
+		text += " of " + *r.Repository
+	}
+	return text
+}
 
 // Run lists tokens.
-func (tokenList) Run(p *program) error {
+func (l tokenList) Run(p *program) error {
 	return p.withStore(func(ctx context.Context, store *postgres.Store) error {
 		tokens, err := store.Tokens(ctx)
 		if err != nil {
 			return err
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "ID\tNAME\tSCOPES\tREPOSITORIES\tOWNER\tEXPIRES\tLAST USED\tSTATE")
-		for _, t := range tokens {
-			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, strings.Join(t.Scopes, ","), t.Repository,
-				orDash(t.Owner), when(t.ExpiresOn, "never"), when(t.LastUsedOn, "never"), tokenState(t, time.Now()))
+		list := make([]shownToken, len(tokens))
+		for i, t := range tokens {
+			list[i] = shown(t, time.Now())
 		}
-		return table.Flush()
+		if l.JSON {
+			return writeJSON(p.stdout, list)
+		}
+		t := newTable(p.stdout, "ID", "NAME", "SCOPES", "REPOSITORIES", "REPORTS FOR", "OWNER", "EXPIRES", "LAST USED", "STATE")
+		for i, s := range list {
+			t.row(s.ID, s.Name, strings.Join(s.Scopes, ","), s.Repository, s.ReportsFor.String(), tokens[i].Owner,
+				when(s.ExpiresOn, "never"), when(s.LastUsedOn, "never"), s.State)
+		}
+		return t.flush()
 	})
 }
 

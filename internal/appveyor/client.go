@@ -249,6 +249,7 @@ func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 type ListedProject struct {
 	Project        mergecheck.Project
 	RepositoryType string
+	RepositoryName string // workspace/repository
 }
 
 // IsBitbucket reports whether the project builds a Bitbucket Cloud repository.
@@ -268,7 +269,7 @@ func (c *Client) Projects(ctx context.Context, account string) ([]ListedProject,
 	for i, p := range wire {
 		projects[i] = ListedProject{
 			Project:        mergecheck.Project{ID: int64(p.ProjectID), Account: string(p.AccountName), Slug: string(p.Slug)},
-			RepositoryType: string(p.RepositoryType),
+			RepositoryType: string(p.RepositoryType), RepositoryName: string(p.RepositoryName),
 		}
 	}
 	return projects, nil

@@ -171,6 +171,8 @@ type call struct {
 	body   any // nil: none
 	// created, where set, takes 201 for done, whatever the body says.
 	created *bool
+	// header, where set, takes the answer's, a refusal's too.
+	header *http.Header
 	// empty takes 204 for done: there is nothing to decode.
 	empty bool
 }
@@ -231,6 +233,9 @@ func (c *Client) attempt(req *http.Request, what call, answer any) error {
 		return &Error{Op: op, Message: "no answer", err: err}
 	}
 	c.budget.learn(res.StatusCode, res.Header, time.Now())
+	if what.header != nil {
+		*what.header = res.Header
+	}
 	if what.empty && res.StatusCode == http.StatusNoContent {
 		return nil
 	}

@@ -172,26 +172,33 @@ func wait(ctx context.Context, attempt <-chan struct{}) error {
 }
 
 func (k *keySet) fetch(ctx context.Context) (map[string]*rsa.PublicKey, error) {
+	keys, _, err := k.get(ctx)
+	return keys, err
+}
+
+// get answers the usable keys, and the header of the answer.
+func (k *keySet) get(ctx context.Context) (map[string]*rsa.PublicKey, http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	res, err := k.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end or given up
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the answer is %s", res.Status)
+		return nil, res.Header, fmt.Errorf("the answer is %s", res.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxSet+1))
 	if err != nil {
-		return nil, err
+		return nil, res.Header, err
 	}
-	return parseSet(body)
+	keys, err := parseSet(body)
+	return keys, res.Header, err
 }
 
 // parseSet answers the usable keys of a JSON Web Key Set (RFC 7517). Only an object with an array of keys is a set;

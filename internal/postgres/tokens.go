@@ -18,15 +18,22 @@ type Token struct {
 	CreatedOn  time.Time
 	LastUsedOn *time.Time
 	RevokedOn  *time.Time
+
+	// ReportProject is the AppVeyor project whose results the token reports, nil
+	// until it is made for one or has reported.
+	ReportProject        *int64
+	ReportProjectName    *string // account/slug; only in lists, once it was seen
+	ReportRepositoryName *string // only in lists, once it has reported
 }
 
-const tokenColumns = `id, name, scopes, owner, repository, expires_on, created_on, last_used_on, revoked_on`
+const tokenColumns = `id, name, scopes, owner, repository, expires_on, created_on, last_used_on, revoked_on, report_project`
 
 // AddToken keeps a token under the hash of its text and returns its id.
 func (s *Store) AddToken(ctx context.Context, t Token, hash []byte) (id int64, err error) {
 	err = s.pool.QueryRow(ctx, `
-		INSERT INTO tokens (name, hash, scopes, owner, repository, expires_on) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
-		t.Name, hash, t.Scopes, t.Owner, t.Repository, t.ExpiresOn).Scan(&id)
+		INSERT INTO tokens (name, hash, scopes, owner, repository, expires_on, report_project)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
+		t.Name, hash, t.Scopes, t.Owner, t.Repository, t.ExpiresOn, t.ReportProject).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("add token: %w", err)
 	}
@@ -53,7 +60,11 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (Token, error) {
 
 // Tokens lists every token, oldest first.
 func (s *Store) Tokens(ctx context.Context) ([]Token, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+tokenColumns+` FROM tokens ORDER BY id`)
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+tokenColumns+`,
+			(SELECT account || '/' || slug FROM projects p WHERE p.project_id = t.report_project LIMIT 1) AS report_project_name,
+			(SELECT full_name FROM repositories r WHERE r.repository_uuid = t.report_repository LIMIT 1) AS report_repository_name
+		FROM tokens t ORDER BY id`)
 	list, err := all[Token](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list tokens: %w", err)
