@@ -46,6 +46,9 @@ type budget struct {
 
 	mu      sync.Mutex
 	limit   int           // requests an hour; 0: not learnt yet
+	told    bool          // limit is from an answer, not taken from the documentation after a 429
+	granted int           // requests answered in the hour from since on, or since the last 429
+	since   time.Time
 	near    bool          // Bitbucket said that less than a fifth is left
 	bucket  *rate.Limiter // nil while limit is 0
 	refused int           // pauses in a row that 429 answers made
@@ -89,7 +92,8 @@ func jitter(d time.Duration) time.Duration {
 func (b *budget) charge(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.bucket != nil {
+	// What merge checks ask beyond a limit that nobody told of is no debt of others.
+	if b.bucket != nil && (b.told || b.bucket.TokensAt(now) >= 1) {
 		b.bucket.ReserveN(now, 1)
 	}
 }
@@ -101,6 +105,8 @@ func (b *budget) learn(status int, header http.Header, now time.Time) {
 	limit, err := strconv.Atoi(header.Get("X-RateLimit-Limit"))
 	if err != nil || limit < 1 || limit > maxLimit {
 		limit = b.limit
+	} else {
+		b.told = true
 	}
 	refused := status == http.StatusTooManyRequests
 	if refused && limit == 0 {
@@ -111,9 +117,16 @@ func (b *budget) learn(status int, header http.Header, now time.Time) {
 		b.set(limit, near || refused && b.near, now)
 	}
 	if refused {
+		b.granted = 0
 		b.pause(retryAfter(header.Get("Retry-After"), now), now)
-	} else {
-		b.refused, b.probing, b.until = 0, false, time.Time{}
+		return
+	}
+	b.refused, b.probing, b.until = 0, false, time.Time{}
+	if now.Sub(b.since) > time.Hour {
+		b.since, b.granted = now, 0
+	}
+	if b.granted++; !b.told && b.limit > 0 && b.granted > b.limit {
+		b.limit, b.bucket = 0, nil // more was granted than the limit that was assumed
 	}
 }
 

@@ -189,6 +189,29 @@ func TestNobodyIsRefused(t *testing.T) {
 	}
 }
 
+// TestAnAssumedLimitIsGivenUp has somebody ask more than the documentation's limit,
+// and be answered, after one 429 that told of none.
+func TestAnAssumedLimitIsGivenUp(t *testing.T) {
+	t.Parallel()
+	var b budget
+	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	b.charge(now)
+	tell(&b, now, 429, 0, false, "1")
+	now = now.Add(2 * time.Second)
+	for range documentedLimit {
+		b.charge(now)
+		tell(&b, now, 200, 0, false, "")
+	}
+	if left := b.wait(Background, now); left == 0 || left > 10*time.Second {
+		t.Errorf("waits %s though as much was granted as is assumed, and no more", left)
+	}
+	b.charge(now)
+	tell(&b, now, 200, 0, false, "")
+	if left := b.wait(Background, now); left > 0 {
+		t.Errorf("waits %s though more was granted than is assumed", left)
+	}
+}
+
 func TestBudgetsAreForOneWorkspace(t *testing.T) {
 	t.Parallel()
 	var b budgets
