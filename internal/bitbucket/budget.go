@@ -45,9 +45,9 @@ type budget struct {
 	anonymous bool
 
 	mu      sync.Mutex
-	limit   int           // requests an hour; 0: not learnt yet
-	told    bool          // limit is from an answer, not taken from the documentation after a 429
-	granted int           // requests answered in the hour from since on, or since the last 429
+	limit   int  // requests an hour; 0: not learnt yet
+	told    bool // limit is from an answer, not taken from the documentation after a 429
+	granted int  // requests answered in the hour from since on, or since the last 429
 	since   time.Time
 	near    bool          // Bitbucket said that less than a fifth is left
 	bucket  *rate.Limiter // nil while limit is 0
