@@ -328,7 +328,7 @@ func operatorAPI(cfg config, store *postgres.Store, log *slog.Logger) (*server.S
 	confirming := builds.New(store, remotes.appveyor, remotes.bitbucket, cfg.accounts, builds.Options{Log: log})
 	return server.New(server.Config{
 		Store: store, Builds: confirming, Waivers: waivers.New(store), Log: log,
-		Webhooks: newWebhooks(store, box, cfg, log, nil), PublicURL: cfg.PublicURL, BadgeKey: cfg.badgeKey(),
+		Webhooks: newWebhooks(store, box, cfg, log, nil), PublicURL: cfg.PublicURL, SigningKey: cfg.signingKey(),
 		PullRequests: pullrequests.New(store, remotes.bitbucket, tokens, pullrequests.Options{Log: log}),
 		Gate: gate.New(store, remotes.bitbucket, tokens, gate.Options{
 			Log: log, Look: confirming.LookNow, BranchBuilds: confirming.BranchBuilds,

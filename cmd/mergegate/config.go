@@ -207,14 +207,14 @@ func (c *config) understandBitbucket(wrong *faults) {
 		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret)
 }
 
-// badgeKey signs the addresses of badges: derived, so that none tells anything of
+// signingKey signs the addresses of pages and badges: derived, so that none tells anything of
 // the key itself.
-func (c *config) badgeKey() []byte {
+func (c *config) signingKey() []byte {
 	if len(c.secretKeys) == 0 {
 		return nil
 	}
 	mac := hmac.New(sha256.New, c.secretKeys[0])
-	_, _ = mac.Write([]byte("badges"))
+	_, _ = mac.Write([]byte("signed addresses"))
 	return mac.Sum(nil)
 }
 

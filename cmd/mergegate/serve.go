@@ -202,7 +202,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		Gate: gate.New(s.requests, bb, tokens, gate.Options{
 			Log: log, Metrics: s.metrics, Look: receiving.LookNow, BranchBuilds: receiving.BranchBuilds,
 		}),
-		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL, BadgeKey: cfg.badgeKey(),
+		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL, SigningKey: cfg.signingKey(),
 	})
 	return s, nil
 }

@@ -36,8 +36,7 @@ func (s *Server) badge(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	signed := s.signs(repository, pullRequestID, c.Query("signature"))
-	if !signed {
+	if !s.signed(c, signedBadge, repository, pullRequestID) {
 		if err := s.publicBadge(c, repository, decisions); err != nil {
 			return err
 		}
@@ -72,23 +71,30 @@ func (s *Server) publicBadge(c *gin.Context, r postgres.Repository, decisions []
 	return nil
 }
 
-// badgePath is a badge's address, signed where there is a key to sign with, else "".
-func (s *Server) badgePath(r postgres.Repository, pullRequestID int64) string {
-	if len(s.BadgeKey) == 0 || r.FullName == "" || !r.Linked() {
-		return ""
+// What a signature is for: who has a badge's address can't see the page.
+const (
+	signedBadge = "badge"
+	signedPage  = "page"
+)
+
+// signedURL is an address with its signature, nil where there is no key to sign with.
+func (s *Server) signedURL(format, what string, r postgres.Repository, pullRequestID int64) *string {
+	if len(s.SigningKey) == 0 || r.FullName == "" || !r.Linked() {
+		return nil
 	}
-	return fmt.Sprintf("/badges/%s/pullrequests/%d.svg?signature=%s", r.FullName, pullRequestID, s.badgeSignature(r, pullRequestID))
+	path := fmt.Sprintf(format, r.FullName, pullRequestID)
+	return new(strings.TrimSuffix(s.PublicURL, "/") + path + "?signature=" + s.signature(what, r, pullRequestID))
 }
 
-// badgeSignature is of what doesn't change with a name.
-func (s *Server) badgeSignature(r postgres.Repository, pullRequestID int64) string {
-	mac := hmac.New(sha256.New, s.BadgeKey)
-	fmt.Fprintf(mac, "badge %s %s %d", r.WorkspaceUUID, r.RepositoryUUID, pullRequestID)
+// signature is of what doesn't change with a name.
+func (s *Server) signature(what string, r postgres.Repository, pullRequestID int64) string {
+	mac := hmac.New(sha256.New, s.SigningKey)
+	fmt.Fprintf(mac, "%s %s %s %d", what, r.WorkspaceUUID, r.RepositoryUUID, pullRequestID)
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-func (s *Server) signs(r postgres.Repository, pullRequestID int64, signature string) bool {
-	return len(s.BadgeKey) > 0 && hmac.Equal([]byte(s.badgeSignature(r, pullRequestID)), []byte(signature))
+func (s *Server) signed(c *gin.Context, what string, r postgres.Repository, pullRequestID int64) bool {
+	return len(s.SigningKey) > 0 && hmac.Equal([]byte(s.signature(what, r, pullRequestID)), []byte(c.Query("signature")))
 }
 
 // The colors of badges: of states that may merge, that wait, that may not, and

@@ -103,9 +103,8 @@ func (s *Server) getPullRequest(c *gin.Context, token postgres.Token) error {
 		return q.err
 	}
 	wire := verdictOf(repository, s.Gate.Explain(c.Request.Context(), repository, id))
-	if path := s.badgePath(repository, id); path != "" {
-		wire.BadgeURL = new(strings.TrimSuffix(s.PublicURL, "/") + path)
-	}
+	wire.BadgeURL = s.signedURL("/badges/%s/pullrequests/%d.svg", signedBadge, repository, id)
+	wire.PageURL = s.signedURL("/repositories/%s/pullrequests/%d", signedPage, repository, id)
 	c.JSON(http.StatusOK, wire)
 	return nil
 }

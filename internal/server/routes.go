@@ -45,6 +45,8 @@ func (s *Server) routes() *gin.Engine {
 		engine.POST("/webhooks/bitbucket", s.handle(bounded(make(places, deliveriesAtOnce), s.bitbucketWebhook)))
 	}
 
+	engine.GET("/", s.handle(s.home))
+	engine.GET("/repositories/:workspace/:repo_slug/pullrequests/:id", s.handle(bounded(s.api, s.pullRequestPage)))
 	engine.GET("/badges/:workspace/:repo_slug/pullrequests/:file", s.handle(bounded(s.api, s.badge)))
 
 	v1 := engine.Group("/api/v1")

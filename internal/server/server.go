@@ -44,11 +44,11 @@ type Config struct {
 	AppVeyorSecrets []string
 	// BitbucketSecrets are all valid at once; none: the webhook's route is 404.
 	BitbucketSecrets []string
-	// BadgeKey signs the addresses of badges; empty: only those that the policy shows
-	// to anybody are there.
-	BadgeKey  []byte
-	PublicURL string                // for links; empty: as the request came
-	Metrics   prometheus.Registerer // nil: not counted
+	// SigningKey signs the addresses of pages and badges; empty: there are only badges
+	// that the policy shows to anybody.
+	SigningKey []byte
+	PublicURL  string                // for links; empty: as the request came
+	Metrics    prometheus.Registerer // nil: not counted
 }
 
 // Server is the HTTP handler of the public listener.

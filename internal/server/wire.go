@@ -120,6 +120,7 @@ type wireVerdict struct {
 	WouldChange   []string             `json:"would_change"`
 	PolicyVersion *int64               `json:"policy_version"`
 	BadgeURL      *string              `json:"badge_url"`
+	PageURL       *string              `json:"page_url"`
 	EvaluatedOn   time.Time            `json:"evaluated_on"`
 }
 
