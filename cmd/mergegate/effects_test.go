@@ -106,11 +106,14 @@ func TestEffectsFollowTheVerdict(t *testing.T) {
 	if report.Link == "" || len(report.Data) != 5 || report.Data[2].Value != 312.0 || report.Type != "TEST" {
 		t.Errorf("report %+v", report)
 	}
-	for name, e := range w.effects() {
-		if e.Delivery != "posted" || e.Made != e.Wanted || e.Reason != "" {
-			t.Errorf("%s is %+v", name, e)
+	w.eventually("it is noted that all is made", func() bool {
+		for _, e := range w.effects() {
+			if e.Delivery != "posted" || e.Made != e.Wanted || e.Reason != "" {
+				return false
+			}
 		}
-	}
+		return true
+	})
 	comment := w.bb.Comments(repository, 7)[0]
 	w.must(w.bb.Push(repository, 7, commit('2')))
 	w.expect("no_build", "")
