@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -51,6 +54,19 @@ func (s policyShow) Run(p *program) error {
 	case !s.Effective && len(s.Place) > 0:
 		return usageError{errors.New("a repository and a branch are for --effective")}
 	}
+	if s.asks(p) {
+		return s.ask(p, func(ctx context.Context, api *apiClient, path string) error {
+			query := url.Values{}
+			if s.Version > 0 {
+				query.Set("version", strconv.FormatInt(s.Version, 10))
+			}
+			var inForce shownPolicy
+			if err := api.get(ctx, path, query, &inForce); err != nil {
+				return err
+			}
+			return s.print(p, postgres.Workspace{Slug: s.Workspace}, inForce)
+		})
+	}
 	return p.withStore(func(ctx context.Context, store *postgres.Store) error {
 		workspace, err := s.choose(ctx, store)
 		if err != nil && !errors.Is(err, errNoWorkspace) {
@@ -60,17 +76,21 @@ func (s policyShow) Run(p *program) error {
 		if err != nil {
 			return err
 		}
-		switch {
-		case s.Effective:
-			return s.effective(p.stdout, workspace, inForce)
-		case s.JSON:
-			return writeJSON(p.stdout, inForce)
-		default:
-			fmt.Fprintln(p.stderr, inForce.heading())
-			_, err = io.WriteString(p.stdout, inForce.Document)
-			return err
-		}
+		return s.print(p, workspace, inForce)
 	})
+}
+
+func (s policyShow) print(p *program, w postgres.Workspace, inForce shownPolicy) error {
+	switch {
+	case s.Effective:
+		return s.effective(p.stdout, w, inForce)
+	case s.JSON:
+		return writeJSON(p.stdout, inForce)
+	default:
+		fmt.Fprintln(p.stderr, inForce.heading())
+		_, err := io.WriteString(p.stdout, inForce.Document)
+		return err
+	}
 }
 
 // shownPolicy has the shape that the API has.
@@ -238,6 +258,18 @@ func (a policyApply) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	if a.asks(p) {
+		return a.ask(p, func(ctx context.Context, api *apiClient, path string) error {
+			var before, applied shownPolicy
+			if err := api.get(ctx, path, nil, &before); err != nil {
+				return err
+			}
+			if err := api.do(ctx, http.MethodPut, api.base+path, map[string]string{"document": document}, &applied); err != nil {
+				return err
+			}
+			return printApplied(p.stdout, versionOf(before), versionOf(applied))
+		})
+	}
 	return p.withStore(func(ctx context.Context, store *postgres.Store) error {
 		workspace, err := a.choose(ctx, store)
 		if err != nil {
@@ -251,13 +283,25 @@ func (a policyApply) Run(p *program) error {
 		if err != nil {
 			return err
 		}
-		if applied.Version == before.Version {
-			_, err = fmt.Fprintf(p.stdout, "version %d is in force already\n", applied.Version)
-		} else {
-			_, err = fmt.Fprintf(p.stdout, "version %d is in force\n", applied.Version)
-		}
-		return err
+		return printApplied(p.stdout, before.Version, applied.Version)
 	})
+}
+
+// versionOf is 0 for the defaults.
+func versionOf(p shownPolicy) int64 {
+	if p.Version == nil {
+		return 0
+	}
+	return *p.Version
+}
+
+func printApplied(stdout io.Writer, before, applied int64) error {
+	already := ""
+	if applied == before {
+		already = " already"
+	}
+	_, err := fmt.Fprintf(stdout, "version %d is in force%s\n", applied, already)
+	return err
 }
 
 // operator is who runs a command, as far as the machine tells.
@@ -269,7 +313,22 @@ func (p *program) operator() string {
 }
 
 type workspaceFlag struct {
-	Workspace string `placeholder:"W" help:"The workspace, by slug or UUID; needed where several are known."`
+	Workspace string `placeholder:"W" help:"The workspace, by slug or UUID; needed where several are known, and for a running service."`
+	remote
+}
+
+// asks reports whether a running service is to be asked, not the database.
+func (f workspaceFlag) asks(p *program) bool { return f.URL != "" || p.getenv("MERGEGATE_URL") != "" }
+
+// ask gives do the API of a running service, and the path of the workspace's policy
+// there.
+func (f workspaceFlag) ask(p *program, do func(ctx context.Context, api *apiClient, path string) error) error {
+	if f.Workspace == "" {
+		return usageError{errors.New("name the workspace with --workspace: a running service may have several")}
+	}
+	return p.withAPI(f.remote, postgres.Token{}, func(ctx context.Context, api *apiClient) error {
+		return do(ctx, api, "/api/v1/workspaces/"+url.PathEscape(f.Workspace)+"/policy")
+	})
 }
 
 var errNoWorkspace = errors.New("no workspace is known yet: name one by its UUID with --workspace")

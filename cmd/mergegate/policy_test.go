@@ -317,3 +317,33 @@ func TestPolicyIsSimulated(t *testing.T) {
 		t.Errorf("no time: exit code %d", code)
 	}
 }
+
+// TestPolicyCommandsOfARunningService have no database, only its address and a
+// token.
+func TestPolicyCommandsOfARunningService(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.built(commit('1'), "success")
+	w.expect("passed", "")
+	far := &world{t: t, env: map[string]string{"MERGEGATE_URL": w.url, "MERGEGATE_TOKEN": w.token, "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"}}
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	w.must(os.WriteFile(file, []byte("rules:\n  - {branches: main, freshness: strict}\n"), 0o600))
+
+	w.equal("the defaults", strings.TrimSpace(policy.Default), far.command("policy", "show", "--workspace", "acme"))
+	simulation := far.command("policy", "simulate", file, "--workspace", "acme")
+	if !strings.Contains(simulation, "1 decision on merging") || !strings.Contains(simulation, "acme/widgets") {
+		t.Errorf("simulated:\n%s", simulation)
+	}
+	w.equal("first", "version 1 is in force", far.command("policy", "apply", file, "--workspace", "acme"))
+	w.equal("again", "version 1 is in force already", far.command("policy", "apply", file, "--workspace", "acme"))
+	if table := far.command("policy", "show", "--effective", "widgets", "main", "--workspace", "acme"); !strings.Contains(table, "freshness             strict") {
+		t.Errorf("effective:\n%s", table)
+	}
+	w.expect("stale_destination", "")
+	if code, _, errs := far.outcome("", "policy", "show"); code != 2 || !strings.Contains(errs, "--workspace") {
+		t.Errorf("without a workspace: %d %s", code, errs)
+	}
+	if code, _, errs := far.outcome("", "policy", "show", "--workspace", "nobody"); code != 1 {
+		t.Errorf("an unknown workspace: %d %s", code, errs)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -50,6 +52,16 @@ func (s policySimulate) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	if s.asks(p) {
+		return s.ask(p, func(ctx context.Context, api *apiClient, path string) error {
+			var result simulated
+			target := api.base + path + "/simulate?" + url.Values{"since": {s.Since}}.Encode()
+			if err := api.do(ctx, http.MethodPost, target, map[string]string{"document": text}, &result); err != nil {
+				return err
+			}
+			return s.print(p, result)
+		})
+	}
 	return p.withStore(func(ctx context.Context, store *postgres.Store) error {
 		workspace, err := s.choose(ctx, store)
 		if err != nil {
@@ -63,11 +75,15 @@ func (s policySimulate) Run(p *program) error {
 		if err != nil {
 			return err
 		}
-		if s.JSON {
-			return writeJSON(p.stdout, simulated{Since: since, Simulation: result})
-		}
-		return printSimulation(p.stdout, since, result)
+		return s.print(p, simulated{Since: since, Simulation: result})
 	})
+}
+
+func (s policySimulate) print(p *program, result simulated) error {
+	if s.JSON {
+		return writeJSON(p.stdout, result)
+	}
+	return printSimulation(p.stdout, result.Since, result.Simulation)
 }
 
 // progress tells a terminal how far a simulation is, and nobody else.
