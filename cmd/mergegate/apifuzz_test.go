@@ -18,7 +18,8 @@ import (
 
 // TestFuzzedRequests sends requests derived from the API description, most of
 // them wrong somewhere: none may be answered 5xx, and every answer is held to the
-// description. API_REQUESTS says how many, API_SEED repeats a run.
+// description. API_REQUESTS says how many, API_SEED which: the same ones make a run
+// that can be repeated, others find more.
 func TestFuzzedRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, secretKey)
@@ -28,7 +29,7 @@ func TestFuzzedRequests(t *testing.T) {
 	w.built(commit('2'), "success")
 	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
 	w.must(err)
-	seed := numberOf(t, "API_SEED", rand.Uint64N(1<<32))
+	seed := numberOf(t, "API_SEED", 1)
 	t.Logf("API_SEED=%d", seed)
 	f := &requestFuzzer{
 		Rand: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // chance, no secret

@@ -209,6 +209,7 @@ func TestWaiversThatAreRefused(t *testing.T) {
 		{name: "for too long", token: token, body: `{"reason":"x","expires":"400d"}`, status: 422, code: "invalid_body"},
 		{name: "a duration that is none", token: token, body: `{"reason":"x","expires":"soon"}`, status: 422, code: "invalid_body"},
 		{name: "both kinds of expiry", token: token, body: `{"reason":"x","expires":"1h","expires_on":"2099-01-01T00:00:00Z"}`, status: 422, code: "invalid_body"},
+		{name: "an empty commit", token: token, body: `{"reason":"x","commit":""}`, status: 422, code: "invalid_body"},
 		{name: "another head", token: token, body: `{"reason":"x","commit":"` + commit('9') + `"}`, status: 409, code: "conflict"},
 		{name: "too large", token: token, body: `{"reason":"` + strings.Repeat("x", 70_000) + `"}`, status: 413, code: "too_large"},
 	}

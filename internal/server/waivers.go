@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -23,7 +24,7 @@ const maxRequest = 64 << 10
 type waiverRequest struct {
 	Reason    string          `json:"reason"`
 	Project   json.RawMessage `json:"project"`
-	Commit    string          `json:"commit"`
+	Commit    *string         `json:"commit"`
 	Expires   string          `json:"expires"`
 	ExpiresOn *time.Time      `json:"expires_on"`
 }
@@ -84,7 +85,12 @@ func readJSON(c *gin.Context, into any) error {
 }
 
 func (b waiverRequest) request(now time.Time) (r waivers.Request, err error) {
-	r = waivers.Request{Reason: b.Reason, Commit: b.Commit}
+	r = waivers.Request{Reason: b.Reason}
+	if b.Commit != nil {
+		if r.Commit = strings.ToLower(*b.Commit); !mergecheck.IsFullCommit(r.Commit) {
+			return r, errInvalidBody.with("commit is not a hash of 40 characters")
+		}
+	}
 	if r.Project, err = projectName(b.Project); err != nil {
 		return r, err
 	}
