@@ -120,6 +120,31 @@ func TestPolicyRebuilds(t *testing.T) {
 	}
 }
 
+// TestPolicyRebuildsWhatIsMissing gives AppVeyor its time to begin by itself.
+func TestPolicyRebuildsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	w := linked(t, "rules: [{not_started_after: 1h, rebuild: missing}]", "MERGEGATE_APPVEYOR_TOKEN=appveyor-token")
+	w.appveyor.OnStartBuild(func(string, string, int64) (appveyortest.Build, error) {
+		return appveyortest.Build{Branch: "main", PullRequestHeadCommit: commit('1'), PullRequestHeadRepository: repository, Status: "queued", Created: time.Now()}, nil
+	})
+	w.must(w.bb.AddCommit(repository, commit('2')))
+	w.built(commit('2'), "success") // the project is known by a build of another head
+	w.expect("no_build", "")
+	w.policy("rules: [{not_started_after: 1s, rebuild: missing}]")
+	w.eventually("the time is over", func() bool { return strings.Contains(w.check(event("on-merge")).Message, "has not begun to build") })
+	w.eventually("AppVeyor builds it", func() bool { return len(w.appveyor.Builds("acme", "widgets")) == 2 })
+	w.eventually("the new build decides", func() bool { return strings.Contains(w.check(event("on-merge")).Message, "queued") })
+	asked := 0
+	for _, r := range w.appveyor.Requests() {
+		if r.Method == http.MethodPost {
+			asked++
+		}
+	}
+	if asked != 1 {
+		t.Errorf("AppVeyor was asked %d times, want once and not before the time was over", asked)
+	}
+}
+
 func TestPolicySkips(t *testing.T) {
 	t.Parallel()
 	w := linked(t, `rules: [{skip: [{name: documentation, paths: ["docs/**", "*.md"]}]}]`)

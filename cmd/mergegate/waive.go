@@ -24,7 +24,7 @@ type waiveCommand struct {
 
 	Project string `placeholder:"P" help:"For this AppVeyor project alone: account/slug or its id."`
 	Commit  string `placeholder:"C" help:"The head that was looked at; refused when it is not the head any more."`
-	Expires string `placeholder:"4h" help:"How long it lasts; as long as the policy says without."`
+	Expires string `placeholder:"4h" help:"How long it lasts; 24h without, or less where the policy allows less."`
 	Name    string `placeholder:"NAME" help:"Who waives; a running service takes the token's name instead."`
 	Owner   string `placeholder:"UUID" help:"The Bitbucket user who waives; a running service takes the token's."`
 	Limit   int    `default:"20" placeholder:"N" help:"With --list: at most so many."`

@@ -194,6 +194,7 @@ func TestEvaluateByPolicy(t *testing.T) {
 		},
 		{name: "another path", policy: skip(mergecheck.SkipRule{Name: "docs", Path: inDocs}), facts: changed("docs/a", "main.go"), want: mergecheck.NoBuild, rule: "skip"},
 		{name: "paths are not known", policy: skip(mergecheck.SkipRule{Name: "docs", Path: inDocs}), want: mergecheck.NoBuild},
+		{name: "no path is changed", policy: skip(mergecheck.SkipRule{Name: "docs", Path: inDocs}), facts: changed(), want: mergecheck.NoBuild},
 		{name: "skipped by author", policy: skip(mergecheck.SkipRule{Name: "bot", Authors: []string{carl}}), facts: written(carl), want: mergecheck.NotRequired},
 		{name: "another author", policy: skip(mergecheck.SkipRule{Name: "bot", Authors: []string{carl}}), facts: written(bob), want: mergecheck.NoBuild},
 		{name: "author is not known", policy: skip(mergecheck.SkipRule{Name: "bot", Authors: []string{carl}}), facts: written(""), want: mergecheck.NoBuild},
@@ -379,7 +380,7 @@ func behind(n int, list ...mergecheck.Build) func(*mergecheck.Facts) {
 }
 
 func changed(paths ...string) func(*mergecheck.Facts) {
-	return func(f *mergecheck.Facts) { f.Changed = paths }
+	return func(f *mergecheck.Facts) { f.Changed = append([]string{}, paths...) }
 }
 
 func written(author string) func(*mergecheck.Facts) {
@@ -464,7 +465,7 @@ func genPolicyFacts() *rapid.Generator[mergecheck.Facts] {
 		f.Policy = genPolicy().Draw(t, "policy")
 		f.PullRequest.DestinationCommit = rapid.SampledFrom([]string{"", current, current[:12], tested[:12]}).Draw(t, "destination")
 		f.PullRequest.Author = rapid.SampledFrom([]string{"", carl, bob}).Draw(t, "author")
-		f.Changed = rapid.SampledFrom([][]string{nil, {"docs/a"}, {"docs/a", "main.go"}}).Draw(t, "changed")
+		f.Changed = rapid.SampledFrom([][]string{nil, {}, {"docs/a"}, {"docs/a", "main.go"}}).Draw(t, "changed")
 		f.Distances = rapid.SampledFrom([][]mergecheck.Distance{
 			nil, {{Destination: current[:12], Tested: tested, Behind: 2, Complete: true}, {Destination: current[:12], Tested: head, Complete: true}},
 		}).Draw(t, "distances")

@@ -232,6 +232,7 @@ func skippedBy(f Facts) string {
 }
 
 // applies is false for what isn't known: a skip rule lets pull requests through.
+// No path at all is no path of the rule's.
 func (r SkipRule) applies(f Facts) bool {
 	if r.DestinationBranch == nil && len(r.Authors) == 0 && r.Path == nil {
 		return false
@@ -245,7 +246,7 @@ func (r SkipRule) applies(f Facts) bool {
 	if r.Path == nil {
 		return true
 	}
-	return f.Changed != nil && !slices.ContainsFunc(f.Changed, func(path string) bool { return !r.Path(path) })
+	return len(f.Changed) > 0 && !slices.ContainsFunc(f.Changed, func(path string) bool { return !r.Path(path) })
 }
 
 // isOpen takes an unknown state for open: then the head is unknown too, and

@@ -21,6 +21,5 @@ func docs() gin.HandlerFunc {
 			c.Request.URL.Path += "/" // where the page's own files are relative to
 		}
 		handler.ServeHTTP(c.Writer, c.Request)
-		c.Abort()
 	}
 }
