@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"mergegate/internal/postgres"
 )
 
 // fetch gets a path with headers, without following what Go's client does by
@@ -97,6 +99,18 @@ func TestExportIsEveryBuild(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
+	// More than are read at a time.
+	store, err := postgres.Open(t.Context(), w.database, postgres.Options{})
+	w.must(err)
+	defer store.Close()
+	const most = 1100
+	for id := range most {
+		w.must(recordNumbered(t.Context(), store, int64(10_000+id)))
+	}
+	res := w.fetch(path, "Accept", "application/x-ndjson")
+	if lines := bytes.Count(res.body, []byte("\n")); lines != most+3 || !strings.Contains(string(res.body), `"build_id":10000,`) {
+		t.Errorf("%d builds are exported, want %d", lines, most+3)
+	}
 	if res := w.fetch(path+"?state=green", "Accept", "application/x-ndjson"); res.status != http.StatusBadRequest {
 		t.Errorf("a bad filter was answered %d", res.status)
 	}
@@ -106,6 +120,8 @@ func TestStats(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.expect("no_build", "") // whereby the head is known
+	w.built(commit('1'), "running")
+	w.check(event("on-code-pushed")) // which is no attempt to merge
 	w.built(commit('1'), "failed")
 	w.expect("failed", "")
 	w.expect("failed", "")
@@ -126,7 +142,7 @@ func TestStats(t *testing.T) {
 	}
 	const path = "/api/v1/repositories/acme/widgets/stats"
 	w.get(path, &stats)
-	if stats.Builds.Total != 2 || stats.Builds.ByState["failed"] != 1 || stats.PassRate != 0.5 || stats.Duration == nil || stats.Push == nil {
+	if stats.Builds.Total != 3 || stats.Builds.ByState["failed"] != 1 || stats.Builds.ByState["running"] != 1 || stats.PassRate != 0.5 || stats.Duration == nil || stats.Push == nil {
 		t.Errorf("builds %+v", stats)
 	}
 	if m := stats.Merges; m.Passed != 1 || m.Blocked != 2 || m.By["failed"] != 1 || m.By["no_build"] != 1 {
