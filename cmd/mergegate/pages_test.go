@@ -88,6 +88,6 @@ func recordNumbered(ctx context.Context, store *postgres.Store, id int64) error 
 func reportNumbered(ctx context.Context, store *postgres.Store, id int64) error {
 	b := numbered(id)
 	b.ConfirmedBy = mergecheck.ConfirmedByReport
-	_, _, err := store.RecordReport(ctx, postgres.Repository{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID}, b, 1, 1)
+	_, _, err := store.RecordReport(ctx, postgres.Repository{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID}, postgres.Report{Build: b, Attempt: 1, TokenID: 1})
 	return err
 }

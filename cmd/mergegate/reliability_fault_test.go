@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -58,7 +59,13 @@ func TestRemotesThatFail(t *testing.T) {
 		w.appveyor.OnRequest(appveyor)
 		w.bb.OnRequest(bitbucket)
 		tr.run(t.Context(), 5)
-		return tr.without(tr.ends())
+		end := tr.without(tr.ends())
+		for pr, a := range end.Verdicts { // that AppVeyor failed a moment ago is said, and is no other end
+			a.Message, _, _ = strings.Cut(a.Message, "; AppVeyor could not be reached")
+			a.Message, _, _ = strings.Cut(a.Message, "; AppVeyor did not answer in time")
+			end.Verdicts[pr] = a
+		}
+		return end
 	}
 	var once sync.Once
 	var want outcome

@@ -126,7 +126,7 @@ func play(t *testing.T, d day, replicas int, order func([]message) []message, wa
 	}
 	if want == nil {
 		tr.eventually("the day is told", func() bool { return tr.unprocessed() == "" && len(tr.seen().Builds) == len(tr.builds)+1 })
-		return tr.still()
+		return ofOpen(d, tr.still())
 	}
 	var diff string
 	defer func() {
@@ -135,10 +135,23 @@ func play(t *testing.T, d day, replicas int, order func([]message) []message, wa
 		}
 	}()
 	tr.eventually("it ends in the same state", func() bool {
-		diff = cmp.Diff(*want, tr.without(tr.seen())) + tr.unprocessed()
+		diff = cmp.Diff(*want, ofOpen(d, tr.without(tr.seen()))) + tr.unprocessed()
 		return diff == ""
 	})
 	return *want
+}
+
+// ofOpen leaves out the commit statuses of pull requests that were declined: builds
+// whose webhooks were lost get one only if they were found before.
+func ofOpen(d day, o outcome) outcome {
+	for i, p := range d.PullRequests {
+		for n := range p.Heads {
+			if p.Declined {
+				delete(o.Statuses, headOf(int64(201+i), 2*n))
+			}
+		}
+	}
+	return o
 }
 
 // still is the state once it doesn't change any more.

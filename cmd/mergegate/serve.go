@@ -189,7 +189,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		showing: effects.New(s.jobs,
 			gate.New(s.jobs, bb, tokens, gate.Options{Log: log, BranchBuilds: confirming.BranchBuilds}), bb, tokens,
 			effects.Options{Log: log, Metrics: s.metrics}),
-	}, cfg.reconcileInterval, log); err != nil {
+	}, cfg.reconcileInterval, newGivingUp(s.jobs, log, s.metrics), log); err != nil {
 		return s, err
 	}
 	verifier, err := newVerifier(ctx, cfg, log)
@@ -200,7 +200,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Waivers: waivers.New(s.requests),
 		Webhooks: newWebhooks(s.requests, box, cfg, log, nil), Forge: verifier, Log: log, Metrics: s.metrics,
 		Gate: gate.New(s.requests, bb, tokens, gate.Options{
-			Log: log, Metrics: s.metrics, Look: receiving.LookNow, BranchBuilds: receiving.BranchBuilds,
+			Log: log, Metrics: s.metrics, Look: receiving.LookNow, Recheck: receiving.Recheck, BranchBuilds: receiving.BranchBuilds,
 		}),
 		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL, SigningKey: cfg.signingKey(),
 	})

@@ -47,7 +47,7 @@ type services struct {
 	telling    *webhooks.Service
 }
 
-func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log *slog.Logger) (*workers, error) {
+func newWorkers(store *postgres.Store, s services, reconcile time.Duration, failing river.ErrorHandler, log *slog.Logger) (*workers, error) {
 	registered := river.NewWorkers()
 	s.confirming.AddWorkers(registered)
 	s.following.AddWorkers(registered)
@@ -70,6 +70,7 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, log 
 		JobTimeout:           jobTimeout,
 		RescueStuckJobsAfter: rescueAfter,
 		RetryPolicy:          retryPolicy{},
+		ErrorHandler:         failing,
 		Logger:               slog.New(quiet{log.Handler()}),
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ func (r result) word() string {
 // delivery, that delivery gets its outcome in the same transaction. An error is
 // the database's; everything else is a result.
 func (s *Service) confirm(ctx context.Context, ref appveyor.Ref, delivery int64, askedBy string) (result, error) {
-	r, err := s.ask(ctx, ref, delivery)
+	r, err := s.ask(ctx, ref, delivery, askedBy)
 	if err != nil {
 		return r, err
 	}
@@ -46,7 +46,12 @@ func (s *Service) confirm(ctx context.Context, ref appveyor.Ref, delivery int64,
 	return r, nil
 }
 
-func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64) (result, error) {
+// byHistory tells whether only a project's history told of a build that is asked for.
+func byHistory(askedBy string) bool {
+	return askedBy != "delivery" && askedBy != "watch"
+}
+
+func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, askedBy string) (result, error) {
 	answer, err := s.appveyor.Build(ctx, ref)
 	if err != nil {
 		return unconfirmed(err), nil
@@ -73,6 +78,10 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64) (re
 	// once; if Bitbucket can't be asked now a job asks later.
 	if _, err := s.learn(ctx, b.Repository); err != nil {
 		s.log.WarnContext(ctx, "repository not known to Bitbucket yet", "repository", b.Repository, "error", err)
+	}
+	if byHistory(askedBy) {
+		recorded, err := s.store.RecordFound(ctx, b)
+		return result{recorded: recorded}, err
 	}
 	recorded, err := s.store.RecordBuild(ctx, b, delivery)
 	return result{recorded: recorded}, err
@@ -121,27 +130,36 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 	if err != nil && !errors.Is(err, postgres.ErrNotFound) {
 		return known, err
 	}
-	if s.bitbucket.Wait(bitbucket.Background) > 0 {
-		return known, errors.New("waits for Bitbucket's rate limit")
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	workspace, slug, _ := strings.Cut(fullName, "/")
-	answer, err := s.bitbucket.Repository(ctx, workspace, slug)
+	repository, err := s.read(ctx, workspace, slug)
 	if err != nil {
 		return known, err
 	}
-	if answer.WorkspaceUUID == "" {
-		return known, errors.New("Bitbucket's answer names no workspace") //nolint:staticcheck // a proper name
-	}
-	repository := postgres.Repository{WorkspaceUUID: answer.WorkspaceUUID, RepositoryUUID: answer.UUID, FullName: fullName}
-	if !strings.EqualFold(answer.FullName, fullName) {
+	if !strings.EqualFold(repository.FullName, fullName) {
 		// Renamed since AppVeyor learnt the name: what is kept under the old one
 		// belongs to it too.
-		if err := s.store.LinkRepository(ctx, repository); err != nil {
+		old := repository
+		old.FullName = fullName
+		if err := s.store.LinkRepository(ctx, old); err != nil {
 			return repository, err
 		}
 	}
-	repository.FullName = answer.FullName
 	return repository, s.store.LinkRepository(ctx, repository)
+}
+
+// read asks Bitbucket for a repository, by its name or by its UUIDs.
+func (s *Service) read(ctx context.Context, workspace, repo string) (r postgres.Repository, err error) {
+	if s.bitbucket.Wait(bitbucket.Background) > 0 {
+		return r, errors.New("waits for Bitbucket's rate limit")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	answer, err := s.bitbucket.Repository(ctx, workspace, repo)
+	if err != nil {
+		return r, err
+	}
+	if answer.WorkspaceUUID == "" {
+		return r, errors.New("Bitbucket's answer names no workspace") //nolint:staticcheck // a proper name
+	}
+	return postgres.Repository{WorkspaceUUID: answer.WorkspaceUUID, RepositoryUUID: answer.UUID, FullName: answer.FullName}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -20,6 +21,9 @@ type Report struct {
 	TokenID int64
 }
 
+// nameTimeout bounds asking AppVeyor what it calls a project.
+const nameTimeout = 2 * time.Second
+
 // Report records a report, which the same again doesn't change. It counts where a
 // policy accepts it. The errors are [ErrUntrustedAccount],
 // [postgres.ErrOtherProject], [postgres.ErrOtherPlace], or the store's.
@@ -27,7 +31,9 @@ func (s *Service) Report(ctx context.Context, r postgres.Repository, report Repo
 	if !s.accounts.maySpeakFor(report.Build.Project.Account, r) {
 		return stays, false, fmt.Errorf("%s: %w", report.Build.Project.Account, ErrUntrustedAccount)
 	}
-	stays, isNew, err = s.store.RecordReport(ctx, r, report.Build, report.Attempt, report.TokenID)
+	stays, isNew, err = s.store.RecordReport(ctx, r, postgres.Report{
+		Build: report.Build, Attempt: report.Attempt, TokenID: report.TokenID, Named: s.isNamed(ctx, report.Build.Project),
+	})
 	if err == nil && isNew {
 		s.log.InfoContext(ctx, "build reported", "repository", r.FullName, "project", stays.Project.Name(), "build_id", stays.BuildID,
 			"attempt", report.Attempt, "state", stays.State)
@@ -43,4 +49,17 @@ func (s *Service) Learn(ctx context.Context, fullName string) (postgres.Reposito
 		return r, fmt.Errorf("learn of %s: %w", fullName, errors.Join(postgres.ErrNotFound, err))
 	}
 	return r, nil
+}
+
+// isNamed reports whether AppVeyor calls the project by that name. Where it doesn't
+// say so now, the project goes without one until a later report.
+func (s *Service) isNamed(ctx context.Context, p mergecheck.Project) bool {
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	named, err := s.appveyor.Project(ctx, p.Account, p.Slug)
+	if err != nil {
+		s.log.InfoContext(ctx, "AppVeyor didn't confirm the name of a reported project", "project_id", p.ID, "name", p.Name(), "error", err)
+		return false
+	}
+	return named.ID == p.ID
 }

@@ -84,33 +84,39 @@ func (s *Service) ignored(ctx context.Context, d postgres.Delivery) (postgres.De
 }
 
 func (s *Service) watchBuild(ctx context.Context, job *river.Job[postgres.WatchBuild]) error {
-	ref := appveyor.Ref(job.Args)
-	r, err := s.confirm(ctx, ref, 0, "watch")
-	if err != nil {
-		return err
-	}
-	age := s.now().Sub(job.CreatedAt)
-	done := r.ignored != "" || r.problem == "" && r.recorded.Build.State.Finished()
-	if done || age > watchFor {
-		return nil
-	}
-	return river.JobSnooze(max(r.retryIn, wait(age, 2*time.Second, time.Minute)))
+	return s.store.Looking(ctx, job.Args, func(ctx context.Context) error {
+		ref := appveyor.Ref(job.Args)
+		r, err := s.confirm(ctx, ref, 0, "watch")
+		if err != nil {
+			return err
+		}
+		age := s.now().Sub(job.CreatedAt)
+		done := r.ignored != "" || r.problem == "" && r.recorded.Build.State.Finished()
+		if done || age > watchFor {
+			return nil
+		}
+		return river.JobSnooze(max(r.retryIn, wait(age, 2*time.Second, time.Minute)))
+	})
 }
 
 func (s *Service) learnRepository(ctx context.Context, job *river.Job[postgres.LearnRepository]) error {
-	if _, err := s.learn(ctx, job.Args.FullName); err != nil {
-		age := s.now().Sub(job.CreatedAt)
-		if age > giveUpAfter {
-			return nil // the next build, or merge check, asks again
+	return s.store.Looking(ctx, job.Args, func(ctx context.Context) error {
+		if _, err := s.learn(ctx, job.Args.FullName); err != nil {
+			age := s.now().Sub(job.CreatedAt)
+			if age > giveUpAfter {
+				return nil // the next build, or merge check, asks again
+			}
+			return river.JobSnooze(wait(age, 5*time.Second, 10*time.Minute))
 		}
-		return river.JobSnooze(wait(age, 5*time.Second, 10*time.Minute))
-	}
-	return nil
+		return nil
+	})
 }
 
 func (s *Service) settleHeads(ctx context.Context, job *river.Job[postgres.SettleHeads]) error {
-	if err := s.store.SettleHeads(ctx, job.Args); err != nil {
-		return fmt.Errorf("settle heads: %w", err)
-	}
-	return nil
+	return s.store.Looking(ctx, job.Args, func(ctx context.Context) error {
+		if err := s.store.SettleHeads(ctx, job.Args); err != nil {
+			return fmt.Errorf("settle heads: %w", err)
+		}
+		return nil
+	})
 }

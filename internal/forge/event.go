@@ -48,7 +48,7 @@ func ParseEvent(body []byte) (Event, error) {
 func isPullRequestEvent(eventType string) bool { return strings.HasSuffix(eventType, ":pullrequest") }
 
 func (f fields) branchHeads() []mergecheck.BranchHead {
-	branch := strings.TrimPrefix(name(f.text("ref"), maxBranch), "refs/heads/")
+	branch := mergecheck.BranchName(strings.TrimPrefix(f.text("ref"), "refs/heads/"))
 	commit := mergecheck.CommitHash(f.text("after"))
 	if branch == "" || !mergecheck.IsFullCommit(commit) {
 		return nil // a branch was deleted, or something else was pushed
@@ -60,11 +60,11 @@ func (f fields) pullRequestEvent() *mergecheck.PullRequestEvent {
 	source, destination := f.object("source"), f.object("destination")
 	return &mergecheck.PullRequestEvent{
 		ID:                f.id("id"),
-		State:             clean(f.text("state"), maxState),
-		SourceBranch:      name(source.text("branch"), maxBranch),
+		State:             clean(f.text("state"), mergecheck.MaxState),
+		SourceBranch:      mergecheck.BranchName(source.text("branch")),
 		SourceCommit:      mergecheck.CommitHash(source.object("commit").text("hash")),
 		SourceRepository:  mergecheck.BareUUID(source.object("repository").text("uuid")),
-		DestinationBranch: name(destination.text("branch"), maxBranch),
+		DestinationBranch: mergecheck.BranchName(destination.text("branch")),
 		DestinationCommit: mergecheck.CommitHash(destination.object("commit").text("hash")),
 	}
 }

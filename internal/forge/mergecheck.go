@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"mergegate/internal/mergecheck"
@@ -19,10 +20,7 @@ const OnMerge = "on-merge"
 
 // Most characters of a text that is kept; Postgres indexes and people's eyes both have limits.
 const (
-	maxTrigger  = 64
-	maxState    = 32
-	maxBranch   = 1024
-	maxFullName = 256
+	maxTrigger = 64
 )
 
 // MergeCheck is one question from Forge: may this pull request be merged?
@@ -42,6 +40,12 @@ type PullRequest struct {
 	SourceRepositoryFullName string
 	DestinationCommit        string // lower-case hex
 	DestinationBranch        string
+	// RepositoryUUID and RepositoryFullName are those of the pull request's own
+	// repository.
+	RepositoryUUID     string // lower case, no braces
+	RepositoryFullName string
+	UpdatedOn          time.Time // by Bitbucket's clock; zero when it isn't told
+	Draft              bool
 }
 
 // ParseMergeCheck reads the body of a merge check: Forge's event, flat or under "payload". Every text in the result can
@@ -120,13 +124,17 @@ func (f fields) pullRequest() *PullRequest {
 	source, destination := brought.object("source"), brought.object("destination")
 	repository := source.object("repository")
 	pr := PullRequest{
-		State:                    clean(brought.text("state"), maxState),
+		State:                    clean(brought.text("state"), mergecheck.MaxState),
 		SourceCommit:             mergecheck.CommitHash(source.text("commit")),
-		SourceBranch:             name(source.text("branch"), maxBranch),
+		SourceBranch:             mergecheck.BranchName(source.text("branch")),
 		SourceRepositoryUUID:     mergecheck.BareUUID(repository.text("uuid")),
-		SourceRepositoryFullName: name(repository.text("full_name"), maxFullName),
+		SourceRepositoryFullName: mergecheck.Name(repository.text("full_name"), mergecheck.MaxFullName),
 		DestinationCommit:        mergecheck.CommitHash(destination.text("commit")),
-		DestinationBranch:        name(destination.text("branch"), maxBranch),
+		DestinationBranch:        mergecheck.BranchName(destination.text("branch")),
+		RepositoryUUID:           mergecheck.BareUUID(destination.object("repository").text("uuid")),
+		RepositoryFullName:       mergecheck.Name(destination.object("repository").text("full_name"), mergecheck.MaxFullName),
+		UpdatedOn:                mergecheck.EventTime(brought.text("updated_on")),
+		Draft:                    string(brought["draft"]) == "true",
 	}
 	if pr == (PullRequest{}) {
 		return nil
@@ -143,13 +151,4 @@ func clean(s string, most int) string {
 		return r
 	}, strings.ToValidUTF8(s, "")))
 	return string(printable[:min(len(printable), most)])
-}
-
-// name makes a name storable. One that is too long is none: its beginning may be another name.
-func name(s string, most int) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
-	if len([]rune(s)) > most {
-		return ""
-	}
-	return s
 }

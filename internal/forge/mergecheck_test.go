@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mergegate/internal/forge"
+	"mergegate/internal/mergecheck"
 )
 
 const (
@@ -92,7 +93,7 @@ func TestParseMergeCheck(t *testing.T) {
 		},
 		"texts that can't be stored": {
 			body: event(`,"pullRequest":{"state":"OPEN\n","source":{"commit":"../x","branch":"a\u0000b` + "\xff" + `c","repository":{"uuid":"x","full_name":"` + strings.Repeat("n", 300) + `"}},"destination":{"branch":"` + strings.Repeat("b", 1025) + `"}}`),
-			pr:   &forge.PullRequest{State: "OPEN", SourceBranch: "ab\ufffdc"},
+			pr:   &forge.PullRequest{State: "OPEN", SourceBranch: "ab\ufffdc", DestinationBranch: mergecheck.BranchName(strings.Repeat("b", 1025))},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

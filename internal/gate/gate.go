@@ -44,6 +44,9 @@ type Options struct {
 	// until its context ends, and has it looked at again for a while. It reports
 	// whether it could. nil: nobody is asked.
 	Look func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
+	// Recheck reads the newest builds of projects from AppVeyor once more, until its
+	// context ends, and returns why where it couldn't, by project. nil: nobody is asked.
+	Recheck func(ctx context.Context, workspaceUUID, repositoryUUID string, projects []int64) map[int64]string
 	// BranchBuilds reads AppVeyor's builds of a commit itself; nil: there are none.
 	BranchBuilds func(ctx context.Context, r postgres.Repository, branch, commit string) ([]mergecheck.Build, error)
 }
@@ -144,39 +147,82 @@ func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID
 type judgement struct {
 	verdict mergecheck.Verdict
 	facts   mergecheck.Facts
-	// unsettled is set when a build is stored as of another head than it is of, or a
-	// waiver may have ended.
+	// seen is the pull request as it was seen, where that is news; nil: it isn't.
+	seen *postgres.Sighting
+	// unsettled is set when a build is stored as of another head than it is of.
 	unsettled bool
 	told      bool // somebody is told of verdicts that change
+	// rename is set where Bitbucket is to be asked later what the repository is called.
+	rename bool
 }
 
-// evaluate answers q, and records the head as seen now where record is set.
+// evaluate answers q. Where record is set it may have AppVeyor looked at first.
 func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement {
-	snapshot := g.snapshot(ctx, q)
-	j := g.judge(ctx, q, snapshot, record)
-	if record && g.worthLooking(ctx, q, j.verdict) && g.lookNow(ctx, q) {
-		j = g.judge(ctx, q, snapshot, record)
+	s := g.snapshot(ctx, q)
+	k := g.known(ctx, q, s)
+	if s.Problem == "" && k.problem == "" && k.contradicts(s) {
+		s = g.readAgain(ctx, q, s, k.stored.Recorded)
+		k = g.known(ctx, q, s)
 	}
-	return j
+	j := g.judge(ctx, q, s, k)
+	if !record {
+		return j
+	}
+	if g.worthLooking(ctx, q, j.verdict) && g.lookNow(ctx, q) {
+		return g.judge(ctx, q, s, g.known(ctx, q, s))
+	}
+	return g.recheck(ctx, q, s, j)
 }
 
-// judge reads the facts of a pull request and has the domain decide.
-func (g *Gate) judge(ctx context.Context, q Question, snapshot Snapshot, record bool) judgement {
-	pr := snapshot.pullRequest(q.PullRequest.PullRequestID)
-	stored, problem := g.facts(ctx, q, snapshot, record)
-	if problem != "" {
-		return judgement{verdict: mergecheck.Unanswerable(pr, problem, time.Now())}
+// known is what is stored of a pull request, or why that can't be read.
+type known struct {
+	stored  postgres.Facts
+	policy  mergecheck.Policy
+	problem string
+	rename  bool
+}
+
+// known reads what is stored, and what the workspace asks for.
+func (g *Gate) known(ctx context.Context, q Question, s Snapshot) (k known) {
+	var unnamed string
+	if k.stored, unnamed, k.problem = g.facts(ctx, q, s); k.problem != "" {
+		return k
+	}
+	if unnamed != "" && (k.stored.Repository.FullName == "" || k.stored.Policy.Version != 0) {
+		k.problem = unnamed // rules go by names, and so do AppVeyor's builds
+		return k
+	}
+	k.rename = unnamed != ""
+	k.policy, k.problem = g.policy(ctx, q, k.stored, s.DestinationBranch)
+	return k
+}
+
+// contradicts reports whether something is recorded that may be newer than s.
+func (k known) contradicts(s Snapshot) bool {
+	r := k.stored.Recorded
+	return r.Contradicts(s.told()) || (k.policy.Freshness.Mode != mergecheck.FreshnessOff || k.policy.AcceptBranchBuilds) && r.ContradictsDestination(s.told())
+}
+
+// judge has the domain decide.
+func (g *Gate) judge(ctx context.Context, q Question, s Snapshot, k known) judgement {
+	pr, stored := s.pullRequest(q.PullRequest.PullRequestID), k.stored
+	if stored.Now.IsZero() { // the facts themselves couldn't be read
+		return judgement{verdict: mergecheck.Unanswerable(pr, k.problem, time.Now())}
 	}
 	if pr.Author == "" {
 		pr.Author = stored.Author
 	}
 	facts := mergecheck.Facts{
-		PullRequest: pr, Heads: stored.Heads, Builds: stored.Builds, Seen: stored.Seen, Waivers: stored.Waivers,
-		Unconfirmed: stored.Unconfirmed, Distances: stored.Distances, Changed: stored.Changed, Now: stored.Now,
+		PullRequest: pr, Heads: stored.Recorded.Heads, Waiting: stored.Recorded.Waiting, Builds: stored.Builds, Seen: stored.Seen,
+		Looks: stored.Looks, Waivers: stored.Waivers, Unconfirmed: stored.Unconfirmed, Distances: stored.Distances, Changed: stored.Changed,
+		Policy: k.policy, Problem: k.problem, Now: stored.Now,
 	}
-	facts.Policy, facts.Problem = g.policy(ctx, q, stored, pr.DestinationBranch)
-	verdict := g.complete(ctx, q, &facts, stored.Repository)
-	return judgement{verdict: verdict, facts: facts, unsettled: isUnsettled(stored) || stored.NewHead && len(stored.Waivers) > 0, told: stored.Told}
+	j := judgement{verdict: g.complete(ctx, q, &facts, stored.Repository), unsettled: isUnsettled(facts), told: stored.Told, rename: k.rename}
+	j.facts = facts
+	if seen := s.sighting(); stored.IsNews(seen) {
+		j.seen = &seen
+	}
+	return j
 }
 
 // policy is what the workspace asks of this repository and branch.
@@ -194,30 +240,25 @@ func (g *Gate) policy(ctx context.Context, q Question, stored postgres.Facts, br
 
 // isUnsettled reports whether the heads recorded meanwhile tell of a build that
 // it is of another head than the store has it: its commit status has to follow.
-func isUnsettled(facts postgres.Facts) bool {
-	return slices.ContainsFunc(facts.Builds, func(b mergecheck.Build) bool {
-		commit, _ := mergecheck.Attribute(b, facts.Heads)
+func isUnsettled(f mergecheck.Facts) bool {
+	return slices.ContainsFunc(f.Builds, func(b mergecheck.Build) bool {
+		commit, _ := mergecheck.Attribute(b, mergecheck.History{Heads: f.Heads, Waiting: f.Waiting})
 		return commit != b.SourceCommit
 	})
 }
 
 // facts reads what the store knows. A repository whose name it doesn't know, or
-// that was renamed, is linked to its name first: AppVeyor knows only names.
-func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot, record bool) (facts postgres.Facts, problem string) {
-	asked := postgres.Asked{
-		PullRequest: q.PullRequest, Head: snapshot.SourceCommit,
-		DestinationBranch: snapshot.DestinationBranch, DestinationCommit: snapshot.DestinationCommit, Seen: record,
-	}
+// that was renamed, is linked to its name first: AppVeyor knows only names. unnamed
+// says why its name can't be told now.
+func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgres.Facts, unnamed, problem string) {
+	asked := postgres.Asked{PullRequest: q.PullRequest, Told: s.told(), SourceRepository: s.SourceRepositoryUUID, SourceBranch: s.SourceBranch}
 	facts, err := g.store.Facts(ctx, asked)
 	if err != nil {
-		return facts, g.storeProblem(ctx, err)
+		return postgres.Facts{}, "", g.storeProblem(ctx, err)
 	}
-	name, problem, err := g.newName(ctx, q, snapshot, facts.Repository)
-	switch {
-	case err != nil:
-		return facts, g.storeProblem(ctx, err)
-	case problem != "" || name == "":
-		return facts, problem
+	name, unnamed := g.newName(ctx, q, s, facts.Repository)
+	if name == "" {
+		return facts, unnamed, ""
 	}
 	err = g.store.LinkRepository(ctx, postgres.Repository{
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
@@ -226,9 +267,9 @@ func (g *Gate) facts(ctx context.Context, q Question, snapshot Snapshot, record 
 		facts, err = g.store.Facts(ctx, asked)
 	}
 	if err != nil {
-		return facts, g.storeProblem(ctx, err)
+		return postgres.Facts{}, "", g.storeProblem(ctx, err)
 	}
-	return facts, ""
+	return facts, "", ""
 }
 
 func (g *Gate) storeProblem(ctx context.Context, err error) string {
@@ -244,7 +285,8 @@ func (g *Gate) keep(ctx context.Context, q Question, j judgement, d postgres.Dec
 	if v.Policy.Version != 0 {
 		d.PolicyVersion = &v.Policy.Version
 	}
-	follow := postgres.FollowUps{SettleHeads: j.unsettled, Rebuild: rebuild(q, j), Effects: v.Policy.Effects.Any()}
+	d.Checked = v.Checked
+	follow := postgres.FollowUps{Seen: j.seen, SettleHeads: j.unsettled, ReadName: j.rename, Rebuild: rebuild(q, j), Effects: v.Policy.Effects.Any()}
 	if j.told {
 		follow.Verdict = &v
 	}

@@ -70,6 +70,42 @@ func (b *bundle) built(t *testing.T, fullName string) {
 	}
 }
 
+func (b *bundle) policy(t *testing.T, document string) {
+	t.Helper()
+	if _, err := b.store.ApplyPolicy(t.Context(), workspace, document, "somebody"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// called has Bitbucket call the repository so.
+func (b *bundle) called(t *testing.T, fullName string) {
+	t.Helper()
+	if err := b.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: workspace, UUID: repository, FullName: fullName}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// put has Bitbucket know pull request 7 of acme/widgets with this head.
+func (b *bundle) put(t *testing.T, head string, changes ...func(*bitbuckettest.PullRequest)) {
+	t.Helper()
+	pr := bitbuckettest.PullRequest{ID: 7, SourceBranch: "feature", SourceCommit: head, DestinationBranch: "main", DestinationCommit: strings.Repeat("d", 40)}
+	for _, change := range changes {
+		change(&pr)
+	}
+	if err := b.bb.PutPullRequest("acme/widgets", pr); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// told has an event tell of the pull request, or of a push to its branch.
+func (b *bundle) told(t *testing.T, e mergecheck.Event) {
+	t.Helper()
+	e.WorkspaceUUID, e.RepositoryUUID = workspace, repository
+	if _, err := b.store.ReceiveEvent(t.Context(), postgres.Delivery{Source: "forge", Body: []byte("{}")}, e); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (b *bundle) link(t *testing.T, workspaceUUID, repositoryUUID, fullName string) {
 	t.Helper()
 	err := b.store.LinkRepository(t.Context(), postgres.Repository{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID, FullName: fullName})
@@ -100,15 +136,29 @@ func TestNamesOfRepositories(t *testing.T) {
 		called string // as the question names it
 		want   mergecheck.Code
 	}{
-		{name: "the question names it first", built: "acme/widgets", called: "acme/widgets", want: mergecheck.Passed},
+		{name: "the question names it first", built: "acme/widgets", called: "acme/widgets", want: mergecheck.Passed, before: func(t *testing.T, b *bundle) {
+			b.called(t, "acme/widgets")
+		}},
 		{name: "renamed", built: "acme/gadgets", called: "acme/gadgets", want: mergecheck.Passed, before: func(t *testing.T, b *bundle) {
+			b.called(t, "acme/gadgets")
 			b.link(t, workspace, repository, "acme/widgets")
+		}},
+		{name: "said to be renamed, and it isn't", built: "acme/gadgets", called: "acme/gadgets", want: mergecheck.NoBuild, before: func(t *testing.T, b *bundle) {
+			b.called(t, "acme/widgets")
+			b.link(t, workspace, repository, "acme/widgets")
+		}},
+		{name: "said to be renamed, and Bitbucket doesn't answer", built: "acme/widgets", called: "acme/gadgets", want: mergecheck.Passed, before: func(t *testing.T, b *bundle) {
+			b.link(t, workspace, repository, "acme/widgets")
+		}},
+		{name: "and rules go by names", built: "acme/widgets", called: "acme/gadgets", want: mergecheck.Unavailable, before: func(t *testing.T, b *bundle) {
+			b.link(t, workspace, repository, "acme/widgets")
+			b.policy(t, "rules: []")
 		}},
 		{name: "a name in another's workspace is not taken", built: "globex/widgets", called: "globex/widgets", want: mergecheck.NoBuild, before: func(t *testing.T, b *bundle) {
 			b.link(t, workspace, repository, "acme/widgets")
 			b.link(t, elsewhere, "ffe76500-0627-43f6-a9c5-4d6373a5e4eb", "globex/other")
 		}},
-		{name: "nor by a repository without a name", built: "globex/widgets", called: "globex/widgets", want: mergecheck.NoBuild, before: func(t *testing.T, b *bundle) {
+		{name: "nor by a repository without a name", built: "globex/widgets", called: "globex/widgets", want: mergecheck.Unavailable, before: func(t *testing.T, b *bundle) {
 			b.link(t, elsewhere, "ffe76500-0627-43f6-a9c5-4d6373a5e4eb", "globex/other")
 		}},
 	}
@@ -192,7 +242,7 @@ func TestExplainKeepsNothing(t *testing.T) {
 	if v.Code != mergecheck.NoBuild || v.PullRequest.Head != head {
 		t.Errorf("verdict %+v", v)
 	}
-	facts, err := b.store.Facts(t.Context(), postgres.Asked{PullRequest: key, Head: head})
+	facts, err := b.store.Facts(t.Context(), postgres.Asked{PullRequest: key, Told: mergecheck.Told{Head: head}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +250,7 @@ func TestExplainKeepsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(facts.Heads) != 0 || len(decisions) != 0 {
-		t.Errorf("kept heads %v, decisions %v", facts.Heads, decisions)
+	if len(facts.Recorded.Heads) != 0 || len(decisions) != 0 {
+		t.Errorf("kept heads %v, decisions %v", facts.Recorded.Heads, decisions)
 	}
 }

@@ -56,6 +56,31 @@ func (g *Gate) lookNow(ctx context.Context, q Question) bool {
 	return looked
 }
 
+// recheck has AppVeyor looked at once more before a merge, where the builds that let it
+// through were looked at a while ago. Where AppVeyor can't be reached what it confirmed
+// stands, and the decision says so.
+func (g *Gate) recheck(ctx context.Context, q Question, s Snapshot, j judgement) judgement {
+	due := j.verdict.Due(j.facts)
+	if q.Trigger != onMerge || g.opts.Recheck == nil || len(due) == 0 {
+		return j
+	}
+	deadline := time.Now().Add(lookBudget)
+	if end, ok := ctx.Deadline(); ok && end.Add(-lookReserve).Before(deadline) {
+		deadline = end.Add(-lookReserve)
+	}
+	look, cancel := context.WithDeadline(ctx, deadline)
+	problems := g.opts.Recheck(look, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID, due)
+	cancel()
+	k := g.known(ctx, q, s)
+	if k.stored.Now.IsZero() {
+		return j // what was known a moment ago
+	}
+	for i, l := range k.stored.Looks {
+		k.stored.Looks[i].Problem = problems[l.ProjectID]
+	}
+	return g.judge(ctx, q, s, k)
+}
+
 // recent remembers what was done a moment ago. The zero value is ready to use.
 type recent struct {
 	mu sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
@@ -21,9 +22,16 @@ type Snapshot struct {
 	DestinationBranch    string
 	DestinationCommit    string
 	Author               string // UUID, "" where it wasn't told
-	Repository           string // "workspace/repo" of the pull request, where Bitbucket told it
+	// Repository is what the pull request's repository is called, "workspace/repo",
+	// "" where it wasn't told. What is brought along is only a hint.
+	Repository string
+	// On is when all that was so, by Bitbucket's clock; zero where it wasn't told.
+	// Latest is when at the latest: an answer's time has whole seconds.
+	On, Latest time.Time
 	// Problem says why SourceCommit is empty.
 	Problem string
+
+	read bool // by us, just now
 }
 
 // complete reports whether the snapshot leaves nothing to ask Bitbucket for.
@@ -33,33 +41,69 @@ func (s *Snapshot) complete() bool {
 
 func (s Snapshot) pullRequest(id int64) mergecheck.PullRequest {
 	return mergecheck.PullRequest{
-		ID: id, State: s.State, Head: s.SourceCommit, HeadProblem: s.Problem, SourceBranch: s.SourceBranch,
-		DestinationBranch: s.DestinationBranch, DestinationCommit: s.DestinationCommit, Author: s.Author,
+		ID: id, State: s.State, Head: s.SourceCommit, HeadProblem: s.Problem, SourceBranch: s.SourceBranch, SourceRepository: s.SourceRepositoryUUID,
+		DestinationBranch: s.DestinationBranch, DestinationCommit: s.DestinationCommit, Author: s.Author, On: s.On,
 	}
 }
 
+func (s Snapshot) told() mergecheck.Told {
+	return mergecheck.Told{
+		State: s.State, Head: s.SourceCommit, DestinationBranch: s.DestinationBranch, DestinationCommit: s.DestinationCommit, On: s.On,
+	}
+}
+
+func (s Snapshot) sighting() postgres.Sighting {
+	return postgres.Sighting{Told: s.told(), Latest: s.Latest, SourceRepository: s.SourceRepositoryUUID, SourceBranch: s.SourceBranch}
+}
+
 // snapshot returns the pull request as brought along, else as Bitbucket tells it
-// now. A head that can't be told for certain is none.
+// now.
 func (g *Gate) snapshot(ctx context.Context, q Question) Snapshot {
 	if q.Brought.complete() {
-		return *q.Brought
+		s := *q.Brought
+		s.Latest = s.On
+		return s
 	}
+	return g.read(ctx, q)
+}
+
+// read reads the pull request from Bitbucket. A head that can't be told for certain
+// is none.
+func (g *Gate) read(ctx context.Context, q Question) Snapshot {
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget)
 	defer cancel()
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	workspace, repository := q.address()
 	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
 	if err != nil {
-		return Snapshot{Problem: g.bitbucketProblem(ctx, client, err)}
+		return Snapshot{Problem: g.bitbucketProblem(ctx, client, err), read: true}
 	}
 	s := Snapshot{
 		State: pr.State, SourceBranch: pr.Source.Branch, SourceRepositoryUUID: pr.Source.Repository.UUID,
 		SourceRepository: pr.Source.Repository.FullName, DestinationBranch: pr.Destination.Branch,
 		DestinationCommit: pr.Destination.Commit, Author: pr.Author, Repository: pr.Destination.Repository.FullName,
+		On: pr.Told().On, Latest: pr.Latest(), read: true,
 	}
 	if s.SourceCommit, err = client.PullRequestHead(ctx, workspace, repository, pr); err != nil {
 		s.SourceCommit, s.Problem = "", g.bitbucketProblem(ctx, client, err)
 	}
+	return s
+}
+
+// readAgain is for a snapshot that contradicts what is recorded, where the times don't
+// tell which is newer: Bitbucket does. Where it can't be read, what is recorded
+// holds.
+func (g *Gate) readAgain(ctx context.Context, q Question, s Snapshot, recorded mergecheck.Recorded) Snapshot {
+	read := g.read(ctx, q)
+	if read.Problem == "" {
+		return read
+	}
+	known, problem := recorded.Instead(s.told(), read.Problem)
+	if read.State != "" { // only its head can't be told
+		known.State, known.DestinationBranch, known.DestinationCommit = read.State, read.DestinationBranch, read.DestinationCommit
+	}
+	s.State, s.SourceCommit, s.Problem = known.State, known.Head, problem
+	s.DestinationBranch, s.DestinationCommit = known.DestinationBranch, known.DestinationCommit
 	return s
 }
 
@@ -93,47 +137,36 @@ func (q Question) address() (workspace, repository string) {
 	return key.WorkspaceUUID, key.RepositoryUUID
 }
 
-// newName is what the repository is called now where that differs from what is
-// stored, else "". It costs a request to Bitbucket only for a repository that was
-// never named, and whose pull request comes from a fork.
-func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postgres.Repository) (name, problem string, err error) {
-	name = s.Repository
-	brought := name == "" && strings.EqualFold(s.SourceRepositoryUUID, q.PullRequest.RepositoryUUID)
-	if brought {
-		name = s.SourceRepository
+// isCalled is what the repository is said to be called, by whoever read the pull
+// request, "" where that wasn't said.
+func (s Snapshot) isCalled(q Question) string {
+	if s.Repository == "" && strings.EqualFold(s.SourceRepositoryUUID, q.PullRequest.RepositoryUUID) {
+		return s.SourceRepository
 	}
-	if name == "" && stored.FullName == "" {
-		name, problem = g.askName(ctx, q)
-	}
-	if strings.EqualFold(name, stored.FullName) || !strings.Contains(name, "/") {
-		return "", problem, nil
-	}
-	if brought {
-		name, err = g.unlessTaken(ctx, q, name)
-	}
-	return name, problem, err
+	return s.Repository
 }
 
-// unlessTaken drops a name whose workspace is known to be another one. The Forge
-// function read the name from Bitbucket as the workspace's own app, but only an
-// answer of Bitbucket itself may move a name between workspaces.
-func (g *Gate) unlessTaken(ctx context.Context, q Question, name string) (string, error) {
-	workspace, _, _ := strings.Cut(name, "/")
-	owner, err := g.store.WorkspaceUUID(ctx, workspace)
-	if err != nil || owner != "" && owner != q.PullRequest.WorkspaceUUID {
-		return "", err
+// newName is what the repository is called now where that isn't what is stored, else
+// "". Only Bitbucket's answer to a request by UUID says so: a policy goes by names,
+// and a name that is brought along is a hint to ask.
+func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postgres.Repository) (name, problem string) {
+	hint := s.isCalled(q)
+	linked := (postgres.Repository{WorkspaceUUID: q.PullRequest.WorkspaceUUID}).Linked()
+	if !linked || hint == "" && stored.FullName != "" || stored.FullName != "" && strings.EqualFold(hint, stored.FullName) {
+		return "", ""
 	}
-	return name, nil
-}
-
-func (g *Gate) askName(ctx context.Context, q Question) (name, problem string) {
+	if s.read && s.Repository != "" { // by UUID, as every linked repository is
+		return s.Repository, ""
+	}
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget/2)
 	defer cancel()
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
-	workspace, repository := q.address()
-	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
+	name, err := client.NameOf(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID)
 	if err != nil {
-		return "", "Which repository this is could not be learnt: " + g.bitbucketProblem(ctx, client, err) + ". Re-run this check."
+		return "", "mergegate couldn't read what this repository is called now: " + g.bitbucketProblem(ctx, client, err) + ". Re-run this check in a minute."
 	}
-	return pr.Destination.Repository.FullName, ""
+	if strings.EqualFold(name, stored.FullName) {
+		return "", ""
+	}
+	return name, ""
 }

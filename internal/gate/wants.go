@@ -30,15 +30,15 @@ func (g *Gate) complete(ctx context.Context, q Question, facts *mergecheck.Facts
 		if !wants.Any() {
 			return verdict
 		}
-		g.read(ctx, q, wants, facts, r)
+		g.readWanted(ctx, q, wants, facts, r)
 		verdict = mergecheck.Evaluate(*facts)
 	}
 	return verdict
 }
 
-// read reads what is wanted into facts. What can't be read stays unknown, and
+// readWanted reads what is wanted into facts. What can't be read stays unknown, and
 // facts say why.
-func (g *Gate) read(ctx context.Context, q Question, wants mergecheck.Wants, facts *mergecheck.Facts, r postgres.Repository) {
+func (g *Gate) readWanted(ctx context.Context, q Question, wants mergecheck.Wants, facts *mergecheck.Facts, r postgres.Repository) {
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	note := func(err error) {
 		if err != nil {

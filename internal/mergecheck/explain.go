@@ -35,6 +35,9 @@ func rules(f Facts, v Verdict) []Rule {
 			list = append(list, projectRules(p)...)
 		}
 	}
+	if v.Checked != "" {
+		list = append(list, Rule{Rule: "checked", Met: len(v.Due(f)) == 0, Detail: v.Checked})
+	}
 	for _, t := range v.Timers {
 		list = append(list, Rule{Rule: t.Timer, Met: !t.Expired, Detail: t.of() + instant(t.DeadlineOn)})
 	}

@@ -14,12 +14,16 @@ const FullCommit = 40
 const shortestCommit = 10
 
 // Head is a commit that was a pull request's head, with the first and the last
-// time it was seen to be during one unbroken stretch. A head that comes back
-// after another is a second Head.
+// time it was the head during one unbroken stretch, by Bitbucket's clock. A head
+// that comes back after another is a second Head.
 type Head struct {
 	Commit      string    `json:"commit"` // 40 hex characters
 	FirstSeenOn time.Time `json:"first_seen_on"`
 	LastSeenOn  time.Time `json:"last_seen_on"`
+	// Untimed says that Bitbucket gave no time: the commit became the head at the
+	// latest when the message arrived, which both times are then. Bitbucket's push
+	// webhooks are like that.
+	Untimed bool `json:"untimed,omitempty"`
 }
 
 // IsFullCommit reports whether s is a full, lower-case commit hash.
@@ -44,22 +48,33 @@ func isHex(s string) bool {
 	return s != ""
 }
 
-// Attribute tells which head a build is of, given every head recorded for its
-// pull request, oldest first. Without a certain answer the commit is empty and
-// reason says why.
+// History is what is recorded of a pull request's heads.
+type History struct {
+	Heads []Head // oldest first
+	// Waiting says that Bitbucket told of a change whose head has yet to be read:
+	// there may be a head that is not among Heads.
+	Waiting bool
+}
+
+// Attribute tells which head a build is of. Without a certain answer the commit is
+// empty and reason says why.
 //
 //   - A reported commit of 40 characters is the answer.
 //   - A shorter one counts only where it fits exactly one recorded head.
 //   - With none, the build is of the head that was the pull request's only one
 //     from its creation through its end, unless its commitId is another head.
-func Attribute(b Build, heads []Head) (commit, reason string) {
+//   - Where a head has yet to be read, only 40 characters are an answer: it may be
+//     another one that the shorter fits.
+func Attribute(b Build, of History) (commit, reason string) {
 	switch {
 	case len(b.ReportedCommit) == FullCommit:
 		return b.ReportedCommit, ""
+	case of.Waiting:
+		return "", fmt.Sprintf("mergegate is still reading the head of pull request %d from Bitbucket, and AppVeyor doesn't name the commit of build %d in full", b.PullRequestID, b.BuildID)
 	case b.ReportedCommit != "":
-		return attributeShort(b, heads)
+		return attributeShort(b, of.Heads)
 	default:
-		return attributeByTime(b, heads)
+		return attributeByTime(b, of.Heads)
 	}
 }
 

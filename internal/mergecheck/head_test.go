@@ -50,7 +50,7 @@ func TestAttribute(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, reason := mergecheck.Attribute(tt.build, tt.heads)
+			got, reason := mergecheck.Attribute(tt.build, mergecheck.History{Heads: tt.heads})
 			if got != tt.want {
 				t.Errorf("commit %q (%s), want %q", got, reason, tt.want)
 			}

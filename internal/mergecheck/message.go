@@ -35,7 +35,7 @@ func sentences(f Facts, v Verdict) (message, nextStep string) {
 	pr := f.PullRequest
 	switch v.Code {
 	case Passed:
-		return passedMessage(v), ""
+		return passedMessage(f, v), ""
 	case WaivedCode:
 		return waivedMessage(v), ""
 	case NotRequired:
@@ -60,7 +60,10 @@ func sentences(f Facts, v Verdict) (message, nextStep string) {
 	}
 }
 
-func passedMessage(v Verdict) string {
+func passedMessage(f Facts, v Verdict) (message string) {
+	if slices.ContainsFunc(f.Looks, func(l Look) bool { return l.Problem != "" }) && v.Checked != "" {
+		defer func() { message += "; " + v.Checked }()
+	}
 	var parts []string
 	for _, p := range v.Projects {
 		if p.Required && p.Build != nil {
@@ -156,6 +159,9 @@ func unavailableMessage(f Facts, v Verdict) (message, nextStep string) {
 		if p.Required && p.Code == Unavailable {
 			return p.Detail + ".", "Push a commit or build the pull request again on AppVeyor, then re-run this check."
 		}
+	}
+	if len(f.Unconfirmed) == 0 {
+		return "mergegate can't tell whether this pull request was built.", "Re-run this check in a minute. If this continues, ask your mergegate admin."
 	}
 	// The newest delivery says most about what is wrong now.
 	newest := slices.MaxFunc(f.Unconfirmed, func(a, b Unconfirmed) int {

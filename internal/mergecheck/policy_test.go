@@ -306,7 +306,7 @@ func TestEvaluateByPolicy(t *testing.T) {
 			want: mergecheck.NoBuild,
 		},
 		{
-			name: "an accepted report", policy: mergecheck.Policy{AcceptReports: []string{"acme/widgets"}},
+			name: "an accepted report", policy: mergecheck.Policy{AcceptReports: []string{"1"}},
 			facts: builds(build(10, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })),
 			want:  mergecheck.Passed, message: "reported by its build script",
 		},
@@ -544,7 +544,7 @@ func mayPass(f mergecheck.Facts, p mergecheck.ProjectVerdict) bool {
 	if b.CommitID == head && b.ReportedCommit == "" && b.BuildID == 7 {
 		return f.Policy.AcceptBranchBuilds && len(f.Distances) > 0
 	}
-	commit, _ := mergecheck.Attribute(*b, append(slices.Clone(f.Heads), seen(f.PullRequest.Head, 0, 0)))
+	commit, _ := mergecheck.Attribute(*b, mergecheck.History{Heads: append(slices.Clone(f.Heads), seen(f.PullRequest.Head, 0, 0))})
 	allowed := b.State == mergecheck.Failed && f.Policy.AllowFailure != nil && b.Jobs[0].State == mergecheck.Success
 	return commit == f.PullRequest.Head && (b.State == mergecheck.Success || allowed)
 }

@@ -42,9 +42,39 @@ type candidate struct {
 	uncertain string // why it can't be told to be of the head
 }
 
+// results are the newest of a project's results for one head.
+type results struct{ built, reported *candidate }
+
+func (r results) with(c candidate) results {
+	newest := &r.built
+	if c.ConfirmedBy == ConfirmedByReport {
+		newest = &r.reported
+	}
+	if *newest == nil || c.Supersedes((*newest).Build) {
+		*newest = &c
+	}
+	return r
+}
+
+// newest is the one that decides, whatever kind it is. A report's build id is what
+// its script says, so that a build which AppVeyor created after the report arrived
+// is newer than it with any id.
+func (r results) newest() *candidate {
+	switch {
+	case r.reported == nil:
+		return r.built
+	case r.built == nil:
+		return r.reported
+	case r.built.BuildID >= r.reported.BuildID || r.built.CreatedOn.After(r.reported.UpdatedOn):
+		return r.built
+	default:
+		return r.reported
+	}
+}
+
 func evaluateProjects(f Facts, waivers []WaiverVerdict) ([]ProjectVerdict, []Timer) {
 	verdicts := requirements(f)
-	deciding := map[string]candidate{}
+	results := map[string]results{}
 	for _, c := range candidates(f) {
 		key := projectKey(c.Project)
 		if verdicts[key] == nil {
@@ -53,9 +83,11 @@ func evaluateProjects(f Facts, waivers []WaiverVerdict) ([]ProjectVerdict, []Tim
 		if c.Project.named(f.Policy.RequiredIfPresent) {
 			verdicts[key].Required = true
 		}
-		if d, found := deciding[key]; !found || c.Supersedes(d.Build) {
-			deciding[key] = c
-		}
+		results[key] = results[key].with(c)
+	}
+	deciding := map[string]candidate{}
+	for key, r := range results {
+		deciding[key] = *r.newest()
 	}
 	var timers []Timer
 	list := sorted(verdicts)
@@ -88,15 +120,42 @@ func requirements(f Facts) map[string]*ProjectVerdict {
 		}
 		return verdicts
 	}
-	known := slices.Clone(f.Seen)
-	for _, b := range slices.Concat(f.Builds, f.BranchBuilds) {
-		known = append(known, b.Project)
-	}
+	known := f.knownProjects()
 	for _, name := range f.Policy.Required {
 		p := projectNamed(name, known)
 		verdicts[projectKey(p)] = &ProjectVerdict{Project: p, Required: true}
 	}
 	return verdicts
+}
+
+// knownProjects are the projects by the names that AppVeyor has for them now, else by
+// those it had when it built. What a report calls its project names none: a policy
+// would go by its author's word.
+func (f Facts) knownProjects() []Project {
+	known := slices.Clone(f.Seen)
+	for _, b := range slices.Concat(f.Builds, f.BranchBuilds) {
+		isKnown := slices.ContainsFunc(known, func(p Project) bool { return p.ID == b.Project.ID })
+		if b.ConfirmedBy != ConfirmedByReport && !isKnown {
+			known = append(known, b.Project)
+		}
+	}
+	return known
+}
+
+// reported is the project that a report is of, and whether its reports count: where
+// the policy lists its id, or the name that AppVeyor has for it if AppVeyor builds
+// nothing in it. The id is the one that the report's token was made for.
+func (f Facts) reported(id int64) (p Project, counts bool) {
+	p = Project{ID: id, ReportsOnly: true}
+	for _, seen := range f.Seen {
+		if seen.ID == id {
+			p = seen
+		}
+	}
+	built := !p.ReportsOnly || slices.ContainsFunc(f.Builds, func(b Build) bool {
+		return b.Project.ID == id && b.ConfirmedBy != ConfirmedByReport
+	})
+	return p, slices.Contains(f.Policy.AcceptReports, itoa(id)) || !built && p.named(f.Policy.AcceptReports)
 }
 
 // projectNamed is the project a policy names; one that nobody has seen is only
@@ -118,16 +177,19 @@ func projectNamed(name string, known []Project) Project {
 func candidates(f Facts) []candidate {
 	var list []candidate
 	for _, b := range f.Builds {
-		if b.ConfirmedBy == ConfirmedByReport && !b.Project.named(f.Policy.AcceptReports) {
-			continue
+		if b.ConfirmedBy == ConfirmedByReport {
+			var counts bool
+			if b.Project, counts = f.reported(b.Project.ID); !counts {
+				continue
+			}
 		}
 		if of, reason := belongs(b, f); of != otherHead {
 			list = append(list, candidate{Build: b, uncertain: reason})
 		}
 	}
 	if f.Policy.AcceptBranchBuilds && upToDate(f) {
-		for _, b := range f.BranchBuilds {
-			if b.State == Success && b.CommitID == f.PullRequest.Head && IsFullCommit(b.CommitID) {
+		for _, b := range f.BranchBuilds { // in any state: the newest decides
+			if b.PullRequestID == 0 && b.CommitID == f.PullRequest.Head && IsFullCommit(b.CommitID) {
 				b.DestinationBranch, b.DestinationCommit = f.PullRequest.DestinationBranch, f.PullRequest.DestinationCommit
 				list = append(list, candidate{Build: b})
 			}
@@ -158,7 +220,7 @@ func belongs(b Build, f Facts) (belonging, string) {
 	if head == "" || len(b.ReportedCommit) < FullCommit && !strings.HasPrefix(head, b.ReportedCommit) {
 		return otherHead, ""
 	}
-	commit, reason := Attribute(b, f.Heads)
+	commit, reason := Attribute(b, History{Heads: f.Heads, Waiting: f.Waiting})
 	switch commit {
 	case head:
 		return thisHead, ""

@@ -55,6 +55,9 @@ type PullRequest struct {
 	DestinationBranch string `json:"destination_branch,omitempty"`
 	DestinationCommit string `json:"destination_commit,omitempty"` // 40 or 12 hex characters
 	Author            string `json:"author,omitempty"`             // UUID, lower case, no braces; "" when it isn't known
+	SourceRepository  string `json:"source_repository,omitempty"`  // UUID, "" when it isn't known
+	// On is when all that was so by Bitbucket's clock; zero when that wasn't told.
+	On time.Time `json:"on,omitzero"`
 }
 
 // Unconfirmed is a delivery that AppVeyor has not confirmed. It proves nothing;
@@ -62,6 +65,15 @@ type PullRequest struct {
 type Unconfirmed struct {
 	BuildID int64  `json:"build_id"`
 	Reason  string `json:"reason,omitempty"` // "" while AppVeyor is still being asked
+}
+
+// Look is when mergegate last read a project's newest builds from AppVeyor.
+type Look struct {
+	ProjectID int64     `json:"project_id"`
+	On        time.Time `json:"on,omitzero"` // zero: never
+	// Problem says why AppVeyor couldn't be read just now, "" where it could or nobody
+	// tried: then what was confirmed before stands.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Distance is how many commits one commit of the destination has that a tested
@@ -76,11 +88,15 @@ type Distance struct {
 // Facts are all that a verdict depends on. Everything but Policy can be written
 // as JSON and read again, so that a verdict can be given anew by another policy.
 type Facts struct {
-	PullRequest PullRequest   `json:"pull_request"`
-	Policy      Policy        `json:"-"`
-	Heads       []Head        `json:"heads,omitempty"`  // recorded for this pull request, oldest first
-	Builds      []Build       `json:"builds,omitempty"` // confirmed or reported builds of this pull request, any order
-	Seen        []Project     `json:"seen,omitempty"`   // projects of the repository, but those forgotten
+	PullRequest PullRequest `json:"pull_request"`
+	Policy      Policy      `json:"-"`
+	Heads       []Head      `json:"heads,omitempty"` // recorded for this pull request, oldest first
+	// Waiting says that a head has yet to be read; see [History].
+	Waiting bool      `json:"waiting,omitzero"`
+	Builds  []Build   `json:"builds,omitempty"` // confirmed or reported builds of this pull request, any order
+	Seen    []Project `json:"seen,omitempty"`   // projects of the repository, but those forgotten
+	// Looks say of projects when AppVeyor was last looked at for newer builds.
+	Looks       []Look        `json:"looks,omitempty"`
 	Waivers     []Waiver      `json:"waivers,omitempty"`
 	Unconfirmed []Unconfirmed `json:"unconfirmed,omitempty"`
 	// BranchBuilds are AppVeyor's builds of the head itself, without a pull request.
@@ -115,6 +131,9 @@ type Verdict struct {
 	FrozenUntil time.Time
 	// WouldChange says what would make the verdict another.
 	WouldChange []string
+	// Checked says when AppVeyor was last looked at for the builds that passed, or that
+	// it can't be reached now; "" where nothing rests on such a look.
+	Checked     string
 	Policy      Policy
 	EvaluatedOn time.Time
 }
@@ -137,6 +156,7 @@ func Evaluate(f Facts) Verdict {
 	v.Projects, v.Timers = evaluateProjects(f, v.Waivers)
 	v.Code = decide(f, v)
 	v.Success = v.Code.Success()
+	v.Checked = checked(f, v)
 	v.Rules = rules(f, v)
 	v.Message, v.NextStep = explain(f, v)
 	v.WouldChange = wouldChange(v)

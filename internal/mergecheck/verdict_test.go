@@ -255,7 +255,7 @@ func TestPassNeedsASuccessfulBuildOfThisHead(t *testing.T) {
 		heads := append(slices.Clone(f.Heads), seen(f.PullRequest.Head, 0, 0))
 		for _, p := range f.Seen {
 			if !slices.ContainsFunc(f.Builds, func(b mergecheck.Build) bool {
-				commit, _ := mergecheck.Attribute(b, heads)
+				commit, _ := mergecheck.Attribute(b, mergecheck.History{Heads: heads})
 				return b.Project == p && commit == f.PullRequest.Head && commit != "" && b.State == mergecheck.Success && b.DestinationBranch == "main"
 			}) {
 				t.Fatalf("passed without a successful build of %s in %s", f.PullRequest.Head, p.Name())

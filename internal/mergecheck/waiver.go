@@ -29,6 +29,27 @@ type Waiver struct {
 	ExpiresOn   time.Time `json:"expires_on,omitzero"`
 	RevokedOn   time.Time `json:"revoked_on,omitzero"` // zero: it isn't
 	RevokedBy   string    `json:"revoked_by,omitzero"`
+	// EndedBy is [WaiverOtherHead] or [WaiverOtherDestination] where the pull request
+	// was told to have another head or destination after the waiver was given: then
+	// it has ended for good, whatever the pull request is now. "": it hasn't.
+	EndedBy WaiverState `json:"ended_by,omitzero"`
+	EndedOn time.Time   `json:"ended_on,omitzero"` // when Bitbucket says that was
+}
+
+// EndedByFact tells by what a fact ends w, "" where it doesn't: one of another head
+// or another destination from after the waiver was given. A head may be abbreviated
+// and each may be "" where the fact doesn't tell it.
+func (w Waiver) EndedByFact(head, destination string, on time.Time) WaiverState {
+	switch {
+	case !on.After(w.CreatedOn):
+		return ""
+	case head != "" && !strings.HasPrefix(w.Head, head):
+		return WaiverOtherHead
+	case destination != "" && destination != w.Destination:
+		return WaiverOtherDestination
+	default:
+		return ""
+	}
 }
 
 // WaiverState is what has become of a waiver.
@@ -76,6 +97,8 @@ func stateOf(w Waiver, pr PullRequest, rules WaiverRules, now time.Time) WaiverS
 	switch {
 	case !w.RevokedOn.IsZero():
 		return WaiverRevoked
+	case w.EndedBy != "":
+		return w.EndedBy
 	case !now.Before(w.ExpiresOn):
 		return WaiverExpired
 	case pr.Head == "":

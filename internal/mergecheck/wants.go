@@ -39,7 +39,9 @@ func (v Verdict) Wants(f Facts) (w Wants) {
 			w.Tested = append(w.Tested, p.Moved.Tested)
 		}
 	}
-	if f.Policy.AcceptBranchBuilds && !v.Success && f.PullRequest.DestinationCommit != "" {
+	// A branch build counts where it is the newest result, so that one is wanted even
+	// where another build has passed.
+	if f.Policy.AcceptBranchBuilds && f.PullRequest.DestinationCommit != "" {
 		switch d := distance(f, f.PullRequest.Head); {
 		case d == nil:
 			w.Tested = append(w.Tested, f.PullRequest.Head)

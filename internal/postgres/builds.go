@@ -42,12 +42,13 @@ type buildRow struct {
 	FinishedOn        *time.Time
 	UpdatedOn         *time.Time
 	ConfirmedBy       string
+	ByHistory         bool // only a project's history told of it
 }
 
 const buildColumns = `workspace_uuid, repository_uuid, id, build_id, project_id, account, slug, repository,
 	pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
 	source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
-	started_on, finished_on, updated_on, confirmed_by, ` + destinationCommit
+	started_on, finished_on, updated_on, confirmed_by, by_history, ` + destinationCommit
 
 // destinationCommit is the commit that a build merged into: the one its
 // destination branch was at a minute before the build started, by Bitbucket's
@@ -124,8 +125,19 @@ type Recorded struct {
 // ask Bitbucket for a repository it has not told yet. With a delivery it also
 // gives that delivery its outcome. All of it is committed, or none.
 func (s *Store) RecordBuild(ctx context.Context, b mergecheck.Build, delivery int64) (rec Recorded, err error) {
+	return s.record(ctx, b, delivery, false)
+}
+
+// RecordFound is [Store.RecordBuild] for a build that was found by reading a
+// project's history. Its pull request may have been closed years ago: such builds
+// get a commit status only while it is open.
+func (s *Store) RecordFound(ctx context.Context, b mergecheck.Build) (Recorded, error) {
+	return s.record(ctx, b, 0, true)
+}
+
+func (s *Store) record(ctx context.Context, b mergecheck.Build, delivery int64, found bool) (rec Recorded, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		if rec, err = s.recordBuild(ctx, tx, b); err != nil {
+		if rec, err = s.recordBuild(ctx, tx, b, found); err != nil {
 			return err
 		}
 		if delivery == 0 {
@@ -139,7 +151,7 @@ func (s *Store) RecordBuild(ctx context.Context, b mergecheck.Build, delivery in
 	return rec, nil
 }
 
-func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Recorded, error) {
+func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build, found bool) (Recorded, error) {
 	// Always in this order, so that two recordings never wait for each other:
 	// repository name, build, project.
 	if err := lockName(ctx, tx, b.Repository, shared); err != nil {
@@ -148,7 +160,7 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('build', $1))`, b.BuildID); err != nil {
 		return Recorded{}, err
 	}
-	repository, known, err := s.placeOf(ctx, tx, b)
+	repository, known, err := s.placeOf(ctx, tx, b, &found)
 	if err != nil {
 		return Recorded{}, err
 	}
@@ -156,13 +168,13 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 		b = known.Merge(b)
 		b.Repository = known.Repository
 	}
-	heads, err := headsOf(ctx, tx, repository, b.PullRequestID)
+	history, err := historyOf(ctx, tx, repository, b)
 	if err != nil {
 		return Recorded{}, err
 	}
 	rec := Recorded{Repository: repository}
-	b.SourceCommit, rec.Unsettled = mergecheck.Attribute(b, heads)
-	if b.ID, err = upsertBuild(ctx, tx, repository, b); err != nil {
+	b.SourceCommit, rec.Unsettled = mergecheck.Attribute(b, history)
+	if b.ID, err = upsertBuild(ctx, tx, repository, b, found); err != nil {
 		return Recorded{}, err
 	}
 	rec.Build = b
@@ -170,8 +182,16 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 		if err := upsertProject(ctx, tx, repository, b); err != nil {
 			return Recorded{}, err
 		}
-		if err := s.wantStatuses(ctx, tx, repository, b, known, rec.Unsettled); err != nil {
-			return Recorded{}, err
+		shown := !found
+		if found {
+			if shown, err = isOpen(ctx, tx, PullRequestKey{repository.WorkspaceUUID, repository.RepositoryUUID, b.PullRequestID}); err != nil {
+				return Recorded{}, err
+			}
+		}
+		if shown {
+			if err := s.wantStatuses(ctx, tx, repository, b, known, rec.Unsettled); err != nil {
+				return Recorded{}, err
+			}
 		}
 		if known == nil || known.State != b.State || known.Project.ID == 0 {
 			if err := s.notify(ctx, tx, repository.WorkspaceUUID, EventBuildConfirmed, toldBuild(repository, b)); err != nil {
@@ -179,7 +199,7 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 			}
 		}
 	}
-	if err := s.lookAtUntold(ctx, tx, repository, b); err != nil {
+	if err := s.lookAtUntold(ctx, tx, repository, b, found); err != nil {
 		return Recorded{}, err
 	}
 	if err := s.enqueue(ctx, tx, followUps(repository, b)...); err != nil {
@@ -191,8 +211,9 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build) 
 // placeOf finds the repository that b is recorded under, and b as recorded so
 // far. A build stays in the repository it was first recorded under: a transfer
 // starts fresh in the new workspace. Its row is locked, so that linking that
-// repository, which may be under another name than b has now, waits.
-func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Repository, *mergecheck.Build, error) {
+// repository, which may be under another name than b has now, waits. What anything
+// but history told of before is no longer only found.
+func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build, found *bool) (Repository, *mergecheck.Build, error) {
 	rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE build_id = $1 FOR UPDATE`, b.BuildID)
 	row, err := one[buildRow](rows, err)
 	if errors.Is(err, ErrNotFound) {
@@ -202,6 +223,7 @@ func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Rep
 	if err != nil {
 		return Repository{}, nil, err
 	}
+	*found = *found && row.ByHistory
 	repository, err := repositoryOf(ctx, tx, row.WorkspaceUUID, row.RepositoryUUID)
 	if repository.FullName == "" { // another repository has the name now
 		repository.FullName = row.Repository
@@ -209,16 +231,18 @@ func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build) (Rep
 	return repository, new(row.build()), err
 }
 
-func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) (id int64, err error) {
+func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, found bool) (id int64, err error) {
+	args := buildArgs(r, b)
+	args["by_history"] = found
 	err = tx.QueryRow(ctx, `
 		INSERT INTO builds (workspace_uuid, repository_uuid, build_id, project_id, account, slug, repository,
 			pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
 			source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
-			started_on, finished_on, updated_on, confirmed_by)
+			started_on, finished_on, updated_on, confirmed_by, by_history)
 		VALUES (@workspace_uuid, @repository_uuid, @build_id, @project_id, @account, @slug, @repository,
 			@pull_request_id, @pull_request_title, @version, @state, @reported_commit, @source_commit, @source_branch,
 			@source_repository, @destination_branch, @commit_id, @url, @jobs, @jobs_updated_on, @jobs_state, @created_on,
-			@started_on, @finished_on, @updated_on, @confirmed_by)
+			@started_on, @finished_on, @updated_on, @confirmed_by, @by_history)
 		ON CONFLICT (workspace_uuid, build_id) DO UPDATE SET
 			project_id = excluded.project_id, account = excluded.account, slug = excluded.slug,
 			pull_request_id = excluded.pull_request_id, pull_request_title = excluded.pull_request_title,
@@ -228,8 +252,9 @@ func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Buil
 			commit_id = excluded.commit_id, url = excluded.url, jobs = excluded.jobs,
 			jobs_updated_on = excluded.jobs_updated_on, jobs_state = excluded.jobs_state,
 			created_on = excluded.created_on, started_on = excluded.started_on,
-			finished_on = excluded.finished_on, updated_on = excluded.updated_on, confirmed_by = excluded.confirmed_by
-		RETURNING id`, buildArgs(r, b)).Scan(&id)
+			finished_on = excluded.finished_on, updated_on = excluded.updated_on, confirmed_by = excluded.confirmed_by,
+			by_history = excluded.by_history
+		RETURNING id`, args).Scan(&id)
 	return id, err
 }
 

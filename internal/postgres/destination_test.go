@@ -45,7 +45,7 @@ func TestDestinationCommit(t *testing.T) {
 				exec(t, store, `INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit) VALUES ($1, $2, $3, $4, $5)`,
 					r.WorkspaceUUID, r.RepositoryUUID, p.branch, started.Add(-p.before), p.commit)
 			}
-			equal(t, "in facts", tt.want, facts(t, store, pullRequest(r, 7), head, false).Builds[0].DestinationCommit)
+			equal(t, "in facts", tt.want, facts(t, store, pullRequest(r, 7), head).Builds[0].DestinationCommit)
 			list, err := store.Builds(t.Context(), r, postgres.BuildFilter{Limit: 1})
 			if err != nil {
 				t.Fatal(err)
@@ -62,10 +62,8 @@ func TestSeenDestination(t *testing.T) {
 	store := open(t)
 	r := link(t, store, repository(name))
 	for _, commit := range []string{head, head, head[:12], "", other, other, head} {
-		_, err := store.Facts(t.Context(), postgres.Asked{
-			PullRequest: pullRequest(r, 7), Head: twin, DestinationBranch: "main", DestinationCommit: commit, Seen: true,
-		})
-		if err != nil {
+		told := mergecheck.Told{Head: twin, DestinationBranch: "main", DestinationCommit: commit, On: time.Now()}
+		if err := store.See(t.Context(), pullRequest(r, 7), postgres.Sighting{Told: told}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,7 +99,7 @@ func TestFactsOfAPolicy(t *testing.T) {
 	w := waive(t, store, pr, mergecheck.Waiver{})
 	waive(t, store, pullRequest(r, 8), mergecheck.Waiver{})
 
-	f, err := store.Facts(t.Context(), postgres.Asked{PullRequest: pr, Head: head, DestinationBranch: "main", DestinationCommit: other})
+	f, err := store.Facts(t.Context(), postgres.Asked{PullRequest: pr, Told: mergecheck.Told{Head: head, DestinationBranch: "main", DestinationCommit: other}})
 	must(err)
 	equal(t, "policy", "rules: [{freshness: warn}]", f.Policy.Document)
 	equal(t, "author", "0f1e2d3c-0000-4000-8000-000000000003", f.Author)
@@ -109,7 +107,7 @@ func TestFactsOfAPolicy(t *testing.T) {
 	equal(t, "distances", []mergecheck.Distance{distance}, f.Distances)
 	equal(t, "waivers", 1, len(f.Waivers))
 	equal(t, "waiver", w.ID, f.Waivers[0].ID)
-	f, err = store.Facts(t.Context(), postgres.Asked{PullRequest: pr, Head: other, DestinationBranch: "main", DestinationCommit: head})
+	f, err = store.Facts(t.Context(), postgres.Asked{PullRequest: pr, Told: mergecheck.Told{Head: other, DestinationBranch: "main", DestinationCommit: head}})
 	must(err)
 	equal(t, "changed between others", nil, f.Changed)
 	equal(t, "distances from another", nil, f.Distances)

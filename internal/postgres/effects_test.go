@@ -140,7 +140,7 @@ func TestWhatCanChangeAVerdict(t *testing.T) {
 			apply(t, store, told(r, 7, "OPEN", "", 0))
 		}},
 		{name: "a look", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
-			if err := store.Look(t.Context(), pullRequest(r, 7), mergecheck.PullRequestEvent{ID: 7, State: "MERGED"}, ""); err != nil {
+			if err := store.See(t.Context(), pullRequest(r, 7), postgres.Sighting{Told: mergecheck.Told{State: "MERGED", On: time.Now()}}); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -161,14 +161,14 @@ func TestWhatCanChangeAVerdict(t *testing.T) {
 		}},
 		{name: "a report", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
 			b := build(9, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })
-			if _, _, err := store.RecordReport(t.Context(), r, b, 1, 1); !errors.Is(err, postgres.ErrOtherPlace) {
+			if _, _, err := store.RecordReport(t.Context(), r, postgres.Report{Build: b, Attempt: 1, TokenID: 1}); !errors.Is(err, postgres.ErrOtherPlace) {
 				t.Fatal(err) // there is no such token
 			}
-			id, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"report"}}, []byte("h"))
+			id, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"report"}, ReportProject: new(int64(1))}, []byte("h"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := store.RecordReport(t.Context(), r, b, 1, id); err != nil {
+			if _, _, err := store.RecordReport(t.Context(), r, postgres.Report{Build: b, Attempt: 1, TokenID: id}); err != nil {
 				t.Fatal(err)
 			}
 		}},

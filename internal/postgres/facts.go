@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,39 +25,35 @@ type PullRequestKey struct {
 // Facts are what the store knows of a pull request.
 type Facts struct {
 	Repository  Repository // FullName is "" while Bitbucket has not told it
-	Heads       []mergecheck.Head
+	Recorded    mergecheck.Recorded
 	Builds      []mergecheck.Build
 	Seen        []mergecheck.Project
+	Looks       []mergecheck.Look // at the projects seen
 	Unconfirmed []mergecheck.Unconfirmed
 	Policy      Policy
 	Waivers     []mergecheck.Waiver
 	Distances   []mergecheck.Distance // from the destination's commit
 	Changed     []string              // between head and destination's commit; nil: not known
 	Author      string                // UUID, "" while it isn't known
-	NewHead     bool                  // the head was never seen before
 	Told        bool                  // somebody is told of verdicts that change
 	Now         time.Time             // the database's clock
 }
 
-// Asked is what facts are asked about, as Bitbucket tells it at this moment.
+// Asked is what facts are asked about, as Bitbucket told it last.
 type Asked struct {
-	PullRequest       PullRequestKey
-	Head              string // 40 hex characters, or what is known of it
-	DestinationBranch string
-	DestinationCommit string // 40 or 12 hex characters, "" when it isn't known
-	// Seen has commits of 40 characters recorded as seen now.
-	Seen bool
+	PullRequest PullRequestKey
+	mergecheck.Told
+	SourceRepository string // UUID, "" where it wasn't told
+	SourceBranch     string
 }
 
-// Facts reads, in one round trip, all that a verdict depends on.
+// Facts reads, in one round trip, all that a verdict depends on. It writes nothing.
 func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 	batch := &pgx.Batch{}
 	pr := asked.PullRequest
 	key := []any{pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID}
 	var f Facts
-	if asked.Seen {
-		queueSeen(batch, asked, &f)
-	}
+	queueRecorded(batch, asked, &f)
 	queueBuilds(batch, asked, &f)
 	batch.Queue(`SELECT d.build_id, d.reason FROM deliveries d
 		JOIN repositories r ON lower(d.hinted_repository) = lower(r.full_name)
@@ -82,24 +79,62 @@ func into[T any](list *[]T) func(pgx.Rows) error {
 	}
 }
 
-func queueSeen(batch *pgx.Batch, asked Asked, f *Facts) {
-	pr := asked.PullRequest
-	if mergecheck.IsFullCommit(asked.Head) {
-		batch.Queue(recordHead, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&f.NewHead) })
+// IsNews reports whether recording seen would change what is recorded: what hasn't
+// changed is not written again.
+func (f Facts) IsNews(seen Sighting) bool {
+	r := f.Recorded
+	if !mergecheck.IsFullCommit(seen.Head) {
+		return false
 	}
-	if mergecheck.IsFullCommit(asked.DestinationCommit) && asked.DestinationBranch != "" {
-		batch.Queue(recordDestination, pr.WorkspaceUUID, pr.RepositoryUUID, asked.DestinationBranch, asked.DestinationCommit)
+	if seen.On.IsZero() {
+		return r.Head() != seen.Head
+	}
+	if r.Newest.On.Before(seen.On) || !hasHead(r.Heads, seen) {
+		return true
+	}
+	return slices.ContainsFunc(f.Waivers, func(w mergecheck.Waiver) bool {
+		return w.EndedBy == "" && w.EndedByFact(seen.Head, seen.DestinationBranch, seen.Latest) != ""
+	})
+}
+
+func hasHead(heads []mergecheck.Head, seen Sighting) bool {
+	return slices.ContainsFunc(heads, func(h mergecheck.Head) bool {
+		return h.Commit == seen.Head && !h.Untimed && !h.FirstSeenOn.After(seen.On) && !h.LastSeenOn.Before(seen.On)
+	})
+}
+
+// queueRecorded reads what is recorded of the pull request itself.
+func queueRecorded(batch *pgx.Batch, asked Asked, f *Facts) {
+	pr, r := asked.PullRequest, &f.Recorded
+	batch.Queue(selectHeads, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.SourceRepository, asked.SourceBranch, asked.Head).
+		Query(into(&r.Heads))
+	batch.Queue(selectWaiting, waitingArgs(pr)...).QueryRow(func(row pgx.Row) error { return row.Scan(&r.Waiting) })
+	batch.Queue(`SELECT state, source_commit AS head, destination_branch, told_on AS "on" FROM pull_requests
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).
+		Query(lastInto(&r.Newest))
+	batch.Queue(`SELECT commit, pushed_on AS first_seen_on, pushed_on AS last_seen_on, untimed FROM branch_heads
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $3 ORDER BY pushed_on DESC LIMIT 1`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, asked.DestinationBranch).Query(lastInto(&r.Destination))
+}
+
+// lastInto reads the last row of a batch's query into row, if there is one.
+func lastInto[T any](row *T) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		list, err := all[T](rows, nil)
+		if len(list) > 0 {
+			*row = list[len(list)-1]
+		}
+		return err
 	}
 }
 
-// recordDestination notes where a branch is now, if nobody told of that. It was
-// there before: builds since then seem to have merged into an older commit, and
-// never into a newer one.
+// recordDestination notes that a branch was at $4 at the time $5, if nobody told of
+// that. It was there before: builds since then seem to have merged into an older
+// commit, and never into a newer one.
 const recordDestination = `
-	INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit)
-	SELECT $1, $2, $3, now(), $4 WHERE $4 IS DISTINCT FROM (
-		SELECT commit FROM branch_heads WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $3
+	INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit, untimed)
+	SELECT $1, $2, $3, $5, $4, $6 WHERE $4 IS DISTINCT FROM (
+		SELECT commit FROM branch_heads WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $3 AND pushed_on <= $5
 		ORDER BY pushed_on DESC LIMIT 1)
 	ON CONFLICT DO NOTHING`
 
@@ -115,7 +150,6 @@ func queueBuilds(batch *pgx.Batch, asked Asked, f *Facts) {
 			}
 			return err
 		})
-	batch.Queue(selectHeads, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Query(into(&f.Heads))
 	const ofPullRequest = ` WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3`
 	batch.Queue(`(SELECT `+buildColumns+` FROM builds`+ofPullRequest+`
 			AND (reported_commit = $4 OR length(reported_commit) < 40 AND starts_with($4, reported_commit))
@@ -128,9 +162,19 @@ func queueBuilds(batch *pgx.Batch, asked Asked, f *Facts) {
 			}
 			return err
 		})
-	batch.Queue(`SELECT project_id AS id, account, slug, reports_only FROM projects
+	batch.Queue(`SELECT project_id AS id, account, slug, reports_only, looked_on AS "on" FROM projects
 		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND forgotten_on IS NULL ORDER BY project_id`,
-		pr.WorkspaceUUID, pr.RepositoryUUID).Query(into(&f.Seen))
+		pr.WorkspaceUUID, pr.RepositoryUUID).Query(func(rows pgx.Rows) error {
+		list, err := all[struct {
+			mergecheck.Project
+			On *time.Time
+		}](rows, nil)
+		for _, row := range list {
+			f.Seen = append(f.Seen, row.Project)
+			f.Looks = append(f.Looks, mergecheck.Look{ProjectID: row.ID, On: timeOf(row.On)})
+		}
+		return err
+	})
 }
 
 const selectPolicy = `
@@ -176,15 +220,20 @@ type Decision struct {
 	PolicyVersion *int64
 	Builds        []int64
 	Inputs        []byte // JSON, see [mergecheck.Facts.Inputs]; nil: there were none
+	Checked       string // what AppVeyor said when it was checked again for a merge, "" where it wasn't
 	DurationMs    int
 	CreatedOn     time.Time
 }
 
 // FollowUps are what a decision makes necessary.
 type FollowUps struct {
+	// Seen is the pull request as it was seen, to be recorded where that is news.
+	Seen *Sighting
 	// SettleHeads has it told anew which head the pull request's builds are of, and
 	// what its waivers waive.
 	SettleHeads bool
+	// ReadName has Bitbucket asked what the repository is called.
+	ReadName bool
 	// Rebuild has AppVeyor asked to build; nil: nothing.
 	Rebuild *RebuildPullRequest
 	// Effects has Bitbucket show the verdict besides, as the policy asks for.
@@ -199,26 +248,34 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 	insert := func(db execer) error {
 		_, err := db.Exec(ctx, `
 			INSERT INTO decisions (workspace_uuid, repository_uuid, pull_request_id, trigger, success, code, message,
-				head, destination, policy_version, builds, inputs, duration_ms)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint[], '{}'), $12, $13)`,
+				head, destination, policy_version, builds, inputs, checked, duration_ms)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint[], '{}'), $12, $13, $14)`,
 			pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, d.Trigger, d.Success, d.Code, d.Message,
-			d.Head, d.Destination, d.PolicyVersion, d.Builds, d.Inputs, d.DurationMs)
+			d.Head, d.Destination, d.PolicyVersion, d.Builds, d.Inputs, d.Checked, d.DurationMs)
 		return err
 	}
 	var jobs []river.JobArgs
 	if follow.SettleHeads {
 		jobs = append(jobs, SettleHeads(pr))
 	}
+	if follow.ReadName {
+		jobs = append(jobs, ReadName{WorkspaceUUID: pr.WorkspaceUUID, RepositoryUUID: pr.RepositoryUUID})
+	}
 	if follow.Rebuild != nil {
 		jobs = append(jobs, *follow.Rebuild)
 	}
 	var err error
-	if len(jobs) == 0 && follow.Verdict == nil && !follow.Effects {
+	if len(jobs) == 0 && follow.Seen == nil && follow.Verdict == nil && !follow.Effects {
 		err = insert(s.pool)
 	} else {
 		err = s.inTx(ctx, func(tx pgx.Tx) error {
 			if err := insert(tx); err != nil {
 				return err
+			}
+			if follow.Seen != nil {
+				if err := s.recordSighting(ctx, tx, pr, *follow.Seen); err != nil {
+					return err
+				}
 			}
 			if follow.Verdict != nil {
 				if err := s.noteVerdict(ctx, tx, pr, *follow.Verdict); err != nil {
@@ -238,7 +295,7 @@ func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, 
 }
 
 const decisionColumns = `id, pull_request_id, trigger, success, code, message, head, destination, policy_version, builds,
-	inputs, duration_ms, created_on`
+	inputs, checked, duration_ms, created_on`
 
 // Decisions lists the answers given for a pull request, or with id 0 for a whole
 // repository, newest first, at most limit of those with an id below before (0: no

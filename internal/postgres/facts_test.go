@@ -40,13 +40,16 @@ func TestFactsRecordHeads(t *testing.T) {
 	}
 	var heads []mergecheck.Head
 	for _, tt := range steps {
-		f := facts(t, store, pullRequest(r, 7), tt.head, tt.seen)
+		if tt.seen {
+			see(t, store, pullRequest(r, 7), tt.head)
+		}
+		f := facts(t, store, pullRequest(r, 7), tt.head)
 		var commits []string
-		for _, h := range f.Heads {
+		for _, h := range f.Recorded.Heads {
 			commits = append(commits, h.Commit)
 		}
 		equal(t, tt.name, tt.want, commits)
-		heads = f.Heads
+		heads = f.Recorded.Heads
 	}
 	if lengthened := heads[0].LastSeenOn.After(heads[0].FirstSeenOn) && heads[2].LastSeenOn.After(heads[2].FirstSeenOn); !lengthened {
 		t.Errorf("stretches seen twice have no length: %v", heads)
@@ -84,7 +87,7 @@ func TestFactsAreOfThePullRequest(t *testing.T) {
 		{name: "unknown", want: []int64{3}},
 	}
 	for _, tt := range tests {
-		f := facts(t, store, pullRequest(r, 7), tt.head, false)
+		f := facts(t, store, pullRequest(r, 7), tt.head)
 		equal(t, tt.name, tt.want, buildIDs(f.Builds))
 		equal(t, tt.name+": required", []mergecheck.Project{app, lib}, f.Seen)
 		equal(t, tt.name+": repository", r, f.Repository)
@@ -95,11 +98,11 @@ func TestFactsAreOfThePullRequest(t *testing.T) {
 	if err := store.ForgetProject(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "required after forgetting", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head, false).Seen)
+	equal(t, "required after forgetting", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head).Seen)
 	record(t, store, build(10, func(b *mergecheck.Build) { b.Project = lib }))
-	equal(t, "required after another build", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head, false).Seen)
+	equal(t, "required after another build", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head).Seen)
 
-	got := facts(t, store, pullRequest(repository("ws/new"), 7), head, false)
+	got := facts(t, store, pullRequest(repository("ws/new"), 7), head)
 	equal(t, "facts of nobody's repository", postgres.Facts{}, got, cmpopts.IgnoreFields(postgres.Facts{}, "Now"))
 }
 
@@ -127,9 +130,9 @@ func TestFactsUnconfirmed(t *testing.T) {
 	}
 	record(t, store, build(7, of("ws/elsewhere"))) // the id exists, wherever
 	want := []mergecheck.Unconfirmed{{BuildID: 2, Reason: "AppVeyor says no"}, {BuildID: 1}}
-	equal(t, "unconfirmed", want, facts(t, store, pullRequest(r, 7), head, false).Unconfirmed)
+	equal(t, "unconfirmed", want, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
 	record(t, store, build(1), build(2))
-	equal(t, "unconfirmed after the builds", nil, facts(t, store, pullRequest(r, 7), head, false).Unconfirmed)
+	equal(t, "unconfirmed after the builds", nil, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
 }
 
 // TestFactsInOneRoundTrip counts how often the client speaks after the server did.
@@ -143,7 +146,7 @@ func TestFactsInOneRoundTrip(t *testing.T) {
 	store := openURL(t, proxied)
 	for _, commit := range []string{head, other, head} { // after the first two the statements are prepared
 		trips.Store(0)
-		see(t, store, pullRequest(r, 7), commit)
+		facts(t, store, pullRequest(r, 7), commit)
 	}
 	equal(t, "round trips", 1, trips.Load())
 }

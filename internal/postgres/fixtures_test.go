@@ -107,12 +107,14 @@ func record(t testing.TB, store *postgres.Store, builds ...mergecheck.Build) pos
 // see records commit as the pull request's head now.
 func see(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit string) {
 	t.Helper()
-	facts(t, store, pr, commit, true)
+	if err := store.See(t.Context(), pr, postgres.Sighting{Told: mergecheck.Told{Head: commit, On: time.Now().UTC().Truncate(time.Microsecond)}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func facts(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit string, seen bool) postgres.Facts {
+func facts(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit string) postgres.Facts {
 	t.Helper()
-	f, err := store.Facts(t.Context(), postgres.Asked{PullRequest: pr, Head: commit, Seen: seen})
+	f, err := store.Facts(t.Context(), postgres.Asked{PullRequest: pr, Told: mergecheck.Told{Head: commit}})
 	if err != nil {
 		t.Fatal(err)
 	}

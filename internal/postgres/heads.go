@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,36 +20,86 @@ type execer interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
+// selectHeads reads the heads of the pull request $1 to $3. What was pushed to its
+// source branch was its head too, told of before or after the pull request was: $4
+// and $5 are that branch where the pull request wasn't told of. Of many pushes only
+// the newest are read, and those that begin like $6, which may be taken for each other.
 const selectHeads = `
-	SELECT commit, first_seen_on, last_seen_on FROM pull_request_heads
+	WITH source AS (
+		SELECT source_repository, source_branch FROM pull_requests
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
+		UNION SELECT nullif($4, '')::uuid, $5
+	), pushes AS (
+		SELECT h.commit, h.pushed_on, h.untimed FROM source JOIN branch_heads h ON h.workspace_uuid = $1
+			AND h.repository_uuid = source.source_repository AND h.branch = source.source_branch
+	)
+	SELECT commit, first_seen_on, last_seen_on, untimed FROM pull_request_heads
 	WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
+	UNION (SELECT commit, pushed_on, pushed_on, untimed FROM pushes ORDER BY pushed_on DESC LIMIT 200)
+	UNION SELECT commit, pushed_on, pushed_on, untimed FROM pushes WHERE $6 <> '' AND starts_with(commit, left($6, 10))
 	ORDER BY first_seen_on, commit`
 
-func headsOf(ctx context.Context, db querier, r Repository, pullRequestID int64) ([]mergecheck.Head, error) {
-	rows, err := db.Query(ctx, selectHeads, r.WorkspaceUUID, r.RepositoryUUID, pullRequestID)
-	return all[mergecheck.Head](rows, err)
+// selectWaiting tells whether Bitbucket has yet to be read after it told, abbreviated,
+// of a head of the pull request $1 to $3, whose look is $4.
+const selectWaiting = `SELECT EXISTS (SELECT FROM pull_requests
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND source_commit <> '')
+	AND EXISTS (SELECT FROM looks WHERE kind = '` + lookPullRequest + `' AND subject = $4 AND live)`
+
+func waitingArgs(pr PullRequestKey) []any {
+	return []any{pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, pr.subject()}
 }
 
-// recordHead notes that $4 is the head now: it lengthens the newest stretch when
-// that is of the same commit, else it begins one. It returns whether the head is
-// one never seen before on this pull request.
+// HeadUnread reports whether Bitbucket told of a head of the pull request that has yet
+// to be read in full.
+func (s *Store) HeadUnread(ctx context.Context, pr PullRequestKey) (unread bool, err error) {
+	if err := s.pool.QueryRow(ctx, selectWaiting, waitingArgs(pr)...).Scan(&unread); err != nil {
+		return false, fmt.Errorf("read whether the head of pull request %d is unread: %w", pr.PullRequestID, err)
+	}
+	return unread, nil
+}
+
+// historyOf reads what is recorded of the heads of b's pull request.
+func historyOf(ctx context.Context, db querier, r Repository, b mergecheck.Build) (h mergecheck.History, err error) {
+	source := ""
+	if strings.EqualFold(b.SourceRepository, b.Repository) {
+		source = r.RepositoryUUID
+	}
+	rows, err := db.Query(ctx, selectHeads, r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID, source, b.SourceBranch, b.ReportedCommit)
+	if h.Heads, err = all[mergecheck.Head](rows, err); err != nil {
+		return h, err
+	}
+	rows, err = db.Query(ctx, selectWaiting, waitingArgs(PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})...)
+	if err != nil {
+		return h, err
+	}
+	h.Waiting, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
+	return h, err
+}
+
+// recordHead notes that $4 was the head at $5, which is a time of arrival where $6 is
+// set: it lengthens the stretch of that commit that was going on then, else it
+// begins one. Nothing is written where that is recorded already. It returns whether
+// the head is one never seen before on this pull request.
 const recordHead = `
-	WITH newest AS (
+	WITH before AS (
 		SELECT commit, first_seen_on FROM pull_request_heads
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
-		ORDER BY last_seen_on DESC, first_seen_on DESC LIMIT 1
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND first_seen_on <= $5 AND (NOT untimed OR $6)
+		ORDER BY first_seen_on DESC, last_seen_on DESC LIMIT 1
 	), known AS (
 		SELECT FROM pull_request_heads
 		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND commit = $4 LIMIT 1
 	), lengthened AS (
-		UPDATE pull_request_heads h SET last_seen_on = greatest(h.last_seen_on, now()) FROM newest
+		UPDATE pull_request_heads h SET last_seen_on = $5 FROM before
 		WHERE h.workspace_uuid = $1 AND h.repository_uuid = $2 AND h.pull_request_id = $3
-			AND h.first_seen_on = newest.first_seen_on AND h.commit = newest.commit AND newest.commit = $4
+			AND h.first_seen_on = before.first_seen_on AND h.commit = before.commit AND before.commit = $4
+			AND h.last_seen_on < $5 AND NOT h.untimed AND NOT $6
 		RETURNING 1
 	), begun AS (
-		INSERT INTO pull_request_heads (workspace_uuid, repository_uuid, pull_request_id, first_seen_on, commit, last_seen_on)
-		SELECT $1, $2, $3, now(), $4, now() WHERE NOT EXISTS (SELECT FROM lengthened)
-		ON CONFLICT DO NOTHING RETURNING 1
+		INSERT INTO pull_request_heads AS h (workspace_uuid, repository_uuid, pull_request_id, first_seen_on, commit, last_seen_on, untimed)
+		SELECT $1, $2, $3, $5, $4, $5, $6 WHERE NOT EXISTS (SELECT FROM before WHERE commit = $4)
+		ON CONFLICT (workspace_uuid, repository_uuid, pull_request_id, first_seen_on, commit)
+			DO UPDATE SET untimed = h.untimed AND excluded.untimed
+		RETURNING 1
 	)
 	SELECT NOT EXISTS (SELECT FROM known) AND EXISTS (SELECT FROM begun)`
 
@@ -65,10 +116,45 @@ func (s *Store) SettleHeads(ctx context.Context, job SettleHeads) error {
 		return fmt.Errorf("read builds to settle: %w", err)
 	}
 	for _, row := range list {
-		if _, err := s.RecordBuild(ctx, row.build(), 0); err != nil {
+		if _, err := s.record(ctx, row.build(), 0, row.ByHistory); err != nil {
 			return err
 		}
 	}
+	if err := s.showFound(ctx, PullRequestKey(job)); err != nil {
+		return err
+	}
 	_, err = s.SettleWaivers(ctx, SettleWaivers{PullRequestKey: PullRequestKey(job)})
 	return err
+}
+
+// showFound wants the commit statuses of builds that were found in a history before
+// it was known that their pull request is open.
+func (s *Store) showFound(ctx context.Context, pr PullRequestKey) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		open, err := isOpen(ctx, tx, pr)
+		if err != nil || !open {
+			return err
+		}
+		if err := s.wantBuilds(ctx, tx, pr, `by_history AND source_commit <> ''`); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+			UPDATE builds SET by_history = false
+			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND by_history AND source_commit <> ''`,
+			pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("show builds found of pull request %d: %w", pr.PullRequestID, err)
+	}
+	return nil
+}
+
+// isOpen reports whether the pull request is known to be open.
+func isOpen(ctx context.Context, tx pgx.Tx, pr PullRequestKey) (open bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pull_requests
+			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND state = 'OPEN')`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Scan(&open)
+	return open, err
 }

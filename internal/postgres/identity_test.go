@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
 )
@@ -41,7 +42,7 @@ func TestEqualSlugsInTwoWorkspaces(t *testing.T) {
 		r    postgres.Repository
 		want int
 	}{{r: one, want: 1}, {r: two, want: 2}} {
-		facts, err := store.Facts(t.Context(), postgres.Asked{PullRequest: pullRequest(tt.r, 7), Head: head})
+		facts, err := store.Facts(t.Context(), postgres.Asked{PullRequest: pullRequest(tt.r, 7), Told: mergecheck.Told{Head: head}})
 		if err != nil || len(facts.Builds) != tt.want {
 			t.Errorf("%s: %d builds, error %v; want %d", tt.r.FullName, len(facts.Builds), err, tt.want)
 		}

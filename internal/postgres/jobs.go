@@ -19,8 +19,12 @@ const (
 )
 
 // jobAttempts bounds what is only retried when this program itself fails: jobs
-// that wait for a remote snooze, and bound that by time.
+// that wait for a remote snooze, and bound that by time. After the last attempt
+// [Store.GiveUp] fails what waits for the job.
 const jobAttempts = 50
+
+// eventAttempts are some minutes: an event that can't be recorded then never can.
+const eventAttempts = 8
 
 // ConfirmDelivery asks AppVeyor about the build a delivery hints at.
 type ConfirmDelivery struct {
@@ -79,6 +83,16 @@ type LearnRepository struct {
 // Kind names the job in the queue.
 func (LearnRepository) Kind() string { return "learn_repository" }
 
+// ReadName asks Bitbucket what a repository is called now, by its UUIDs, after an
+// event called it something else: an event is only a hint.
+type ReadName struct {
+	WorkspaceUUID  string `json:"workspace_uuid"`
+	RepositoryUUID string `json:"repository_uuid"`
+}
+
+// Kind names the job in the queue.
+func (ReadName) Kind() string { return "read_name" }
+
 // SettleHeads tells again which heads a pull request's builds are of, after a
 // head was recorded that changes the answer.
 type SettleHeads struct {
@@ -103,44 +117,66 @@ type RebuildPullRequest struct {
 // Kind names the job in the queue.
 func (RebuildPullRequest) Kind() string { return "rebuild_pull_request" }
 
-// Unfinished are the states in which a second job of the same kind and
-// arguments would only repeat the first.
+// Unfinished are the states of jobs that are yet to end.
 var Unfinished = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
 	rivertype.JobStateRunning, rivertype.JobStateScheduled,
 }
 
+// What makes a job a duplicate of another, and why dropping it is safe:
+//
+//   - Looks (see [look]) are never dropped. River's uniqueness counts running jobs
+//     too, and one that runs has read what there was before. So each look is counted
+//     as wanted, and a job that ends looks again while it has seen fewer.
+//   - [ConfirmDelivery] and [ApplyEvent] are one for each delivery.
+//   - [PublishStatus] and [SyncEffects] are not unique: what is wanted has a version,
+//     and a job too many finds nothing to do.
+//   - [RebuildPullRequest] repeats the same request to AppVeyor for the same head and
+//     destination. One that runs makes it, or gives its claim back, and then the next
+//     merge check asks again.
+//   - [WakeEffects] only says that a moment has come; any job of that moment that
+//     runs says so in a transaction that is yet to commit.
+//   - The periodic rounds are followed by the next one.
+var uniqueByArgs = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
+
 func insertOpts(args river.JobArgs) *river.InsertOpts {
 	opts := &river.InsertOpts{Queue: QueueBuilds, MaxAttempts: jobAttempts}
 	switch args := args.(type) {
+	case ApplyEvent:
+		opts.MaxAttempts = eventAttempts
 	case PublishStatus:
 		if args.Unfinished {
 			opts.Priority = 2
 		}
-		// Not unique: a change that arrives while its status is being posted needs
-		// a job of its own, and a job too many finds nothing to do.
 		opts.Queue = QueueStatuses
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
-		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 	case DeliverWebhook:
 		opts.Queue = QueueWebhooks
 	case SettleWaivers:
 		opts.ScheduledAt = args.ExpiresOn
 	case SyncEffects:
-		// Not unique: a turn that is over ends by itself.
 		opts.Queue = QueueEffects
 	case WakeEffects:
 		opts.ScheduledAt = args.On
-		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
-	case LearnRepository, LookAtPullRequest, SettleHeads, RebuildPullRequest:
-		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
+		opts.UniqueOpts = uniqueByArgs
+	case RebuildPullRequest:
+		opts.UniqueOpts = uniqueByArgs
 	}
 	return opts
 }
 
 func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, jobs ...river.JobArgs) error {
 	for _, args := range jobs {
+		if look, is := lookOf(args); is {
+			queued, err := wantLook(ctx, tx, look)
+			if err != nil {
+				return err
+			}
+			if !queued {
+				continue
+			}
+		}
 		if _, err := s.jobs.InsertTx(ctx, tx, args, insertOpts(args)); err != nil {
 			return fmt.Errorf("insert job %s: %w", args.Kind(), err)
 		}

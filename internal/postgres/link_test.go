@@ -73,7 +73,7 @@ func TestLinkStopsWhatClosedBefore(t *testing.T) {
 			store := open(t)
 			r := repository(name)
 			record(t, store, build(1, in(mergecheck.Running)))
-			if err := store.Look(t.Context(), pullRequest(r, 7), mergecheck.PullRequestEvent{ID: 7, State: tt.state}, ""); err != nil {
+			if err := store.See(t.Context(), pullRequest(r, 7), postgres.Sighting{Told: mergecheck.Told{State: tt.state, On: time.Now()}}); err != nil {
 				t.Fatal(err)
 			}
 			link(t, store, r)

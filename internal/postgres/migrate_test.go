@@ -44,7 +44,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 // tables are all that mergegate keeps something in.
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
-	"pull_requests", "branch_heads", "app_tokens", "rebuilds",
+	"pull_requests", "branch_heads", "looks", "waiver_endings", "app_tokens", "rebuilds",
 	"webhook_subscriptions", "webhook_messages", "webhook_attempts", "pull_request_verdicts", "effects", "effect_runs", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths",
 }
 
@@ -60,7 +60,7 @@ func fill(t *testing.T, url string) {
 	apply(t, store, pushed(r, "feature", head, 0), told(r, 7, "OPEN", head[:12], 0))
 	claim(t, store, statuses(t, store)[0].ID)
 	addDecision(t, store, pullRequest(r, 7), postgres.Decision{Trigger: "on-merge", Code: "passed"}, true)
-	if _, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"read"}}, []byte("h")); err != nil {
+	if _, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"report"}, ReportProject: new(int64(1))}, []byte("h")); err != nil {
 		t.Fatal(err)
 	}
 	rebuild := postgres.Rebuild{PullRequest: pullRequest(r, 7), ProjectID: 1, Head: head}
@@ -80,8 +80,9 @@ func fill(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	revoke(t, store, pullRequest(r, 7), 0)
+	see(t, store, pullRequest(r, 7), other) // ends the waiver
 	reported := build(9, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })
-	if _, _, err := store.RecordReport(t.Context(), r, reported, 1, 1); err != nil {
+	if _, _, err := store.RecordReport(t.Context(), r, postgres.Report{Build: reported, Attempt: 1, TokenID: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.KeepDistance(t.Context(), r, mergecheck.Distance{Destination: other, Tested: head, Behind: 1}); err != nil {

@@ -2,60 +2,123 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"mergegate/internal/mergecheck"
 )
 
-// ApplyEvent records what an event tells, and gives its delivery its outcome in
-// the same transaction. It can be repeated and reordered: every part is kept by
-// the time Bitbucket gives it. A repository the event doesn't name, or a
-// workspace nobody linked, changes nothing.
-func (s *Store) ApplyEvent(ctx context.Context, e mergecheck.Event, delivery int64) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		if err := s.applyEvent(ctx, tx, e); err != nil {
+// ReceiveEvent stores an event and records what it tells in full, at once: both are
+// committed when it returns the id. Only what has to be read elsewhere is left to
+// jobs. A request that was stored before is not stored again: the id is that
+// delivery's. An event that can't be recorded is kept for a job to try again.
+func (s *Store) ReceiveEvent(ctx context.Context, d Delivery, e mergecheck.Event) (id int64, err error) {
+	d.Outcome = Processed
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		var before bool
+		if id, before, err = insertDelivery(ctx, tx, d); err != nil || before {
 			return err
 		}
-		return settleDelivery(ctx, tx, delivery, Processed, "")
+		var received time.Time
+		if err := tx.QueryRow(ctx, `SELECT received_on FROM deliveries WHERE id = $1`, id).Scan(&received); err != nil {
+			return err
+		}
+		return s.applyEvent(ctx, tx, e, received)
+	})
+	if err == nil || IsUnavailable(err) {
+		if err != nil {
+			err = fmt.Errorf("receive event: %w", err)
+		}
+		return id, err
+	}
+	d.Outcome = Pending
+	return s.AddDelivery(ctx, d)
+}
+
+// ApplyEvent records what an event tells, and gives its delivery its outcome in
+// the same transaction. It can be repeated and reordered: every part is kept by
+// the time Bitbucket gives it. A repository the event doesn't name changes nothing.
+func (s *Store) ApplyEvent(ctx context.Context, e mergecheck.Event, d Delivery) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := s.applyEvent(ctx, tx, e, d.ReceivedOn); err != nil {
+			return err
+		}
+		return settleDelivery(ctx, tx, d.ID, Processed, "")
 	})
 	if err != nil {
-		return fmt.Errorf("apply event of delivery %d: %w", delivery, err)
+		return fmt.Errorf("apply event of delivery %d: %w", d.ID, err)
 	}
 	return nil
 }
 
-func (s *Store) applyEvent(ctx context.Context, tx pgx.Tx, e mergecheck.Event) error {
+func (s *Store) applyEvent(ctx context.Context, tx pgx.Tx, e mergecheck.Event, received time.Time) error {
 	if e.WorkspaceUUID == "" || e.RepositoryUUID == "" {
 		return nil
 	}
+	moment := momentOf(e, received)
+	slices.SortFunc(e.Branches, func(a, b mergecheck.BranchHead) int { return strings.Compare(a.Branch, b.Branch) }) // locks are taken in one order
 	for _, head := range e.Branches {
-		if err := s.applyPush(ctx, tx, e, head); err != nil {
+		if err := s.applyPush(ctx, tx, e, head, moment); err != nil {
 			return err
 		}
 	}
-	if e.PullRequest == nil {
-		return nil
+	if e.PullRequest != nil {
+		if err := s.applyPullRequest(ctx, tx, e, moment); err != nil {
+			return err
+		}
 	}
-	if err := s.applyPullRequest(ctx, tx, e); err != nil {
+	if err := s.readNameIfOther(ctx, tx, e); err != nil || e.PullRequest == nil {
 		return err
 	}
 	return s.wantEffects(ctx, tx, PullRequestKey{e.WorkspaceUUID, e.RepositoryUUID, e.PullRequest.ID})
 }
 
+// moment is when something was the case.
+type moment struct {
+	on      time.Time
+	untimed bool // on is when a message arrived: Bitbucket gave no time
+}
+
+// maxAhead is how far Bitbucket's clock may be ahead of the database's. A time beyond
+// that is none: it would be newer than everything for good.
+const maxAhead = 5 * time.Minute
+
+func momentOf(e mergecheck.Event, received time.Time) moment {
+	if e.On.IsZero() || e.On.After(received.Add(maxAhead)) {
+		return moment{on: received, untimed: true}
+	}
+	return moment{on: e.On}
+}
+
+// readNameIfOther has Bitbucket asked for the repository's name where an event names
+// it in another way than is stored. The event itself renames nothing.
+func (s *Store) readNameIfOther(ctx context.Context, tx pgx.Tx, e mergecheck.Event) error {
+	if e.FullName == "" {
+		return nil
+	}
+	var other bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2
+			AND lower(full_name) IS DISTINCT FROM lower($3))`, e.WorkspaceUUID, e.RepositoryUUID, e.FullName).Scan(&other)
+	if err != nil || !other {
+		return err
+	}
+	return s.enqueue(ctx, tx, ReadName{WorkspaceUUID: e.WorkspaceUUID, RepositoryUUID: e.RepositoryUUID})
+}
+
 // applyPush records a branch's head, which is the head of every pull request from
 // that branch that was not closed by then: the closing may be heard of first.
-func (s *Store) applyPush(ctx context.Context, tx pgx.Tx, e mergecheck.Event, head mergecheck.BranchHead) error {
+func (s *Store) applyPush(ctx context.Context, tx pgx.Tx, e mergecheck.Event, head mergecheck.BranchHead, at moment) error {
 	if err := lockBranch(ctx, tx, e, head.Branch); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `
-		INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`, e.WorkspaceUUID, e.RepositoryUUID, head.Branch, e.On, head.Commit)
+		INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit, untimed)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, e.WorkspaceUUID, e.RepositoryUUID, head.Branch, at.on, head.Commit, at.untimed)
 	if err != nil {
 		return err
 	}
@@ -63,14 +126,19 @@ func (s *Store) applyPush(ctx context.Context, tx pgx.Tx, e mergecheck.Event, he
 		SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_requests
 		WHERE workspace_uuid = $1 AND source_repository = $2 AND source_branch = $3
 			AND (state = 'OPEN' OR told_on > $4)
-		ORDER BY pull_request_id`, e.WorkspaceUUID, e.RepositoryUUID, head.Branch, e.On)
+		ORDER BY pull_request_id`, e.WorkspaceUUID, e.RepositoryUUID, head.Branch, at.on)
 	pullRequests, err := all[PullRequestKey](rows, err)
 	if err != nil {
 		return err
 	}
 	for _, pr := range pullRequests {
-		if err := s.headSeen(ctx, tx, pr, head.Commit, e.On); err != nil {
+		if err := s.headSeen(ctx, tx, pr, head.Commit, at); err != nil {
 			return err
+		}
+		if at.untimed { // whether it is the newest head, only Bitbucket can tell
+			if err := s.enqueue(ctx, tx, LookAtPullRequest(pr)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -78,56 +146,51 @@ func (s *Store) applyPush(ctx context.Context, tx pgx.Tx, e mergecheck.Event, he
 
 // headSeen records that commit was the pull request's head at a time that may
 // be long past, and has its builds told anew which head they are of.
-func (s *Store) headSeen(ctx context.Context, tx pgx.Tx, pr PullRequestKey, commit string, on time.Time) error {
-	tag, err := tx.Exec(ctx, `
-		INSERT INTO pull_request_heads (workspace_uuid, repository_uuid, pull_request_id, first_seen_on, commit, last_seen_on)
-		VALUES ($1, $2, $3, $4, $5, $4) ON CONFLICT DO NOTHING`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, on, commit)
-	if err != nil || tag.RowsAffected() == 0 {
+func (s *Store) headSeen(ctx context.Context, tx pgx.Tx, pr PullRequestKey, commit string, at moment) error {
+	var isNew bool
+	err := tx.QueryRow(ctx, recordHead, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, commit, at.on, at.untimed).Scan(&isNew)
+	if err != nil {
+		return err
+	}
+	if err := s.endWaivers(ctx, tx, pr, commit, "", at.on); err != nil || !isNew {
 		return err
 	}
 	return s.enqueue(ctx, tx, SettleHeads(pr))
 }
 
 // applyPullRequest records a pull request as it was at the event. Its commit has
-// only 12 characters there: a push that was recorded has the others, else
-// Bitbucket is asked.
-func (s *Store) applyPullRequest(ctx context.Context, tx pgx.Tx, e mergecheck.Event) error {
+// only 12 characters there, and those of recorded pushes may be another's: whatever
+// it is, Bitbucket is asked.
+func (s *Store) applyPullRequest(ctx context.Context, tx pgx.Tx, e mergecheck.Event, at moment) error {
 	pr := e.PullRequest
 	key := PullRequestKey{e.WorkspaceUUID, e.RepositoryUUID, pr.ID}
 	if err := lockBranch(ctx, tx, e, pr.SourceBranch); err != nil {
 		return err
 	}
-	if err := s.tellPullRequest(ctx, tx, key, *pr, e.On); err != nil {
+	if err := s.tellPullRequest(ctx, tx, key, *pr, at.on); err != nil {
 		return err
+	}
+	if mergecheck.IsFullCommit(pr.SourceCommit) {
+		return s.headSeen(ctx, tx, key, pr.SourceCommit, at)
 	}
 	if pr.Closed() || pr.SourceCommit == "" {
 		return nil
 	}
-	commit, err := pushedCommit(ctx, tx, e)
-	if errors.Is(err, ErrNotFound) {
-		return s.enqueue(ctx, tx, LookAtPullRequest(key))
-	}
-	if err != nil {
+	known, err := toldInFull(ctx, tx, key, pr.SourceCommit, at.on)
+	if err != nil || known {
 		return err
 	}
-	return s.headSeen(ctx, tx, key, commit, e.On)
+	return s.enqueue(ctx, tx, LookAtPullRequest(key))
 }
 
-// pushedCommit finds the one commit pushed to the pull request's branch that its
-// abbreviation fits; two that fit are none.
-func pushedCommit(ctx context.Context, tx pgx.Tx, e mergecheck.Event) (string, error) {
-	rows, err := tx.Query(ctx, `
-		SELECT DISTINCT commit FROM branch_heads
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $3 AND starts_with(commit, $4) LIMIT 2`,
-		e.WorkspaceUUID, e.RepositoryUUID, e.PullRequest.SourceBranch, e.PullRequest.SourceCommit)
-	if err != nil {
-		return "", err
-	}
-	commits, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(commits) != 1 {
-		return "", errors.Join(err, ErrNotFound)
-	}
-	return commits[0], nil
+// toldInFull reports whether the pull request was read in full as it was at that
+// very time, with a head of these characters: then the event tells nothing new.
+func toldInFull(ctx context.Context, tx pgx.Tx, pr PullRequestKey, commit string, on time.Time) (known bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pull_request_heads WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
+			AND NOT untimed AND starts_with(commit, $4) AND (first_seen_on = $5 OR last_seen_on = $5))`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, commit, on).Scan(&known)
+	return known, err
 }
 
 // lockBranch keeps a push and an event of its pull request, which come at the
@@ -147,30 +210,82 @@ func lockPullRequest(ctx context.Context, tx pgx.Tx, pr PullRequestKey, mode loc
 }
 
 // tellPullRequest keeps the newest telling of a pull request; of two at the same
-// time the one that closed it. Closing stops what is still in progress.
+// time the one that closed it. Closing stops what is still in progress. A head that
+// is told in full isn't kept here, but among the heads.
 func (s *Store) tellPullRequest(ctx context.Context, tx pgx.Tx, key PullRequestKey, pr mergecheck.PullRequestEvent, on time.Time) error {
 	if err := lockPullRequest(ctx, tx, key, exclusive); err != nil {
 		return err
 	}
+	abbreviated := pr.SourceCommit
+	if mergecheck.IsFullCommit(abbreviated) {
+		abbreviated = ""
+	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO pull_requests AS p (workspace_uuid, repository_uuid, pull_request_id, state, source_repository,
-			source_branch, destination_branch, told_on)
-		VALUES (@workspace, @repository, @id, @state, coalesce(nullif(@source, '')::uuid, @repository), @source_branch, @destination_branch, @on)
+			source_branch, source_commit, destination_branch, told_on)
+		VALUES (@workspace, @repository, @id, @state, coalesce(nullif(@source, '')::uuid, @repository), @source_branch, @source_commit,
+			@destination_branch, @on)
 		ON CONFLICT (workspace_uuid, repository_uuid, pull_request_id) DO UPDATE SET
-			state = excluded.state, source_branch = excluded.source_branch, destination_branch = excluded.destination_branch,
+			state = excluded.state, source_branch = excluded.source_branch, source_commit = excluded.source_commit,
+			destination_branch = excluded.destination_branch,
 			source_repository = CASE WHEN @source = '' THEN p.source_repository ELSE excluded.source_repository END,
 			told_on = excluded.told_on, looked_on = now()
 		WHERE p.told_on < excluded.told_on OR p.told_on = excluded.told_on AND p.state = 'OPEN'`, pgx.NamedArgs{
-		"workspace": key.WorkspaceUUID, "repository": key.RepositoryUUID, "id": key.PullRequestID, "state": pr.State,
+		"source_commit": abbreviated,
+		"workspace":     key.WorkspaceUUID, "repository": key.RepositoryUUID, "id": key.PullRequestID, "state": pr.State,
 		"source": pr.SourceRepository, "source_branch": pr.SourceBranch, "destination_branch": pr.DestinationBranch, "on": on,
 	})
 	if err == nil {
+		err = s.endWaivers(ctx, tx, key, pr.SourceCommit, pr.DestinationBranch, on)
+	}
+	if err == nil {
 		err = s.settleIfWaived(ctx, tx, key)
 	}
-	if err != nil || !pr.Closed() {
+	if err != nil {
 		return err
 	}
-	return s.stopStatuses(ctx, tx, key)
+	if pr.Closed() {
+		return s.stopStatuses(ctx, tx, key)
+	}
+	return s.settleIfFound(ctx, tx, key)
+}
+
+// settleIfFound queues showing builds of an open pull request that were only found
+// in a history so far.
+func (s *Store) settleIfFound(ctx context.Context, tx pgx.Tx, pr PullRequestKey) error {
+	var found bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM builds WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND by_history)`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Scan(&found)
+	if err != nil || !found {
+		return err
+	}
+	return s.enqueue(ctx, tx, SettleHeads(pr))
+}
+
+// endWaivers ends for good what waivers the fact ends, by [mergecheck.Waiver.EndedByFact].
+func (s *Store) endWaivers(ctx context.Context, tx pgx.Tx, pr PullRequestKey, head, destination string, on time.Time) error {
+	rows, err := tx.Query(ctx, selectWaivers+` AND w.created_on < $4 AND e.ended_by IS NULL`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, on)
+	list, err := waivers(rows, err)
+	if err != nil {
+		return err
+	}
+	ended := false
+	for _, w := range list {
+		by := w.EndedByFact(head, destination, on)
+		if by == "" {
+			continue
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO waiver_endings (waiver_id, ended_by, ended_on) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, w.ID, by, on)
+		if err != nil {
+			return err
+		}
+		ended = true
+	}
+	if !ended {
+		return nil
+	}
+	return s.enqueue(ctx, tx, SettleWaivers{PullRequestKey: pr})
 }
 
 // closedDescription is what a status says that nobody waits for any more.
@@ -222,11 +337,22 @@ func stoppedIfClosed(ctx context.Context, tx pgx.Tx, pr PullRequestKey, status m
 	return status, err
 }
 
-// Look records a pull request as Bitbucket told it on being asked, now. A head
-// of 40 characters is recorded as seen now; "" is none.
-func (s *Store) Look(ctx context.Context, key PullRequestKey, pr mergecheck.PullRequestEvent, head string) error {
+// Sighting is a pull request as it was read from Bitbucket, by us or by whoever
+// brought it along.
+type Sighting struct {
+	mergecheck.Told
+	// Latest is when it was so at the latest: what was read ends a waiver that was
+	// given before. It is not before On.
+	Latest           time.Time
+	SourceRepository string // UUID, "" where it wasn't told
+	SourceBranch     string
+}
+
+// See records a pull request as it was seen, with a head of 40 characters, "" for
+// none. Everything is kept by Bitbucket's time.
+func (s *Store) See(ctx context.Context, key PullRequestKey, seen Sighting) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		if err := s.look(ctx, tx, key, pr, head); err != nil {
+		if err := s.recordSighting(ctx, tx, key, seen); err != nil {
 			return err
 		}
 		return s.wantEffects(ctx, tx, key)
@@ -237,44 +363,66 @@ func (s *Store) Look(ctx context.Context, key PullRequestKey, pr mergecheck.Pull
 	return nil
 }
 
-func (s *Store) look(ctx context.Context, tx pgx.Tx, key PullRequestKey, pr mergecheck.PullRequestEvent, head string) error {
-	var now time.Time
-	if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&now); err != nil {
+func (s *Store) recordSighting(ctx context.Context, tx pgx.Tx, key PullRequestKey, seen Sighting) error {
+	at := moment{on: seen.On}
+	if at.on.IsZero() {
+		at.untimed = true
+		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&at.on); err != nil {
+			return err
+		}
+	}
+	if err := s.recordTelling(ctx, tx, key, seen, at); err != nil {
 		return err
 	}
-	if err := s.tellPullRequest(ctx, tx, key, pr, now); err != nil || !mergecheck.IsFullCommit(head) {
+	if mergecheck.IsFullCommit(seen.DestinationCommit) && seen.DestinationBranch != "" {
+		_, err := tx.Exec(ctx, recordDestination, key.WorkspaceUUID, key.RepositoryUUID, seen.DestinationBranch, seen.DestinationCommit, at.on, at.untimed)
+		if err != nil {
+			return err
+		}
+	}
+	if !mergecheck.IsFullCommit(seen.Head) {
+		return nil
+	}
+	if err := s.headSeen(ctx, tx, key, seen.Head, at); err != nil {
 		return err
 	}
-	var isNew bool
-	err := tx.QueryRow(ctx, recordHead, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID, head).Scan(&isNew)
-	if err != nil || !isNew {
-		return err
+	if !seen.Latest.After(at.on) {
+		return nil
 	}
-	return s.enqueue(ctx, tx, SettleHeads(key))
+	return s.endWaivers(ctx, tx, key, seen.Head, seen.DestinationBranch, seen.Latest)
+}
+
+// recordTelling keeps state and places of a pull request that has a time: without
+// one it can't be told whether they are newer.
+func (s *Store) recordTelling(ctx context.Context, tx pgx.Tx, key PullRequestKey, seen Sighting, at moment) error {
+	if at.untimed || seen.State == "" {
+		return nil
+	}
+	return s.tellPullRequest(ctx, tx, key, mergecheck.PullRequestEvent{
+		ID: key.PullRequestID, State: seen.State, SourceBranch: seen.SourceBranch, SourceCommit: seen.Head,
+		SourceRepository: seen.SourceRepository, DestinationBranch: seen.DestinationBranch,
+	}, at.on)
 }
 
 // lookAtUntold asks Bitbucket for the pull request of a build in progress where no
 // event told of it, so that the sweep knows of it and notices when it closes. A
 // pull request that Bitbucket doesn't show is not asked for at every look at the
-// build.
-func (s *Store) lookAtUntold(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
-	if b.State.Finished() || !r.Linked() {
+// build. That of a build found in a history has to be known to be open, before the
+// build is shown.
+func (s *Store) lookAtUntold(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, found bool) error {
+	if b.State.Finished() && !found || !r.Linked() {
 		return nil
 	}
-	var told bool
+	job := LookAtPullRequest{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}
+	var known bool
 	err := tx.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM pull_requests WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3)`,
-		r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID).Scan(&told)
-	if err != nil || told {
+		SELECT EXISTS (SELECT FROM pull_requests WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3)
+			OR EXISTS (SELECT FROM looks WHERE kind = $4 AND subject = $5 AND wanted_on > now() - $6::interval)`,
+		r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID, lookPullRequest, PullRequestKey(job).subject(), untoldEvery).Scan(&known)
+	if err != nil || known {
 		return err
 	}
-	job := LookAtPullRequest{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}
-	opts := insertOpts(job)
-	opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByPeriod: untoldEvery}
-	if _, err := s.jobs.InsertTx(ctx, tx, job, opts); err != nil {
-		return fmt.Errorf("insert job %s: %w", job.Kind(), err)
-	}
-	return nil
+	return s.enqueue(ctx, tx, job)
 }
 
 // untoldEvery is how often one pull request is asked for that nobody told of.

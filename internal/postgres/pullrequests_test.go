@@ -10,10 +10,19 @@ import (
 	"mergegate/internal/postgres"
 )
 
-// pushed is the event of a push to a branch of r, so long after later.
+// earlier is when Bitbucket told of something in the past, as all that it tells is.
+var earlier = time.Now().UTC().Truncate(time.Microsecond).Add(-48 * time.Hour)
+
+// then moves a build to that time.
+func then(b *mergecheck.Build) {
+	by := earlier.Sub(later)
+	b.CreatedOn, b.StartedOn, b.FinishedOn = b.CreatedOn.Add(by), b.StartedOn.Add(by), b.FinishedOn.Add(by)
+}
+
+// pushed is the event of a push to a branch of r, so long after earlier.
 func pushed(r postgres.Repository, branch, commit string, after time.Duration) mergecheck.Event {
 	return mergecheck.Event{
-		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, On: later.Add(after),
+		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, On: earlier.Add(after),
 		Branches: []mergecheck.BranchHead{{Branch: branch, Commit: commit}},
 	}
 }
@@ -21,7 +30,7 @@ func pushed(r postgres.Repository, branch, commit string, after time.Duration) m
 // told is the event of a pull request from branch feature to main.
 func told(r postgres.Repository, id int64, state, commit string, after time.Duration) mergecheck.Event {
 	return mergecheck.Event{
-		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, On: later.Add(after),
+		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, On: earlier.Add(after),
 		PullRequest: &mergecheck.PullRequestEvent{ID: id, State: state, SourceBranch: "feature", SourceCommit: commit, DestinationBranch: "main"},
 	}
 }
@@ -29,8 +38,7 @@ func told(r postgres.Repository, id int64, state, commit string, after time.Dura
 func apply(t *testing.T, store *postgres.Store, events ...mergecheck.Event) {
 	t.Helper()
 	for _, e := range events {
-		id := addDelivery(t, store, postgres.Delivery{Source: "forge", Body: []byte("{}"), Outcome: postgres.Pending})
-		if err := store.ApplyEvent(t.Context(), e, id); err != nil {
+		if _, err := store.ReceiveEvent(t.Context(), postgres.Delivery{Source: "forge", Body: []byte("{}")}, e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,13 +46,13 @@ func apply(t *testing.T, store *postgres.Store, events ...mergecheck.Event) {
 
 func heads(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey) []mergecheck.Head {
 	t.Helper()
-	return facts(t, store, pr, other, false).Heads
+	return facts(t, store, pr, other).Recorded.Heads
 }
 
 func TestEventsRecordHeads(t *testing.T) {
 	t.Parallel()
 	at := func(commit string, after time.Duration) mergecheck.Head {
-		return mergecheck.Head{Commit: commit, FirstSeenOn: later.Add(after), LastSeenOn: later.Add(after)}
+		return mergecheck.Head{Commit: commit, FirstSeenOn: earlier.Add(after), LastSeenOn: earlier.Add(after)}
 	}
 	tests := []struct {
 		name   string
@@ -52,7 +60,7 @@ func TestEventsRecordHeads(t *testing.T) {
 		want   []mergecheck.Head
 		looks  int // pull requests that Bitbucket has to be asked about
 	}{
-		{name: "the push came first", want: []mergecheck.Head{at(head, time.Second)}, events: func(r postgres.Repository) []mergecheck.Event {
+		{name: "the push came first", looks: 1, want: []mergecheck.Head{at(head, 0)}, events: func(r postgres.Repository) []mergecheck.Event {
 			return []mergecheck.Event{pushed(r, "feature", head, 0), told(r, 7, "OPEN", head[:12], time.Second)}
 		}},
 		{name: "a push to an open pull request", looks: 1, want: []mergecheck.Head{at(other, time.Minute)}, events: func(r postgres.Repository) []mergecheck.Event {
@@ -61,14 +69,14 @@ func TestEventsRecordHeads(t *testing.T) {
 		{name: "a push to another branch", looks: 1, events: func(r postgres.Repository) []mergecheck.Event {
 			return []mergecheck.Event{told(r, 7, "OPEN", head[:12], 0), pushed(r, "develop", other, time.Minute)}
 		}},
-		{name: "a push to a closed pull request", events: func(r postgres.Repository) []mergecheck.Event {
+		{name: "a push to the branch of a closed pull request", want: []mergecheck.Head{at(other, time.Minute)}, events: func(r postgres.Repository) []mergecheck.Event {
 			return []mergecheck.Event{told(r, 7, "MERGED", head[:12], 0), pushed(r, "feature", other, time.Minute)}
 		}},
-		{name: "12 characters that fit twins", looks: 1, events: func(r postgres.Repository) []mergecheck.Event {
+		{name: "12 characters that fit twins", looks: 1, want: []mergecheck.Head{at(head, 0), at(twin, time.Second)}, events: func(r postgres.Repository) []mergecheck.Event {
 			return []mergecheck.Event{pushed(r, "feature", head, 0), pushed(r, "feature", twin, time.Second), told(r, 7, "OPEN", head[:12], time.Minute)}
 		}},
 		{name: "nobody's repository", events: func(postgres.Repository) []mergecheck.Event {
-			return []mergecheck.Event{{On: later, Branches: []mergecheck.BranchHead{{Branch: "feature", Commit: head}}}}
+			return []mergecheck.Event{{On: earlier, Branches: []mergecheck.BranchHead{{Branch: "feature", Commit: head}}}}
 		}},
 	}
 	for _, tt := range tests {
@@ -103,6 +111,7 @@ func TestEventsInAnyOrder(t *testing.T) {
 				events = append(events, pushed(r, "feature", commit, after))
 			}
 		}
+		// The same rows, and the same heads at each time: stretches may differ in length.
 		rows := func(r postgres.Repository, list []mergecheck.Event) []string {
 			for i := range list {
 				list[i].WorkspaceUUID, list[i].RepositoryUUID = r.WorkspaceUUID, r.RepositoryUUID
@@ -116,6 +125,12 @@ func TestEventsInAnyOrder(t *testing.T) {
 		again := append(rapid.Permutation(events).Draw(rt, "another order"), rapid.SampledFrom(events).Draw(rt, "repeated"))
 		equal(t, "rows", want, rows(repository(name), again))
 	})
+}
+
+// looked ends all looks at pull requests that are waited for.
+func looked(t *testing.T, store *postgres.Store) {
+	t.Helper()
+	exec(t, store, `UPDATE looks SET live = false WHERE kind = 'pull_request'`)
 }
 
 func TestClosingStopsWhatIsInProgress(t *testing.T) {
@@ -164,7 +179,7 @@ func TestClosingStopsWhatIsInProgress(t *testing.T) {
 
 func TestHeadsOverTimeSettleBuildsWithoutOne(t *testing.T) {
 	t.Parallel()
-	// The build runs from later to a minute later.
+	// The build runs for a minute from earlier on.
 	tests := []struct {
 		name string
 		push time.Duration // of another head
@@ -179,7 +194,8 @@ func TestHeadsOverTimeSettleBuildsWithoutOne(t *testing.T) {
 			store := open(t)
 			r := link(t, store, repository(name))
 			apply(t, store, pushed(r, "feature", head, -time.Hour), told(r, 7, "OPEN", head[:12], -time.Hour), pushed(r, "feature", other, tt.push))
-			rec := record(t, store, build(1, reported("")))
+			looked(t, store)
+			rec := record(t, store, build(1, reported(""), then))
 			if rec.Build.SourceCommit != tt.want {
 				t.Errorf("settled as %q (%s), want %q", rec.Build.SourceCommit, rec.Unsettled, tt.want)
 			}

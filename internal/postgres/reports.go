@@ -13,19 +13,29 @@ import (
 // ErrOtherProject says that a build was reported for another project before.
 var ErrOtherProject = errors.New("the build was reported for another project")
 
-// ErrOtherPlace says that a token reports for another project or repository.
-var ErrOtherPlace = errors.New("the token reports for another project or repository")
+// ErrOtherPlace says that a token was made for another project.
+var ErrOtherPlace = errors.New("the token was made to report for another AppVeyor project")
 
-// RecordReport records a build as its script reported it. Reports of one build
-// are told apart by attempt: the highest stays, and the same again changes
-// nothing. It returns the report that stays, and whether it is this one, new.
-// The token becomes one of this project and repository, if it was of none.
-func (s *Store) RecordReport(ctx context.Context, r Repository, b mergecheck.Build, attempt int, tokenID int64) (stays mergecheck.Build, isNew bool, err error) {
+// Report is a build as its script reported it.
+type Report struct {
+	Build   mergecheck.Build
+	Attempt int
+	TokenID int64
+	// Named says that AppVeyor itself calls the project what the report calls it.
+	Named bool
+}
+
+// RecordReport records a report. Reports of one build are told apart by attempt: the
+// highest stays, and the same again changes nothing. It returns the report that
+// stays, and whether it is this one, new. What the script calls its project is kept
+// as the project's name only where AppVeyor says the same: policies go by names.
+func (s *Store) RecordReport(ctx context.Context, r Repository, report Report) (stays mergecheck.Build, isNew bool, err error) {
+	b := report.Build
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		if err := bindToken(ctx, tx, tokenID, r, b.Project.ID); err != nil {
+		if err := madeFor(ctx, tx, report.TokenID, b.Project.ID); err != nil {
 			return err
 		}
-		if isNew, err = upsertReport(ctx, tx, r, b, attempt); err != nil {
+		if isNew, err = upsertReport(ctx, tx, r, b, report.Attempt); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM reports AS builds
@@ -38,9 +48,11 @@ func (s *Store) RecordReport(ctx context.Context, r Repository, b mergecheck.Bui
 			return ErrOtherProject
 		}
 		_, err = tx.Exec(ctx, `
-			INSERT INTO projects (workspace_uuid, repository_uuid, project_id, account, slug, reports_only)
-			VALUES ($1, $2, $3, $4, $5, true) ON CONFLICT DO NOTHING`,
-			r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug)
+			INSERT INTO projects AS p (workspace_uuid, repository_uuid, project_id, account, slug, reports_only)
+			VALUES ($1, $2, $3, CASE WHEN $6 THEN $4 ELSE '' END, CASE WHEN $6 THEN $5 ELSE '' END, true)
+			ON CONFLICT (workspace_uuid, repository_uuid, project_id) DO UPDATE SET account = excluded.account, slug = excluded.slug
+				WHERE p.reports_only AND $6`,
+			r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug, report.Named)
 		if err != nil || !isNew {
 			return err
 		}
@@ -52,12 +64,11 @@ func (s *Store) RecordReport(ctx context.Context, r Repository, b mergecheck.Bui
 	return stays, isNew, nil
 }
 
-func bindToken(ctx context.Context, tx pgx.Tx, tokenID int64, r Repository, projectID int64) error {
-	tag, err := tx.Exec(ctx, `
-		UPDATE tokens SET report_project = coalesce(report_project, $2), report_repository = coalesce(report_repository, $3)
-		WHERE id = $1 AND coalesce(report_project, $2) = $2 AND coalesce(report_repository, $3) = $3::uuid`,
-		tokenID, projectID, r.RepositoryUUID)
-	if err == nil && tag.RowsAffected() == 0 {
+// madeFor checks that a token was made to report for a project.
+func madeFor(ctx context.Context, tx pgx.Tx, tokenID, projectID int64) error {
+	var is bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM tokens WHERE id = $1 AND report_project = $2)`, tokenID, projectID).Scan(&is)
+	if err == nil && !is {
 		err = ErrOtherPlace
 	}
 	return err

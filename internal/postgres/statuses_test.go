@@ -397,3 +397,45 @@ func TestCommitStatusesList(t *testing.T) {
 		equal(t, tt.name, tt.want, ids)
 	}
 }
+
+// TestBuildsOfAHistoryAreShownWhileOpen has a project's history tell of builds.
+func TestBuildsOfAHistoryAreShownWhileOpen(t *testing.T) {
+	t.Parallel()
+	one := []string{"aaaaaaaaaaaab SUCCESSFUL"}
+	tests := []struct {
+		name          string
+		before, after []mergecheck.Event
+		also          bool // a webhook tells of the build too
+		want          []string
+	}{
+		{name: "of a pull request nobody told of"},
+		{name: "of a closed one", before: []mergecheck.Event{told(postgres.Repository{}, 7, "MERGED", "", 0)}},
+		{name: "of an open one", before: []mergecheck.Event{told(postgres.Repository{}, 7, "OPEN", "", 0)}, want: one},
+		{name: "of one that turns out to be open", after: []mergecheck.Event{told(postgres.Repository{}, 7, "OPEN", "", 0)}, want: one},
+		{name: "of one that turns out to be closed", after: []mergecheck.Event{told(postgres.Repository{}, 7, "DECLINED", "", 0)}},
+		{name: "told of by a webhook too", also: true, want: one},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			r := link(t, store, repository(name))
+			happens := func(events []mergecheck.Event) {
+				for _, e := range events {
+					e.WorkspaceUUID, e.RepositoryUUID = r.WorkspaceUUID, r.RepositoryUUID
+					apply(t, store, e)
+				}
+			}
+			happens(tt.before)
+			if _, err := store.RecordFound(t.Context(), build(1)); err != nil {
+				t.Fatal(err)
+			}
+			if tt.also {
+				record(t, store, build(1))
+			}
+			happens(tt.after)
+			settleHeads(t, store, pullRequest(r, 7))
+			equal(t, "statuses", tt.want, shown(statuses(t, store)))
+		})
+	}
+}

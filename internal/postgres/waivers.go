@@ -16,14 +16,16 @@ const maxWaivers = 100
 // selectWaivers reads the waivers of a pull request, $1 to $3.
 const selectWaivers = `
 	SELECT w.id, w.head, w.destination, w.project_id, w.project_name, w.reason, w.by, w.owner, w.author, w.two_person,
-		w.created_on, w.expires_on, r.revoked_on, coalesce(r.by, '') AS revoked_by
-	FROM waivers w LEFT JOIN waiver_revocations r ON r.waiver_id = w.id
+		w.created_on, w.expires_on, r.revoked_on, coalesce(r.by, '') AS revoked_by,
+		coalesce(e.ended_by, '') AS ended_by, e.ended_on
+	FROM waivers w LEFT JOIN waiver_revocations r ON r.waiver_id = w.id LEFT JOIN waiver_endings e ON e.waiver_id = w.id
 	WHERE w.workspace_uuid = $1 AND w.repository_uuid = $2 AND w.pull_request_id = $3`
 
-// waiverRow is a waiver with its revocation, if there is one.
+// waiverRow is a waiver with its revocation and its end, if there are any.
 type waiverRow struct {
 	mergecheck.Waiver
 	RevokedOn *time.Time
+	EndedOn   *time.Time
 }
 
 func waivers(rows pgx.Rows, err error) ([]mergecheck.Waiver, error) {
@@ -31,7 +33,7 @@ func waivers(rows pgx.Rows, err error) ([]mergecheck.Waiver, error) {
 	var waivers []mergecheck.Waiver
 	for _, row := range list {
 		w := row.Waiver
-		w.RevokedOn = timeOf(row.RevokedOn)
+		w.RevokedOn, w.EndedOn = timeOf(row.RevokedOn), timeOf(row.EndedOn)
 		waivers = append(waivers, w)
 	}
 	return waivers, err
@@ -135,10 +137,16 @@ func (s *Store) SettleWaivers(ctx context.Context, job SettleWaivers) (early tim
 
 // wantWaived wants the commit statuses of heads that were ever waived anew.
 func (s *Store) wantWaived(ctx context.Context, tx pgx.Tx, pr PullRequestKey) error {
+	return s.wantBuilds(ctx, tx, pr, `source_commit IN (
+		SELECT head FROM waivers WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3)`)
+}
+
+// wantBuilds wants the commit statuses of the pull request's newest builds, for each
+// project and head, of which a condition holds.
+func (s *Store) wantBuilds(ctx context.Context, tx pgx.Tx, pr PullRequestKey, condition string) error {
 	rows, err := tx.Query(ctx, `
 		SELECT DISTINCT ON (project_id, source_commit) `+buildColumns+` FROM builds
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND project_id <> 0
-			AND source_commit IN (SELECT head FROM waivers WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3)
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND project_id <> 0 AND `+condition+`
 		ORDER BY project_id, source_commit, build_id DESC`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID)
 	list, err := all[buildRow](rows, err)
 	if err != nil || len(list) == 0 {
@@ -149,7 +157,7 @@ func (s *Store) wantWaived(ctx context.Context, tx pgx.Tx, pr PullRequestKey) er
 		return err
 	}
 	for _, row := range list {
-		if err := s.wantNewest(ctx, tx, repository, row.build()); err != nil {
+		if err := s.wantStatus(ctx, tx, repository, row.build()); err != nil {
 			return err
 		}
 	}

@@ -93,8 +93,8 @@ func TestWaivedStatus(t *testing.T) {
 		{name: "another destination", want: mergecheck.StatusFailed, change: func(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
 			waive(t, store, pr, mergecheck.Waiver{})
 			settleWaivers(t, store, pr)
-			told := mergecheck.PullRequestEvent{ID: pr.PullRequestID, State: "OPEN", SourceBranch: "feature", DestinationBranch: "release"}
-			if err := store.Look(t.Context(), pr, told, ""); err != nil {
+			told := mergecheck.Told{State: "OPEN", DestinationBranch: "release", On: time.Now()}
+			if err := store.See(t.Context(), pr, postgres.Sighting{Told: told, SourceBranch: "feature"}); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -161,4 +161,76 @@ func tryExec(t testing.TB, store *postgres.Store, statement string) error {
 	t.Helper()
 	_, err := store.Pool().Exec(t.Context(), statement)
 	return err
+}
+
+// TestEndedWaiversStayEnded ends a waiver by facts that arrive in any order, and has
+// the pull request become again what was waived.
+func TestEndedWaiversStayEnded(t *testing.T) {
+	t.Parallel()
+	after := func(d time.Duration) time.Time { return time.Now().UTC().Truncate(time.Microsecond).Add(d) }
+	tests := []struct {
+		name string
+		do   func(t *testing.T, store *postgres.Store, r postgres.Repository)
+		want mergecheck.WaiverState
+	}{
+		{name: "nothing happened", want: mergecheck.WaiverLive, do: func(*testing.T, *postgres.Store, postgres.Repository) {}},
+		{name: "another head was pushed, and the first again", want: mergecheck.WaiverOtherHead, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+			away, back := pushed(r, "feature", other, 0), pushed(r, "feature", head, 0)
+			away.On, back.On = after(time.Second), after(2*time.Second)
+			apply(t, store, away, back)
+		}},
+		{name: "and heard of in the wrong order", want: mergecheck.WaiverOtherHead, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+			away, back := pushed(r, "feature", other, 0), pushed(r, "feature", head, 0)
+			away.On, back.On = after(time.Second), after(2*time.Second)
+			apply(t, store, back, away)
+		}},
+		{name: "another head was pushed before, and heard of late", want: mergecheck.WaiverLive, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+			apply(t, store, pushed(r, "feature", other, 0))
+		}},
+		{name: "an event had another head, abbreviated", want: mergecheck.WaiverOtherHead, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+			e := told(r, 7, "OPEN", other[:12], 0)
+			e.On = after(time.Second)
+			apply(t, store, e)
+		}},
+		{name: "retargeted, and back", want: mergecheck.WaiverOtherDestination, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+			away, back := told(r, 7, "OPEN", "", 0), told(r, 7, "OPEN", "", 0)
+			away.PullRequest.DestinationBranch = "release"
+			away.On, back.On = after(time.Second), after(2*time.Second)
+			apply(t, store, back, away)
+		}},
+		{name: "a look saw another head", want: mergecheck.WaiverOtherHead, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+			see(t, store, pullRequest(r, 7), other)
+			see(t, store, pullRequest(r, 7), head)
+		}},
+		{name: "a merge check brought another head", want: mergecheck.WaiverOtherHead, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+			for i, commit := range []string{other, head} {
+				seen := postgres.Sighting{Told: mergecheck.Told{State: "OPEN", Head: commit, DestinationBranch: "main", On: after(time.Duration(i+1) * time.Second)}}
+				err := store.AddDecision(t.Context(), pullRequest(r, 7), postgres.Decision{Trigger: "on-merge"}, postgres.FollowUps{Seen: &seen})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		{name: "a merge check brought what was before", want: mergecheck.WaiverLive, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+			seen := postgres.Sighting{Told: mergecheck.Told{State: "OPEN", Head: other, DestinationBranch: "main", On: after(-time.Hour)}}
+			err := store.AddDecision(t.Context(), pullRequest(r, 7), postgres.Decision{Trigger: "on-merge"}, postgres.FollowUps{Seen: &seen})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			r := link(t, store, repository(name))
+			apply(t, store, told(r, 7, "OPEN", "", 0))
+			waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
+			tt.do(t, store, r)
+			f := facts(t, store, pullRequest(r, 7), head)
+			pr := mergecheck.PullRequest{ID: 7, State: "OPEN", Head: head, DestinationBranch: "main"}
+			judged := mergecheck.JudgeWaivers(f.Waivers, pr, mergecheck.WaiverRules{}, f.Now)
+			equal(t, "state", tt.want, judged[0].State)
+		})
+	}
 }

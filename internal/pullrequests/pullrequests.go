@@ -14,9 +14,12 @@ package pullrequests
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,13 +88,15 @@ type Delivery struct {
 	Event     string // X-Event-Key, or Forge's eventType
 	RequestID string // the same on retries; "" when not told
 	Body      []byte
+	Told      mergecheck.Event // what Body tells
 }
 
-// Receive stores an event and returns its delivery's id once that is committed.
+// Receive stores an event, records what it tells in full, and returns its delivery's
+// id once both are committed.
 func (s *Service) Receive(ctx context.Context, d Delivery) (id int64, err error) {
-	id, err = s.store.AddDelivery(ctx, postgres.Delivery{
-		Source: d.Source, Event: d.Event, RequestID: d.RequestID, Body: d.Body, Outcome: postgres.Pending,
-	})
+	id, err = s.store.ReceiveEvent(ctx, postgres.Delivery{
+		Source: d.Source, Event: strings.ToValidUTF8(d.Event[:min(len(d.Event), maxHeader)], ""), RequestID: requestID(d.RequestID), Body: d.Body,
+	}, d.Told)
 	if err != nil {
 		return 0, err
 	}
@@ -99,10 +104,24 @@ func (s *Service) Receive(ctx context.Context, d Delivery) (id int64, err error)
 	return id, nil
 }
 
+// maxHeader is the most bytes of what comes in headers. Bitbucket's have some dozens.
+const maxHeader = 128
+
+// requestID is what a request is known by: a longer id by its hash, so that it can be
+// looked up.
+func requestID(id string) string {
+	if len(id) <= maxHeader {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
 // AddWorkers registers the jobs of this package.
 func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.applyEvent))
 	river.AddWorker(workers, river.WorkFunc(s.lookAtPullRequest))
+	river.AddWorker(workers, river.WorkFunc(s.readName))
 	river.AddWorker(workers, river.WorkFunc(s.sweep))
 }
 
@@ -122,11 +141,7 @@ func (s *Service) applyEvent(ctx context.Context, job *river.Job[postgres.ApplyE
 	if err != nil {
 		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, err.Error())
 	}
-	if event.On.IsZero() || event.On.After(d.ReceivedOn) {
-		// Bitbucket's clock is not ours: nothing has happened later than it was told.
-		event.On = d.ReceivedOn
-	}
-	if err := s.store.ApplyEvent(ctx, event, d.ID); err != nil {
+	if err := s.store.ApplyEvent(ctx, event, d); err != nil {
 		return err
 	}
 	s.log.InfoContext(ctx, "event applied", "delivery", d.ID, "source", d.Source, "event", d.Event)
@@ -143,25 +158,62 @@ func parse(d postgres.Delivery, body []byte) (mergecheck.Event, error) {
 
 func (s *Service) lookAtPullRequest(ctx context.Context, job *river.Job[postgres.LookAtPullRequest]) error {
 	key := postgres.PullRequestKey(job.Args)
-	if wait := s.client.AsApp(ctx, s.tokens, key.WorkspaceUUID).Wait(bitbucket.Spare); wait > 0 {
-		return river.JobSnooze(wait)
+	return s.store.Looking(ctx, job.Args, func(ctx context.Context) error {
+		urgency, err := s.urgency(ctx, key)
+		if err != nil {
+			return err
+		}
+		if wait := s.client.AsApp(ctx, s.tokens, key.WorkspaceUUID).Wait(urgency); wait > 0 {
+			return river.JobSnooze(wait)
+		}
+		return s.later(ctx, s.look(ctx, key), job.CreatedAt, "pull request not read", "pull_request", key.PullRequestID)
+	})
+}
+
+// urgency lets looks go before others where a verdict may wait for the head.
+func (s *Service) urgency(ctx context.Context, key postgres.PullRequestKey) (bitbucket.Urgency, error) {
+	waiting, err := s.store.HeadUnread(ctx, key)
+	if err != nil || !waiting {
+		return bitbucket.Spare, err
 	}
-	err := s.look(ctx, key)
+	return bitbucket.Background, nil
+}
+
+// later tells when to ask Bitbucket again after err. Nothing is asked for longer than
+// [giveUpAfter], nor what only a person can mend.
+func (s *Service) later(ctx context.Context, err error, since time.Time, failure string, what ...any) error {
 	var e *bitbucket.Error
 	switch {
 	case err == nil:
 		return nil
 	case !errors.As(err, &e) && !errors.Is(err, bitbucket.ErrHeadUnknown):
 		return err // the database's
-	case time.Since(job.CreatedAt) > giveUpAfter || e != nil && !e.Temporary():
-		s.log.WarnContext(ctx, "pull request not read", "pull_request", job.Args.PullRequestID, "error", err)
+	case time.Since(since) > giveUpAfter || e != nil && !e.Temporary():
+		s.log.WarnContext(ctx, failure, append(what, "error", err)...)
 		return nil
 	}
 	delay := 10 * time.Second
 	if e != nil {
 		delay = max(delay, e.RetryAfter)
 	}
-	return river.JobSnooze(max(delay, min(time.Since(job.CreatedAt)/2, 10*time.Minute)))
+	return river.JobSnooze(max(delay, min(time.Since(since)/2, 10*time.Minute)))
+}
+
+// readName reads what a repository is called now, by its UUIDs, and has what is kept
+// under that name, and what is yet to be posted, follow it.
+func (s *Service) readName(ctx context.Context, job *river.Job[postgres.ReadName]) error {
+	workspace, repository := job.Args.WorkspaceUUID, job.Args.RepositoryUUID
+	return s.store.Looking(ctx, job.Args, func(ctx context.Context) error {
+		client := s.client.AsApp(ctx, s.tokens, workspace)
+		if wait := client.Wait(bitbucket.Background); wait > 0 {
+			return river.JobSnooze(wait)
+		}
+		name, err := client.NameOf(ctx, workspace, repository)
+		if err != nil {
+			return s.later(ctx, err, job.CreatedAt, "repository's name not read", "repository", repository)
+		}
+		return s.store.LinkRepository(ctx, postgres.Repository{WorkspaceUUID: workspace, RepositoryUUID: repository, FullName: name})
+	})
 }
 
 // look reads a pull request from Bitbucket and records what it is now. One that
@@ -172,18 +224,14 @@ func (s *Service) look(ctx context.Context, key postgres.PullRequestKey) error {
 	if err != nil {
 		return fmt.Errorf("read pull request %d: %w", key.PullRequestID, err)
 	}
-	told := mergecheck.PullRequestEvent{
-		ID: key.PullRequestID, State: pr.State, SourceBranch: pr.Source.Branch, SourceRepository: pr.Source.Repository.UUID,
-		DestinationBranch: pr.Destination.Branch,
+	seen := postgres.Sighting{Told: pr.Told(), Latest: pr.Latest(), SourceRepository: pr.Source.Repository.UUID, SourceBranch: pr.Source.Branch}
+	if (mergecheck.PullRequestEvent{State: pr.State}).Closed() {
+		return s.store.See(ctx, key, seen)
 	}
-	if told.Closed() {
-		return s.store.Look(ctx, key, told, "")
-	}
-	head, err := client.PullRequestHead(ctx, key.WorkspaceUUID, key.RepositoryUUID, pr)
-	if err != nil {
+	if seen.Head, err = client.PullRequestHead(ctx, key.WorkspaceUUID, key.RepositoryUUID, pr); err != nil {
 		return fmt.Errorf("tell head of pull request %d: %w", key.PullRequestID, err)
 	}
-	return s.store.Look(ctx, key, told, head)
+	return s.store.See(ctx, key, seen)
 }
 
 // sweep looks at open pull requests that no event told of for a while.

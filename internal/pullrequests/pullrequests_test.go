@@ -102,11 +102,11 @@ func (b *bundle) shown(t *testing.T) string {
 
 func (b *bundle) heads(t *testing.T) (commits []string) {
 	t.Helper()
-	facts, err := b.store.Facts(t.Context(), postgres.Asked{PullRequest: key, Head: head})
+	facts, err := b.store.Facts(t.Context(), postgres.Asked{PullRequest: key, Told: mergecheck.Told{Head: head}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range facts.Heads {
+	for _, h := range facts.Recorded.Heads {
 		commits = append(commits, h.Commit)
 	}
 	return commits
@@ -196,7 +196,7 @@ func TestSweepIsBounded(t *testing.T) {
 	for id := range int64(2 * sweepSize) {
 		other := key
 		other.PullRequestID = 100 + id
-		err := b.store.Look(t.Context(), other, mergecheck.PullRequestEvent{ID: other.PullRequestID, State: "OPEN"}, "")
+		err := b.store.See(t.Context(), other, postgres.Sighting{Told: mergecheck.Told{State: "OPEN", On: time.Now()}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -83,7 +83,18 @@ func (s *Service) Periodic() *river.PeriodicJob {
 		func() (river.JobArgs, *river.InsertOpts) { return sweep{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})
 }
 
+// pendingFor is longer than any delivery is tried: one that is pending still has lost
+// its job.
+const pendingFor = 25 * time.Hour
+
 func (s *Service) sweep(ctx context.Context, _ *river.Job[sweep]) error {
+	lost, err := s.store.GiveUpDeliveries(ctx, pendingFor)
+	if err != nil {
+		return err
+	}
+	if lost > 0 {
+		s.log.WarnContext(ctx, "deliveries given up: their jobs were lost", "deliveries", lost)
+	}
 	for _, kind := range Kinds {
 		kept, ok := s.policy[kind]
 		if !ok {

@@ -41,7 +41,7 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 		PullRequest: postgres.PullRequestKey{
 			WorkspaceUUID: event.WorkspaceUUID, RepositoryUUID: event.RepositoryUUID, PullRequestID: event.PullRequestID,
 		},
-		Trigger: event.Trigger, Brought: brought(event.PullRequest), SystemToken: c.GetHeader("x-forge-oauth-system"),
+		Trigger: event.Trigger, Brought: brought(event), SystemToken: c.GetHeader("x-forge-oauth-system"),
 	})
 	c.JSON(http.StatusOK, gin.H{"success": answer.Success, "message": answer.Message})
 	return nil
@@ -67,13 +67,18 @@ func (s *Server) verify(c *gin.Context) (forge.Invocation, error) {
 	return s.Forge.Verify(ctx, token)
 }
 
-func brought(pr *forge.PullRequest) *gate.Snapshot {
+func brought(event forge.MergeCheck) *gate.Snapshot {
+	pr := event.PullRequest
 	if pr == nil {
 		return nil
 	}
-	return &gate.Snapshot{
+	s := &gate.Snapshot{
 		State: pr.State, SourceCommit: pr.SourceCommit, SourceBranch: pr.SourceBranch,
 		SourceRepositoryUUID: pr.SourceRepositoryUUID, SourceRepository: pr.SourceRepositoryFullName,
-		DestinationBranch: pr.DestinationBranch, DestinationCommit: pr.DestinationCommit,
+		DestinationBranch: pr.DestinationBranch, DestinationCommit: pr.DestinationCommit, On: pr.UpdatedOn,
 	}
+	if pr.RepositoryUUID == event.RepositoryUUID {
+		s.Repository = pr.RepositoryFullName
+	}
+	return s
 }

@@ -60,6 +60,9 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
+	if token.ReportProject == nil || *token.ReportProject != build.Project.ID {
+		return errForbidden.with("this token was made to report for another AppVeyor project than %d; make one with token create --scope report --project %[1]d", build.Project.ID)
+	}
 	if !repository.Linked() {
 		return errConflict.with("Bitbucket has not told the repository's UUID yet")
 	}

@@ -64,6 +64,16 @@ func (s *Service) Give(ctx context.Context, v mergecheck.Verdict, r Request) (me
 	if err != nil {
 		return w, err
 	}
+	// What the pull request was when it was waived: what comes later ends the waiver.
+	err = s.store.See(ctx, r.PullRequest, postgres.Sighting{
+		Told: mergecheck.Told{
+			State: v.PullRequest.State, Head: w.Head, DestinationBranch: w.Destination, DestinationCommit: v.PullRequest.DestinationCommit, On: v.PullRequest.On,
+		},
+		Latest: v.PullRequest.On, SourceRepository: v.PullRequest.SourceRepository, SourceBranch: v.PullRequest.SourceBranch,
+	})
+	if err != nil {
+		return w, err
+	}
 	return s.store.AddWaiver(ctx, r.PullRequest, w, life)
 }
 

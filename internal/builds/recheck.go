@@ -1,0 +1,133 @@
+package builds
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"mergegate/internal/postgres"
+)
+
+const (
+	// recheckTimeout bounds one look, whoever waits for it.
+	recheckTimeout = 1500 * time.Millisecond
+	// unreachableFor is how long a project that couldn't be read isn't tried again for
+	// somebody who waits.
+	unreachableFor = 15 * time.Second
+)
+
+// rechecks are looks at projects that merges wait for: one at a time for a project.
+// The zero value is ready to use.
+type rechecks struct {
+	group singleflight.Group
+
+	mu     sync.Mutex
+	failed map[int64]failedLook
+}
+
+type failedLook struct {
+	problem string
+	until   time.Time
+}
+
+// lately is why the project couldn't be read a moment ago, "" where it could.
+func (r *rechecks) lately(project int64, now time.Time) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.failed[project]; now.Before(f.until) {
+		return f.problem
+	}
+	delete(r.failed, project)
+	return ""
+}
+
+func (r *rechecks) note(project int64, problem string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if problem == "" {
+		delete(r.failed, project)
+		return
+	}
+	if r.failed == nil {
+		r.failed = map[int64]failedLook{}
+	}
+	r.failed[project] = failedLook{problem: problem, until: now.Add(unreachableFor)}
+}
+
+// Recheck reads the newest builds of projects from AppVeyor, for somebody who waits to
+// merge, and returns why where it couldn't, by project. What it finds is in the store.
+func (s *Service) Recheck(ctx context.Context, workspaceUUID, repositoryUUID string, projects []int64) map[int64]string {
+	problems := map[int64]string{}
+	known, err := s.store.ProjectsOf(ctx, workspaceUUID, repositoryUUID)
+	if err != nil {
+		s.log.WarnContext(ctx, "projects not looked at for a merge", "error", err)
+		return problems
+	}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for _, p := range known {
+		if !slices.Contains(projects, p.ProjectID) || !s.accounts.known(p.Account) {
+			continue
+		}
+		group.Go(func() {
+			if problem := s.recheckProject(ctx, p); problem != "" {
+				mu.Lock()
+				defer mu.Unlock()
+				problems[p.ProjectID] = problem
+			}
+		})
+	}
+	group.Wait()
+	return problems
+}
+
+func (s *Service) recheckProject(ctx context.Context, p postgres.SeenProject) (problem string) {
+	if problem := s.rechecks.lately(p.ProjectID, s.now()); problem != "" {
+		return problem
+	}
+	look := s.rechecks.group.DoChan(strconv.FormatInt(p.ProjectID, 10), func() (any, error) {
+		// Others wait for it too, so that it doesn't end with who asked first.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recheckTimeout)
+		defer cancel()
+		problem := s.lookAtNewest(ctx, p)
+		s.rechecks.note(p.ProjectID, problem, s.now())
+		return problem, nil
+	})
+	select {
+	case done := <-look:
+		problem, _ = done.Val.(string)
+		return problem
+	case <-ctx.Done():
+		return problemLate
+	}
+}
+
+const (
+	problemLate        = "AppVeyor did not answer in time"
+	problemUnreachable = "AppVeyor could not be reached"
+)
+
+// lookAtNewest confirms what is new or has changed among a project's newest builds.
+func (s *Service) lookAtNewest(ctx context.Context, p postgres.SeenProject) (problem string) {
+	page, err := s.appveyor.History(ctx, p.Account, p.Slug, 0, historyLength)
+	unclear := 0
+	if err == nil {
+		_, unclear, err = s.reconcilePage(ctx, p, page, "merge_check")
+	}
+	if err == nil && unclear == 0 {
+		err = s.store.NoteLooked(ctx, p.ProjectID)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return problemLate
+	case err != nil || unclear > 0:
+		s.log.WarnContext(ctx, "project not looked at for a merge", "project", p.Account+"/"+p.Slug, "error", err, "unclear", unclear)
+		return problemUnreachable
+	default:
+		return ""
+	}
+}

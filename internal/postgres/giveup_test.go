@@ -1,0 +1,89 @@
+package postgres_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"mergegate/internal/mergecheck"
+	"mergegate/internal/postgres"
+)
+
+// TestNothingStaysPendingWithoutAJob gives up the last attempt of each kind of job
+// that something waits for.
+func TestNothingStaysPendingWithoutAJob(t *testing.T) {
+	t.Parallel()
+	r := repository(name)
+	pr := pullRequest(r, 7)
+	live := `SELECT CASE WHEN live THEN 'live' ELSE 'over' END FROM looks WHERE kind = `
+	tests := []struct {
+		name string
+		want func(t *testing.T, store *postgres.Store) river.JobArgs // and returns its job
+		sql  string
+		left string
+	}{
+		{name: "an AppVeyor delivery", sql: `SELECT outcome FROM deliveries`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			return postgres.ConfirmDelivery{DeliveryID: addDelivery(t, store, postgres.Delivery{Source: "appveyor", Body: []byte("{}"), BuildID: 9, Outcome: postgres.Pending})}
+		}},
+		{name: "an event", sql: `SELECT outcome FROM deliveries`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			return postgres.ApplyEvent{DeliveryID: addDelivery(t, store, postgres.Delivery{Source: "forge", Body: []byte("{}"), Outcome: postgres.Pending})}
+		}},
+		{name: "a commit status", sql: `SELECT delivery FROM commit_statuses`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			record(t, store, build(1))
+			return postgres.PublishStatus{StatusID: statuses(t, store)[0].ID}
+		}},
+		{name: "a look at a pull request", sql: live + `'pull_request'`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			apply(t, store, told(r, 7, "OPEN", head[:12], 0))
+			return postgres.LookAtPullRequest(pr)
+		}},
+		{name: "a look at heads", sql: live + `'heads'`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			addDecision(t, store, pr, postgres.Decision{Trigger: "on-merge", Code: "passed"}, true)
+			return postgres.SettleHeads(pr)
+		}},
+		{name: "a watch", sql: live + `'build'`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			record(t, store, build(1, in(mergecheck.Running)))
+			return postgres.WatchBuild{BuildID: 1}
+		}},
+		{name: "effects", sql: `SELECT CASE WHEN seen < wanted THEN 'waiting' ELSE 'over' END FROM effect_runs`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			if _, err := store.ApplyPolicy(t.Context(), r.WorkspaceUUID, "rules: []", "somebody"); err != nil {
+				t.Fatal(err)
+			}
+			apply(t, store, told(r, 7, "OPEN", "", 0))
+			return postgres.SyncEffects{PullRequestKey: pr, Turn: 1}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			link(t, store, r)
+			job := tt.want(t, store)
+			if before := query[string](t, store, tt.sql)[0]; before == tt.left {
+				t.Fatalf("it is %s before", before)
+			}
+			args, err := json.Marshal(job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := store.GiveUp(t.Context(), job.Kind(), args); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "after", tt.left, query[string](t, store, tt.sql)[0])
+		})
+	}
+}
+
+func TestDeliveriesWhoseJobsAreGone(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	for range 2 {
+		addDelivery(t, store, postgres.Delivery{Source: "forge", Body: []byte("{}"), Outcome: postgres.Pending})
+	}
+	exec(t, store, `UPDATE deliveries SET pending_since = now() - interval '26 hours' WHERE id = (SELECT min(id) FROM deliveries)`)
+	if n, err := store.GiveUpDeliveries(t.Context(), 25*time.Hour); err != nil || n != 1 {
+		t.Errorf("gave up %d, %v", n, err)
+	}
+	equal(t, "outcomes", []string{"failed", "pending"}, query[string](t, store, `SELECT outcome FROM deliveries ORDER BY id`))
+}
