@@ -85,12 +85,16 @@ type Delivery struct {
 	Event     string // X-Event-Key, or Forge's eventType
 	RequestID string // the same on retries; "" when not told
 	Body      []byte
+
+	// The repository it is of, "" where it doesn't tell: who may see the delivery.
+	WorkspaceUUID, RepositoryUUID string
 }
 
 // Receive stores an event and returns its delivery's id once that is committed.
 func (s *Service) Receive(ctx context.Context, d Delivery) (id int64, err error) {
 	id, err = s.store.AddDelivery(ctx, postgres.Delivery{
 		Source: d.Source, Event: d.Event, RequestID: d.RequestID, Body: d.Body, Outcome: postgres.Pending,
+		WorkspaceUUID: d.WorkspaceUUID, RepositoryUUID: d.RepositoryUUID,
 	})
 	if err != nil {
 		return 0, err

@@ -77,7 +77,7 @@ type operatorKey struct{}
 // read and write the database anyway: every scope and repository, without a token.
 // What they do is recorded as done by operator.
 func (s *Server) AsOperator(operator postgres.Token) http.Handler {
-	operator.Repository = "**"
+	operator.Repository = everyRepository
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.engine.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorKey{}, operator)))
 	})
@@ -88,11 +88,23 @@ func hasScope(token postgres.Token, scope string) bool {
 		scope == ScopeRead && slices.Contains(token.Scopes, ScopeAdmin)
 }
 
+// everyRepository is the glob of tokens that cover everything, also what can't be
+// told to be of any repository.
+const everyRepository = "**"
+
 // covers reports whether the token is for this repository. One that isn't gets
-// the answer for a repository that doesn't exist.
+// the answer for a repository that doesn't exist. An empty glob covers nothing.
 func covers(token postgres.Token, fullName string) bool {
-	return token.Repository == "**" || token.Repository == "" ||
+	return token.Repository == everyRepository ||
 		fullName != "" && doublestar.MatchUnvalidated(strings.ToLower(token.Repository), strings.ToLower(fullName))
+}
+
+// cover is what the token covers, for routes that name no repository.
+func (s *Server) cover(c *gin.Context, token postgres.Token) (postgres.Cover, error) {
+	if token.Repository == everyRepository {
+		return postgres.Everything, nil
+	}
+	return s.Store.Cover(c.Request.Context(), func(fullName string) bool { return covers(token, fullName) })
 }
 
 // repository finds the repository of the path, if the token covers it.

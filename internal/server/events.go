@@ -45,7 +45,9 @@ func (s *Server) forgeEvent(c *gin.Context) error {
 	} else {
 		s.Gate.KeepToken(c.Request.Context(), workspace, c.GetHeader("x-forge-oauth-system"))
 	}
-	return s.receiveEvent(c, pullrequests.Delivery{Source: pullrequests.SourceForge, Event: event.Type, Body: body})
+	return s.receiveEvent(c, pullrequests.Delivery{
+		Source: pullrequests.SourceForge, Event: event.Type, Body: body, WorkspaceUUID: workspace, RepositoryUUID: event.RepositoryUUID,
+	})
 }
 
 // bitbucketWebhook stores a webhook of Bitbucket, once for each X-Request-UUID.
@@ -60,10 +62,14 @@ func (s *Server) bitbucketWebhook(c *gin.Context) error {
 		return errUnauthorized.with("X-Hub-Signature is not that of the body")
 	}
 	event := c.GetHeader("X-Event-Key")
-	if _, err := bitbucket.ParseWebhook(event, body); err != nil {
+	told, err := bitbucket.ParseWebhook(event, body)
+	if err != nil {
 		return errNotJSON
 	}
-	d := pullrequests.Delivery{Source: pullrequests.SourceBitbucket, Event: event, RequestID: c.GetHeader("X-Request-UUID"), Body: body}
+	d := pullrequests.Delivery{
+		Source: pullrequests.SourceBitbucket, Event: event, RequestID: c.GetHeader("X-Request-UUID"), Body: body,
+		WorkspaceUUID: told.WorkspaceUUID, RepositoryUUID: told.RepositoryUUID,
+	}
 	if !storable(d.Event) || !storable(d.RequestID) {
 		return errParameter.with("X-Event-Key or X-Request-UUID is not text")
 	}

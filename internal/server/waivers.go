@@ -25,7 +25,7 @@ type waiverRequest struct {
 	Reason    string          `json:"reason"`
 	Project   json.RawMessage `json:"project"`
 	Commit    *string         `json:"commit"`
-	Expires   string          `json:"expires"`
+	Expires   *string         `json:"expires"`
 	ExpiresOn *time.Time      `json:"expires_on"`
 }
 
@@ -95,15 +95,15 @@ func (b waiverRequest) request(now time.Time) (r waivers.Request, err error) {
 		return r, err
 	}
 	switch {
-	case b.ExpiresOn != nil && b.Expires != "":
+	case b.ExpiresOn != nil && b.Expires != nil:
 		return r, errInvalidBody.with("give expires_on or expires, not both")
 	case b.ExpiresOn != nil:
 		if r.Life = b.ExpiresOn.Sub(now); r.Life <= 0 {
 			return r, errInvalidBody.with("expires_on is not in the future")
 		}
-	case b.Expires != "":
-		if r.Life, err = policy.ParseDuration(b.Expires); err != nil || r.Life <= 0 {
-			return r, errInvalidBody.with("expires: %q is not a duration like 4h or 2d", b.Expires)
+	case b.Expires != nil:
+		if r.Life, err = policy.ParseDuration(*b.Expires); err != nil || r.Life <= 0 {
+			return r, errInvalidBody.with("expires: %q is not a duration like 4h or 2d", *b.Expires)
 		}
 	}
 	return r, nil
