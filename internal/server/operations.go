@@ -20,7 +20,7 @@ func (s *Server) readyz(c *gin.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
-	if err := s.Store.Ping(ctx); err != nil {
+	if err := s.Checks.Ping(ctx); err != nil {
 		s.Log.WarnContext(ctx, "not ready", "error", err)
 		return errUnavailable
 	}

@@ -66,7 +66,7 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	if !repository.Linked() {
 		return errConflict.with("Bitbucket has not told the repository's UUID yet")
 	}
-	pr := s.Gate.Explain(c.Request.Context(), repository, build.PullRequestID).PullRequest
+	pr := s.Explaining.Explain(c.Request.Context(), repository, build.PullRequestID).PullRequest
 	switch {
 	case pr.Head == "":
 		return errConflict.with("the head of pull request %d is not known: %s", pr.ID, pr.HeadProblem)

@@ -49,7 +49,7 @@ func (s *Server) giveWaiver(c *gin.Context, token postgres.Token) error {
 	}
 	request.PullRequest = keyOf(repository, id)
 	request.By, request.Owner = token.Name, token.Owner
-	verdict := s.Gate.Explain(c.Request.Context(), repository, id)
+	verdict := s.Explaining.Explain(c.Request.Context(), repository, id)
 	w, err := s.Waivers.Give(c.Request.Context(), verdict, request)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (s *Server) listWaivers(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	verdict := s.Gate.Explain(c.Request.Context(), repository, id)
+	verdict := s.Explaining.Explain(c.Request.Context(), repository, id)
 	list, err := s.Store.Waivers(c.Request.Context(), keyOf(repository, id), before, length+1)
 	if err != nil {
 		return err
