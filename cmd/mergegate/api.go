@@ -20,7 +20,6 @@ import (
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
-	"mergegate/internal/pullrequests"
 	"mergegate/internal/sealed"
 	"mergegate/internal/server"
 	"mergegate/internal/waivers"
@@ -327,11 +326,8 @@ func operatorAPI(cfg config, store *postgres.Store, log *slog.Logger) (*server.S
 	}
 	confirming := builds.New(store, remotes.appveyor, remotes.bitbucket, cfg.accounts, builds.Options{Log: log})
 	return server.New(server.Config{
-		Store: store, Builds: confirming, Waivers: waivers.New(store), Log: log,
+		Store: store, Checks: store, Builds: confirming, Waivers: waivers.New(store), Log: log,
 		Webhooks: newWebhooks(store, box, cfg, log, nil), PublicURL: cfg.PublicURL, SigningKey: cfg.signingKey(),
-		PullRequests: pullrequests.New(store, remotes.bitbucket, tokens, pullrequests.Options{Log: log}),
-		Gate: gate.New(store, remotes.bitbucket, tokens, gate.Options{
-			Log: log, Look: confirming.LookNow, BranchBuilds: confirming.BranchBuilds,
-		}),
+		Explaining: gate.New(store, remotes.bitbucket, tokens, gate.Options{Log: log, BranchBuilds: confirming.BranchBuilds}),
 	}), nil
 }

@@ -35,7 +35,7 @@ func TestWalkThroughTheAPI(t *testing.T) {
 	w.expect("failed", "")
 	env := append(os.Environ(),
 		"MERGEGATE_URL="+w.url, "MERGEGATE_TOKEN="+w.tokenOf("walk", "read,waive", "--repository", "acme/*", "--expires", "1d"),
-		"MERGEGATE_ADMIN_TOKEN="+w.token, "MERGEGATE_REPORT_TOKEN="+w.tokenOf("report", "report"),
+		"MERGEGATE_ADMIN_TOKEN="+w.token, "MERGEGATE_REPORT_TOKEN="+w.tokenOf("report", "report", "--project", "12064"),
 		"APPVEYOR_PULL_REQUEST_NUMBER=7", "APPVEYOR_PULL_REQUEST_HEAD_COMMIT="+commit('1'),
 	)
 	for _, block := range blocks {

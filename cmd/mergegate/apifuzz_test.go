@@ -34,7 +34,7 @@ func TestFuzzedRequests(t *testing.T) {
 	f := &requestFuzzer{
 		Rand: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // chance, no secret
 		tokens: []string{
-			w.token, w.tokenOf("all", "admin,waive,report"), w.tokenOf("waive", "waive"), w.tokenOf("report", "report"), w.tokenOf("some", "read,waive", "--repository", "acme/w*"),
+			w.token, w.tokenOf("all", "admin,waive,report", "--project", "12064"), w.tokenOf("waive", "waive"), w.tokenOf("report", "report", "--project", "12064"), w.tokenOf("some", "read,waive", "--repository", "acme/w*"),
 		},
 		operations: operations(doc),
 	}

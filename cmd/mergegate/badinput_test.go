@@ -230,7 +230,7 @@ func TestAPIRefusals(t *testing.T) {
 	w := newWorld(t)
 	w.built(commit('1'), "success")
 	read := w.command("token", "create", "--name", "r", "--scope", "read")
-	waive := w.command("token", "create", "--name", "w", "--scope", "waive,report")
+	waive := w.command("token", "create", "--name", "w", "--scope", "waive,report", "--project", "12064")
 	other := w.command("token", "create", "--name", "o", "--scope", "read", "--repository", "acme/other-*")
 	expired := w.command("token", "create", "--name", "e", "--scope", "read", "--expires", "1ns")
 	revoked := w.command("token", "create", "--name", "x", "--scope", "admin")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -35,10 +36,10 @@ type environment struct {
 	AdminListen string `env:"MERGEGATE_ADMIN_LISTEN"`
 	PublicURL   string `env:"MERGEGATE_PUBLIC_URL"`
 
-	AppVeyorAccounts      string `env:"MERGEGATE_APPVEYOR_ACCOUNTS"`
+	AppVeyorAccounts      string `env:"MERGEGATE_APPVEYOR_ACCOUNTS" list:"true"`
 	AppVeyorURL           string `env:"MERGEGATE_APPVEYOR_URL" envDefault:"https://ci.appveyor.com"`
-	AppVeyorToken         string `env:"MERGEGATE_APPVEYOR_TOKEN" secret:"true"`
-	AppVeyorWebhookSecret string `env:"MERGEGATE_APPVEYOR_WEBHOOK_SECRET" secret:"true"`
+	AppVeyorToken         string `env:"MERGEGATE_APPVEYOR_TOKEN" secret:"true" list:"true"`
+	AppVeyorWebhookSecret string `env:"MERGEGATE_APPVEYOR_WEBHOOK_SECRET" secret:"true" list:"true"`
 	ReconcileInterval     string `env:"MERGEGATE_RECONCILE_INTERVAL" envDefault:"2m"`
 
 	BitbucketAPIURL            string `env:"MERGEGATE_BITBUCKET_API_URL" envDefault:"https://api.bitbucket.org"`
@@ -47,16 +48,16 @@ type environment struct {
 	BitbucketAPIToken          string `env:"MERGEGATE_BITBUCKET_API_TOKEN" secret:"true"`
 	BitbucketOAuthClientID     string `env:"MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID"`
 	BitbucketOAuthClientSecret string `env:"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET" secret:"true"`
-	BitbucketWebhookSecret     string `env:"MERGEGATE_BITBUCKET_WEBHOOK_SECRET" secret:"true"`
+	BitbucketWebhookSecret     string `env:"MERGEGATE_BITBUCKET_WEBHOOK_SECRET" secret:"true" list:"true"`
 
-	ForgeAppID        string `env:"MERGEGATE_FORGE_APP_ID"`
-	ForgeEnvironments string `env:"MERGEGATE_FORGE_ENVIRONMENTS" envDefault:"PRODUCTION"`
+	ForgeAppID        string `env:"MERGEGATE_FORGE_APP_ID" list:"true"`
+	ForgeEnvironments string `env:"MERGEGATE_FORGE_ENVIRONMENTS" envDefault:"PRODUCTION" list:"true"`
 	ForgeJWKSURL      string `env:"MERGEGATE_FORGE_JWKS_URL" envDefault:"https://forge.cdn.prod.atlassian-dev.net/.well-known/jwks.json"`
 
-	WebhookNetworks string `env:"MERGEGATE_WEBHOOK_NETWORKS"`
+	WebhookNetworks string `env:"MERGEGATE_WEBHOOK_NETWORKS" list:"true"`
 
 	Retention string `env:"MERGEGATE_RETENTION" envDefault:"deliveries=30d,decisions=400d"`
-	SecretKey string `env:"MERGEGATE_SECRET_KEY" secret:"true"`
+	SecretKey string `env:"MERGEGATE_SECRET_KEY" secret:"true" list:"true"`
 	LogLevel  string `env:"MERGEGATE_LOG_LEVEL" envDefault:"info"`
 	LogFormat string `env:"MERGEGATE_LOG_FORMAT"`
 }
@@ -121,9 +122,14 @@ func readVariables(getenv func(string) string, wrong *faults) map[string]string 
 				wrong.add(name+"_FILE", "is set, and %s too; set one of them", name)
 			case err != nil:
 				wrong.add(name+"_FILE", "%v", err)
+			case len(bytes.TrimSpace(content)) == 0:
+				wrong.add(name+"_FILE", "%q is empty; write the secret to it, or unset %[2]s_FILE", file, name)
 			default:
 				value = strings.TrimSpace(string(content))
 			}
+		}
+		if value != "" && field.Tag.Get("list") != "" && len(list(value)) == 0 {
+			wrong.add(name, "holds nothing but commas; give a value, or unset it")
 		}
 		if value != "" {
 			values[name] = value

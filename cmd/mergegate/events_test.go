@@ -10,34 +10,36 @@ import (
 	"testing"
 )
 
+// signature is what Bitbucket sends as X-Hub-Signature.
+func signature(secret, body string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	_, _ = mac.Write([]byte(body))
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
+
 // TestBitbucketWebhookAnswers sends webhooks as Bitbucket does, and as others
 // might.
 func TestBitbucketWebhookAnswers(t *testing.T) {
 	t.Parallel()
 	const secret = "bitbucket-secret-2b1e"
 	w := newWorld(t, "MERGEGATE_BITBUCKET_WEBHOOK_SECRET=older,"+secret)
-	sign := func(secret, body string) string {
-		mac := hmac.New(sha256.New, []byte(secret))
-		_, _ = mac.Write([]byte(body))
-		return "sha256=" + hex.EncodeToString(mac.Sum(nil))
-	}
 	const body = `{"repository":{"uuid":"{` + repositoryUUID + `}","full_name":"acme/widgets","owner":{"uuid":"{` + workspaceUUID + `}"}},` +
 		`"pullrequest":{"id":7,"state":"DECLINED","updated_on":"2026-07-03T01:28:05.903251+00:00"}}`
 	tests := []struct {
 		name, body, signature, request string
 		status                         int
 	}{
-		{name: "signed", body: body, signature: sign(secret, body), request: "one", status: 202},
-		{name: "sent again", body: body, signature: sign(secret, body), request: "one", status: 202},
-		{name: "signed with the older secret", body: body, signature: sign("older", body), request: "two", status: 202},
+		{name: "signed", body: body, signature: signature(secret, body), request: "one", status: 202},
+		{name: "sent again", body: body, signature: signature(secret, body), request: "one", status: 202},
+		{name: "signed with the older secret", body: body, signature: signature("older", body), request: "two", status: 202},
 		{name: "not signed", body: body, status: 401},
-		{name: "signed with another secret", body: body, signature: sign("x", body), status: 401},
-		{name: "changed after signing", body: body + " ", signature: sign(secret, body), status: 401},
+		{name: "signed with another secret", body: body, signature: signature("x", body), status: 401},
+		{name: "changed after signing", body: body + " ", signature: signature(secret, body), status: 401},
 		{name: "bad signature comes before bad body", body: "{", signature: "sha256=00", status: 401},
-		{name: "not JSON", body: "{", signature: sign(secret, "{"), status: 400},
-		{name: "too large", body: strings.Repeat(" ", 2<<20), signature: sign(secret, ""), status: 413},
-		{name: "NUL in a header", body: "{}", signature: sign(secret, "{}"), request: "\xff", status: 400},
-		{name: "an unknown event", body: "{}", signature: sign(secret, "{}"), request: "three", status: 202},
+		{name: "not JSON", body: "{", signature: signature(secret, "{"), status: 400},
+		{name: "too large", body: strings.Repeat(" ", 2<<20), signature: signature(secret, ""), status: 413},
+		{name: "NUL in a header", body: "{}", signature: signature(secret, "{}"), request: "\xff", status: 400},
+		{name: "an unknown event", body: "{}", signature: signature(secret, "{}"), request: "three", status: 202},
 	}
 	ids := map[string]string{}
 	for _, tt := range tests {

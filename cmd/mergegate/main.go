@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // a policy names time zones, and a small image has none
 
@@ -102,7 +103,31 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintf(stderr, "mergegate: %v\nTry mergegate --help.\n", err)
 		return exitUsage
 	}
+	if err := checkGiven(parsed); err != nil {
+		return report(stderr, err)
+	}
 	return report(stderr, parsed.Run(&program{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr}))
+}
+
+// checkGiven refuses options that are given and empty, or 0: an unset variable of a
+// shell would else do for everything what was meant for one thing.
+func checkGiven(parsed *kong.Context) error {
+	for _, given := range parsed.Path {
+		if given.Flag == nil {
+			continue
+		}
+		switch value := parsed.FlagValue(given.Flag).(type) {
+		case string:
+			if strings.TrimSpace(value) == "" {
+				return usageError{fmt.Errorf("--%s is empty: give it a value, or leave it out", given.Flag.Name)}
+			}
+		case int64, int:
+			if fmt.Sprint(value) == "0" {
+				return usageError{fmt.Errorf("--%s is not a number from 1 up", given.Flag.Name)}
+			}
+		}
+	}
+	return nil
 }
 
 func report(stderr io.Writer, err error) int {

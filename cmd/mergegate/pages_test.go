@@ -88,6 +88,10 @@ func recordNumbered(ctx context.Context, store *postgres.Store, id int64) error 
 func reportNumbered(ctx context.Context, store *postgres.Store, id int64) error {
 	b := numbered(id)
 	b.ConfirmedBy = mergecheck.ConfirmedByReport
-	_, _, err := store.RecordReport(ctx, postgres.Repository{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID}, postgres.Report{Build: b, Attempt: 1, TokenID: 1})
+	token, err := store.AddToken(ctx, postgres.Token{Name: "t", Scopes: []string{"report"}, Repository: "**", ReportProject: &b.Project.ID}, []byte("h"))
+	if err != nil {
+		return err
+	}
+	_, _, err = store.RecordReport(ctx, postgres.Repository{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID}, postgres.Report{Build: b, Attempt: 1, TokenID: token})
 	return err
 }

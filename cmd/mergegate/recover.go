@@ -48,7 +48,7 @@ func (r replayCommand) Run(p *program) error {
 		}
 		bar := newProgressBar(p.stderr)
 		for i, id := range ids {
-			_, err := store.ReplayDelivery(ctx, id)
+			_, err := store.ReplayDelivery(ctx, postgres.Everything, id)
 			if errors.Is(err, postgres.ErrNotFound) {
 				return fmt.Errorf("there is no delivery %d", id)
 			}

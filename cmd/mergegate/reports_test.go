@@ -19,7 +19,7 @@ func reported(build int, state, commit string, more ...string) string {
 func TestReports(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	token := w.tokenOf("build script", "report", "--repository", repository)
+	token := w.tokenOf("build script", "report", "--repository", repository, "--project", "12064")
 	post := func(body string, want int) (build map[string]any) {
 		t.Helper()
 		res := w.post(reportsPath, token, body)
@@ -51,7 +51,7 @@ func TestReports(t *testing.T) {
 	w.policy("rules: [{accept_reports: [acme/widgets]}]")
 
 	post(reported(6, "success", commit('9')), http.StatusConflict)
-	post(strings.Replace(reported(6, "success", commit('1')), "12064", "12065", 1), http.StatusForbidden) // the token is of project 12064 by now
+	post(strings.Replace(reported(6, "success", commit('1')), "12064", "12065", 1), http.StatusForbidden) // the token is for project 12064
 	post(strings.Replace(reported(6, "success", commit('1')), "acme/widgets", "mallory/widgets", 1), http.StatusForbidden)
 	if shown := w.bb.CommitStatuses(repository, commit('1')); len(shown) != 0 {
 		t.Errorf("a report made a commit status: %+v", shown)
@@ -78,7 +78,7 @@ func TestReports(t *testing.T) {
 func TestReportsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	token := w.tokenOf("build script", "report")
+	token := w.tokenOf("build script", "report", "--project", "12064")
 	w.expect("no_build", "")
 	good := reported(5, "success", commit('1'))
 	tests := []struct {
@@ -96,6 +96,8 @@ func TestReportsThatAreRefused(t *testing.T) {
 		{name: "an unknown state", token: token, body: strings.Replace(good, "success", "green", 1), status: 422},
 		{name: "no pull request", token: token, body: strings.Replace(good, `"id":7`, `"id":0`, 1), status: 422},
 		{name: "a pull request that isn't there", token: token, body: strings.Replace(good, `"id":7`, `"id":8`, 1), status: 409},
+		{name: "an empty destination", token: token, body: strings.TrimSuffix(good, "}") + `,"destination":{"branch":""}}`, status: 422},
+		{name: "another project", token: token, body: strings.Replace(good, "12064", "12065", 1), status: 403},
 		{name: "another destination", token: token, body: strings.TrimSuffix(good, "}") + `,"destination":{"branch":"release"}}`, status: 409},
 		{name: "a misspelt field", token: token, body: strings.TrimSuffix(good, "}") + `,"atempt":2}`, status: 422},
 		{name: "NUL", token: token, body: strings.Replace(good, "1.0.5", `1.0\u0000`, 1), status: 422},

@@ -140,13 +140,12 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 
 // service is everything that runs, wired.
 type service struct {
-	cfg      config
-	log      *slog.Logger
-	requests *postgres.Store // for people who wait
-	jobs     *postgres.Store // so that no burst of jobs makes them wait longer
-	workers  *workers
-	handler  *server.Server
-	metrics  *prometheus.Registry
+	cfg config
+	log *slog.Logger
+	pools
+	workers *workers
+	handler *server.Server
+	metrics *prometheus.Registry
 }
 
 func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s *service, err error) {
@@ -157,11 +156,8 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		}
 	}()
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if s.requests, err = postgres.Open(ctx, url, postgres.Options{StatementTimeout: 4 * time.Second}); err != nil {
-		return s, usageError{err}
-	}
-	if s.jobs, err = postgres.Open(ctx, url, postgres.Options{}); err != nil {
-		return s, usageError{err}
+	if s.pools, err = openPools(ctx, url); err != nil {
+		return s, err
 	}
 	remotes, err := newRemotes(cfg)
 	if err != nil {
@@ -172,7 +168,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	if err != nil {
 		return s, usageError{fmt.Errorf("MERGEGATE_SECRET_KEY: %w", err)}
 	}
-	tokens, err := apptokens.New(s.requests, cfg.secretKeys, log)
+	tokens, err := apptokens.New(s.checks, cfg.secretKeys, log)
 	if err != nil {
 		return s, usageError{fmt.Errorf("MERGEGATE_SECRET_KEY: %w", err)}
 	}
@@ -180,7 +176,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	confirming := builds.New(s.jobs, remotes.appveyor, bb, cfg.accounts, builds.Options{
 		Log: log, Metrics: s.metrics, Interval: cfg.reconcileInterval,
 	})
-	receiving := confirming.WithStore(s.requests)
+	looking := confirming.WithStore(s.checks)
 	following := pullrequests.New(s.jobs, bb, tokens, pullrequests.Options{Log: log, Metrics: s.metrics})
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
 	if s.workers, err = newWorkers(s.jobs, services{
@@ -196,12 +192,16 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	if err != nil {
 		return s, usageError{err}
 	}
+	reading := confirming.WithStore(s.reading)
 	s.handler = server.New(server.Config{
-		Store: s.requests, Builds: receiving, PullRequests: following.WithStore(s.requests), Waivers: waivers.New(s.requests),
-		Webhooks: newWebhooks(s.requests, box, cfg, log, nil), Forge: verifier, Log: log, Metrics: s.metrics,
-		Gate: gate.New(s.requests, bb, tokens, gate.Options{
-			Log: log, Metrics: s.metrics, Look: receiving.LookNow, Recheck: receiving.Recheck, BranchBuilds: receiving.BranchBuilds,
+		Store: s.reading, Builds: reading, Waivers: waivers.New(s.reading), Webhooks: newWebhooks(s.reading, box, cfg, log, nil),
+		Explaining: gate.New(s.reading, bb, tokens, gate.Options{Log: log, BranchBuilds: reading.BranchBuilds}),
+		Checks:     s.checks,
+		Gate: gate.New(s.checks, bb, tokens, gate.Options{
+			Log: log, Metrics: s.metrics, Look: looking.LookNow, Recheck: looking.Recheck, BranchBuilds: looking.BranchBuilds,
 		}),
+		Receiving: confirming.WithStore(s.receiving), PullRequests: following.WithStore(s.receiving),
+		Forge: verifier, Log: log, Metrics: s.metrics,
 		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL, SigningKey: cfg.signingKey(),
 	})
 	return s, nil
@@ -240,14 +240,6 @@ func newVerifier(ctx context.Context, cfg config, log *slog.Logger) (*forge.Veri
 	return forge.NewVerifier(ctx, forge.Config{
 		AppIDs: cfg.forgeAppIDs, Environments: cfg.forgeEnvironments, JWKSURL: cfg.ForgeJWKSURL, Log: log,
 	})
-}
-
-func (s *service) close() {
-	for _, store := range []*postgres.Store{s.requests, s.jobs} {
-		if store != nil {
-			store.Close()
-		}
-	}
 }
 
 func (s *service) serveHTTP(ctx context.Context, listener net.Listener) error {

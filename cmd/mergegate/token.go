@@ -30,7 +30,7 @@ type tokenCreate struct {
 	Owner      string `placeholder:"UUID" help:"The Bitbucket user the token acts for."`
 	Repository string `default:"**" placeholder:"GLOB" help:"Repositories it covers, as workspace/repo; ** is all."`
 	Expires    string `placeholder:"90d" help:"How long it is valid; forever without."`
-	Project    int64  `placeholder:"ID" help:"With scope report: the AppVeyor project it reports for; that of its first report without."`
+	Project    int64  `placeholder:"ID" help:"The AppVeyor project that a token with scope report reports for; APPVEYOR_PROJECT_ID in its builds."`
 }
 
 // Help shows examples.
@@ -86,7 +86,9 @@ func (t tokenCreate) token(now time.Time) (postgres.Token, error) {
 		}
 		token.Owner = owner.String()
 	}
-	if !doublestar.ValidatePattern(t.Repository) {
+	if strings.TrimSpace(t.Repository) == "" {
+		wrong = append(wrong, errors.New("--repository is empty: give a glob like acme/*, or ** for every repository"))
+	} else if !doublestar.ValidatePattern(t.Repository) {
 		wrong = append(wrong, fmt.Errorf("--repository: %q is not a glob like acme/*", t.Repository))
 	}
 	if t.Expires != "" {
@@ -96,11 +98,15 @@ func (t tokenCreate) token(now time.Time) (postgres.Token, error) {
 		}
 		token.ExpiresOn = new(now.Add(valid))
 	}
+	reports := slices.Contains(token.Scopes, server.ScopeReport)
 	switch {
 	case t.Project < 0:
-		wrong = append(wrong, errors.New("--project is not the id of an AppVeyor project"))
-	case t.Project > 0 && !slices.Contains(token.Scopes, server.ScopeReport):
+		wrong = append(wrong, fmt.Errorf("--project: %d is not the id of an AppVeyor project", t.Project))
+	case t.Project > 0 && !reports:
 		wrong = append(wrong, errors.New("--project is for tokens with scope report"))
+	case t.Project == 0 && reports:
+		wrong = append(wrong, errors.New("--project is missing: give the id of the AppVeyor project that the token reports for. "+
+			"mergegate projects list shows ids, and APPVEYOR_PROJECT_ID is its own in each build"))
 	case t.Project > 0:
 		token.ReportProject = &t.Project
 	}
@@ -111,8 +117,8 @@ type tokenList struct{ jsonFlag }
 
 // Help explains what is shown.
 func (tokenList) Help() string {
-	return `A token with scope report is for one project of one repository: those it was made
-for, else those of its first report.
+	return `A token with scope report reports for the project that it was made for, in the
+repositories that its glob covers.
 
 To replace a token without a gap, make another with the same scopes, have whoever uses
 it use that, and revoke the old one once its last use stays where it is.
@@ -139,9 +145,8 @@ type shownToken struct {
 
 // reportsOf is what a token with scope report is for.
 type reportsOf struct {
-	ProjectID  int64   `json:"project_id"`
-	Project    *string `json:"project"`    // account/slug, once it was seen
-	Repository *string `json:"repository"` // nil until its first report
+	ProjectID int64   `json:"project_id"`
+	Project   *string `json:"project"` // account/slug, once it was seen
 }
 
 func shown(t postgres.Token, now time.Time) shownToken {
@@ -153,7 +158,7 @@ func shown(t postgres.Token, now time.Time) shownToken {
 		s.Owner = new("{" + t.Owner + "}")
 	}
 	if t.ReportProject != nil {
-		s.ReportsFor = &reportsOf{ProjectID: *t.ReportProject, Project: t.ReportProjectName, Repository: t.ReportRepositoryName}
+		s.ReportsFor = &reportsOf{ProjectID: *t.ReportProject, Project: t.ReportProjectName}
 	}
 	return s
 }
@@ -162,14 +167,10 @@ func (r *reportsOf) String() string {
 	if r == nil {
 		return ""
 	}
-	text := fmt.Sprint(r.ProjectID)
 	if r.Project != nil {
-		text = *r.Project
+		return *r.Project
 	}
-	if r.Repository != nil {
-		text += " of " + *r.Repository
-	}
-	return text
+	return fmt.Sprint(r.ProjectID)
 }
 
 // Run lists tokens.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 )
@@ -26,6 +27,10 @@ type Delivery struct {
 	Version           string
 	HintedRepository  string
 	HintedPullRequest int64
+
+	// The repository of an event, as Bitbucket signed it; "" for AppVeyor's.
+	WorkspaceUUID  string
+	RepositoryUUID string
 
 	Outcome    Outcome
 	Reason     string
@@ -68,18 +73,28 @@ func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err erro
 func insertDelivery(ctx context.Context, tx pgx.Tx, d Delivery) (id int64, before bool, err error) {
 	err = tx.QueryRow(ctx, `
 		INSERT INTO deliveries (source, event, body, build_id, request_id, account, slug, version, hinted_repository,
-			hinted_pull_request, outcome, reason, processed_on)
+			hinted_pull_request, workspace_uuid, repository_uuid, outcome, reason, processed_on)
 		VALUES (@source, @event, @body, nullif(@build_id::bigint, 0), nullif(@request_id, ''), @account, @slug, @version,
-			@hinted_repository, @hinted_pull_request, @outcome, @reason,
+			@hinted_repository, @hinted_pull_request, nullif(@workspace_uuid, '')::uuid, nullif(@repository_uuid, '')::uuid, @outcome, @reason,
 			CASE WHEN @outcome = 'pending' THEN NULL ELSE now() END)
 		ON CONFLICT (source, request_id) DO UPDATE SET request_id = excluded.request_id
 		RETURNING id, xmax <> 0`, // xmax is set on a row that was there
 		pgx.NamedArgs{
 			"source": d.Source, "event": d.Event, "body": d.Body, "build_id": d.BuildID, "request_id": d.RequestID,
 			"account": d.Account, "slug": d.Slug, "version": d.Version, "hinted_repository": d.HintedRepository,
-			"hinted_pull_request": d.HintedPullRequest, "outcome": d.Outcome, "reason": d.Reason,
+			"hinted_pull_request": d.HintedPullRequest, "workspace_uuid": uuidOrNone(d.WorkspaceUUID),
+			"repository_uuid": uuidOrNone(d.RepositoryUUID), "outcome": d.Outcome, "reason": d.Reason,
 		}).Scan(&id, &before)
 	return id, before, err
+}
+
+// uuidOrNone is s where it is a UUID, else "": an event can say anything.
+func uuidOrNone(s string) string {
+	id, err := uuid.Parse(s)
+	if err != nil {
+		return ""
+	}
+	return id.String()
 }
 
 // DeliveryBody returns what was received, as it came.
@@ -92,7 +107,8 @@ func (s *Store) DeliveryBody(ctx context.Context, id int64) ([]byte, error) {
 }
 
 const deliveryColumns = `id, source, event, coalesce(build_id, 0) AS build_id, account, slug, version, hinted_repository,
-	hinted_pull_request, outcome, reason, attempts, received_on, pending_since, processed_on`
+	hinted_pull_request, coalesce(workspace_uuid::text, '') AS workspace_uuid, coalesce(repository_uuid::text, '') AS repository_uuid,
+	outcome, reason, attempts, received_on, pending_since, processed_on`
 
 // Delivery returns one delivery, without its body.
 func (s *Store) Delivery(ctx context.Context, id int64) (Delivery, error) {
@@ -129,12 +145,13 @@ func settleDelivery(ctx context.Context, tx pgx.Tx, id int64, outcome Outcome, r
 	return nil
 }
 
-// ReplayDelivery has a delivery processed anew, whatever came of it.
-func (s *Store) ReplayDelivery(ctx context.Context, id int64) (d Delivery, err error) {
+// ReplayDelivery has a delivery processed anew, whatever came of it. One that isn't
+// covered is not there.
+func (s *Store) ReplayDelivery(ctx context.Context, cover Cover, id int64) (d Delivery, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			UPDATE deliveries SET outcome = 'pending', reason = '', processed_on = NULL, pending_since = now()
-			WHERE id = $1 RETURNING `+deliveryColumns, id)
+			UPDATE deliveries d SET outcome = 'pending', reason = '', processed_on = NULL, pending_since = now()
+			WHERE `+coveredDelivery+` AND id = $3 RETURNING `+deliveryColumns, cover.everything, cover.repositories, id)
 		if d, err = one[Delivery](rows, err); err != nil {
 			return err
 		}
@@ -163,12 +180,12 @@ func (s *Store) DeliveriesSince(ctx context.Context, since time.Time) ([]int64, 
 	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
-// Deliveries lists deliveries, newest first, at most limit of those older than
-// the one with id before; 0 starts at the newest.
-func (s *Store) Deliveries(ctx context.Context, before int64, limit int) ([]Delivery, error) {
+// Deliveries lists deliveries that are covered, newest first, at most limit of those
+// older than the one with id before; 0 starts at the newest.
+func (s *Store) Deliveries(ctx context.Context, cover Cover, before int64, limit int) ([]Delivery, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT `+deliveryColumns+` FROM deliveries
-		WHERE id < $1 ORDER BY id DESC LIMIT $2`, below(before), limit)
+		SELECT `+deliveryColumns+` FROM deliveries d
+		WHERE `+coveredDelivery+` AND id < $3 ORDER BY id DESC LIMIT $4`, cover.everything, cover.repositories, below(before), limit)
 	list, err := all[Delivery](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)

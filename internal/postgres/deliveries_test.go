@@ -95,7 +95,7 @@ func TestDeliveriesList(t *testing.T) {
 	}
 	var got []string
 	for before := int64(0); ; {
-		list, err := store.Deliveries(t.Context(), before, 3)
+		list, err := store.Deliveries(t.Context(), postgres.Everything, before, 3)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -164,7 +164,7 @@ func TestWhatCanChangeAVerdict(t *testing.T) {
 			if _, _, err := store.RecordReport(t.Context(), r, postgres.Report{Build: b, Attempt: 1, TokenID: 1}); !errors.Is(err, postgres.ErrOtherPlace) {
 				t.Fatal(err) // there is no such token
 			}
-			id, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"report"}, ReportProject: new(int64(1))}, []byte("h"))
+			id, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"report"}, Repository: "**", ReportProject: new(int64(1))}, []byte("h"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -298,9 +298,18 @@ func nullInt(n int) *int {
 // CommitStatuses lists commit statuses by how far they have come ("" for all),
 // newest first, at most limit of those with an id below before (0: no bound).
 func (s *Store) CommitStatuses(ctx context.Context, delivery StatusDelivery, before int64, limit int) ([]CommitStatus, error) {
+	return s.CoveredStatuses(ctx, Everything, delivery, before, limit)
+}
+
+// CoveredStatuses lists as [Store.CommitStatuses] does, and only what is covered.
+func (s *Store) CoveredStatuses(ctx context.Context, cover Cover, delivery StatusDelivery, before int64, limit int) ([]CommitStatus, error) {
 	where, args := `id < $1`, []any{below(before), limit}
 	if delivery != "" {
 		where, args = where+` AND delivery = $3`, append(args, delivery)
+	}
+	if !cover.everything {
+		args = append(args, cover.repositories)
+		where += fmt.Sprintf(` AND (workspace_uuid::text || repository_uuid::text) = ANY($%d)`, len(args))
 	}
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+statusColumns+` FROM commit_statuses WHERE `+where+` ORDER BY id DESC LIMIT $2`, args...)

@@ -25,6 +25,9 @@ import (
 // ErrNotFound is what looking for one row that isn't there returns.
 var ErrNotFound = errors.New("not found")
 
+// errURL stands for pgx's error, which leaves out the password but not the rest of the URL.
+var errURL = errors.New("DATABASE_URL is not a PostgreSQL URL that pgx can read")
+
 // Options tune a store. The zero value suits a service of one replica.
 type Options struct {
 	MaxConns int32 // 0: 16, or what the URL's pool_max_conns says
@@ -60,8 +63,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		// pgx leaves the password out of this error, but not the rest of the URL.
-		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL that pgx can read")
+		return nil, errURL
 	}
 	if opts.MaxConns > 0 {
 		cfg.MaxConns = opts.MaxConns
@@ -80,6 +82,22 @@ func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	return cfg, nil
+}
+
+// MaxConns is the pool_max_conns that the URL gives, 0 where it gives none.
+func MaxConns(url string) (int32, error) {
+	plain, err := pgx.ParseConfig(url)
+	if err != nil {
+		return 0, errURL
+	}
+	if _, given := plain.RuntimeParams["pool_max_conns"]; !given {
+		return 0, nil
+	}
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return 0, errURL
+	}
+	return cfg.MaxConns, nil
 }
 
 // closeWithin is how long Close waits. A connection whose server hangs may not be

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,17 +21,26 @@ type Token struct {
 	LastUsedOn *time.Time
 	RevokedOn  *time.Time
 
-	// ReportProject is the AppVeyor project whose results the token reports, nil
-	// until it is made for one or has reported.
-	ReportProject        *int64
-	ReportProjectName    *string // account/slug; only in lists, once it was seen
-	ReportRepositoryName *string // only in lists, once it has reported
+	// ReportProject is the AppVeyor project whose results the token reports, nil for a
+	// token without scope report. No report changes it.
+	ReportProject     *int64
+	ReportProjectName *string // account/slug; only in lists, once it was seen
 }
+
+// ErrUnbounded says that a token lacks a bound: repositories, or the project of a
+// token that reports. Whoever means every repository says so with **.
+var ErrUnbounded = errors.New("the token has an empty bound")
+
+// scopeReport is the scope that needs a project.
+const scopeReport = "report"
 
 const tokenColumns = `id, name, scopes, owner, repository, expires_on, created_on, last_used_on, revoked_on, report_project`
 
 // AddToken keeps a token under the hash of its text and returns its id.
 func (s *Store) AddToken(ctx context.Context, t Token, hash []byte) (id int64, err error) {
+	if strings.TrimSpace(t.Repository) == "" || slices.Contains(t.Scopes, scopeReport) && t.ReportProject == nil {
+		return 0, fmt.Errorf("add token: %w", ErrUnbounded)
+	}
 	err = s.pool.QueryRow(ctx, `
 		INSERT INTO tokens (name, hash, scopes, owner, repository, expires_on, report_project)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
@@ -62,8 +73,7 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (Token, error) {
 func (s *Store) Tokens(ctx context.Context) ([]Token, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+tokenColumns+`,
-			(SELECT account || '/' || slug FROM projects p WHERE p.project_id = t.report_project LIMIT 1) AS report_project_name,
-			(SELECT full_name FROM repositories r WHERE r.repository_uuid = t.report_repository LIMIT 1) AS report_repository_name
+			(SELECT account || '/' || slug FROM projects p WHERE p.project_id = t.report_project LIMIT 1) AS report_project_name
 		FROM tokens t ORDER BY id`)
 	list, err := all[Token](rows, err)
 	if err != nil {

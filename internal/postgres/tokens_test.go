@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -21,8 +22,8 @@ func TestTokenByHash(t *testing.T) {
 	}{
 		{name: "valid", token: valid, found: true},
 		{name: "without expiry", token: postgres.Token{Name: "forever", Scopes: []string{"admin"}, Repository: "**"}, found: true},
-		{name: "expired", token: postgres.Token{Name: "expired", Scopes: []string{"admin"}, ExpiresOn: new(time.Unix(1, 0))}},
-		{name: "revoked", token: postgres.Token{Name: "revoked", Scopes: []string{"admin"}}, revoked: true},
+		{name: "expired", token: postgres.Token{Name: "expired", Scopes: []string{"admin"}, Repository: "**", ExpiresOn: new(time.Unix(1, 0))}},
+		{name: "revoked", token: postgres.Token{Name: "revoked", Scopes: []string{"admin"}, Repository: "**"}, revoked: true},
 	} {
 		id, err := store.AddToken(t.Context(), tt.token, []byte(tt.name))
 		if err != nil {
@@ -67,10 +68,27 @@ func TestTokenByHash(t *testing.T) {
 	equal(t, "oldest first", []string{"valid", "forever", "expired", "revoked"}, names)
 }
 
+func TestTokensNeedTheirBounds(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	for _, token := range []postgres.Token{
+		{Name: "no repositories", Scopes: []string{"read"}},
+		{Name: "blank repositories", Scopes: []string{"read"}, Repository: " "},
+		{Name: "no project", Scopes: []string{"read", "report"}, Repository: "**"},
+	} {
+		if _, err := store.AddToken(t.Context(), token, []byte(token.Name)); !errors.Is(err, postgres.ErrUnbounded) {
+			t.Errorf("%s: %v", token.Name, err)
+		}
+	}
+	if _, err := store.Pool().Exec(t.Context(), `INSERT INTO tokens (name, hash, scopes, repository) VALUES ('x', 'x', '{read}', '')`); err == nil {
+		t.Error("a row with an empty glob was added")
+	}
+}
+
 func TestTokenUseIsNotedToTheMinute(t *testing.T) {
 	t.Parallel()
 	store := open(t)
-	id, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"read"}}, []byte("h"))
+	id, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"read"}, Repository: "**"}, []byte("h"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,12 @@ func IsUnavailable(err error) bool {
 	return false
 }
 
+// IsTooSlow reports whether PostgreSQL gave a statement up because of the time it took.
+func IsTooSlow(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "57014"
+}
+
 // isUnavailableCode goes by PostgreSQL's error classes:
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 func isUnavailableCode(code string) bool {

@@ -53,7 +53,7 @@ func TestIsUnavailable(t *testing.T) {
 		}},
 		{name: "unique violation", err: func(t *testing.T, store *postgres.Store) error {
 			for range 2 {
-				if _, err := store.AddToken(t.Context(), postgres.Token{Scopes: []string{"read"}}, []byte("h")); err != nil {
+				if _, err := store.AddToken(t.Context(), postgres.Token{Scopes: []string{"read"}, Repository: "**"}, []byte("h")); err != nil {
 					return err
 				}
 			}
@@ -136,7 +136,7 @@ func TestServerThatStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_, err := store.Deliveries(t.Context(), 0, 1)
+		_, err := store.Deliveries(t.Context(), postgres.Everything, 0, 1)
 		if !postgres.IsUnavailable(err) {
 			t.Errorf("while it is stopped: %v, want unavailable", err)
 		}

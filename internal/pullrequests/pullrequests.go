@@ -89,6 +89,9 @@ type Delivery struct {
 	RequestID string // the same on retries; "" when not told
 	Body      []byte
 	Told      mergecheck.Event // what Body tells
+
+	// The repository it is of, "" where it doesn't tell: who may see the delivery.
+	WorkspaceUUID, RepositoryUUID string
 }
 
 // Receive stores an event, records what it tells in full, and returns its delivery's
@@ -96,6 +99,7 @@ type Delivery struct {
 func (s *Service) Receive(ctx context.Context, d Delivery) (id int64, err error) {
 	id, err = s.store.ReceiveEvent(ctx, postgres.Delivery{
 		Source: d.Source, Event: strings.ToValidUTF8(d.Event[:min(len(d.Event), maxHeader)], ""), RequestID: requestID(d.RequestID), Body: d.Body,
+		WorkspaceUUID: d.WorkspaceUUID, RepositoryUUID: d.RepositoryUUID,
 	}, d.Told)
 	if err != nil {
 		return 0, err

@@ -47,26 +47,55 @@ type authorizedHandler func(c *gin.Context, token postgres.Token) error
 
 // authorized lets a request through whose token is valid and has the scope.
 func (s *Server) authorized(scope string, f authorizedHandler) gin.HandlerFunc {
-	return s.handle(bounded(s.api, func(c *gin.Context) error {
+	return s.authorizedOf(s.api, scope, f)
+}
+
+// authorizedOf is authorized for requests of a kind. One that wants a stream is of that
+// kind. The token comes first, then the body, and then a place: nothing is waited for,
+// neither a sender nor somebody without a token, while one is held.
+func (s *Server) authorizedOf(k kind, scope string, f authorizedHandler) gin.HandlerFunc {
+	return s.handle(func(c *gin.Context) error {
 		if operator, ok := c.Request.Context().Value(operatorKey{}).(postgres.Token); ok {
 			return f(c, operator)
 		}
-		given := bearer(c.Request)
-		if given == "" {
-			return errUnauthorized.with("send an API token as Authorization: Bearer TOKEN")
-		}
-		token, err := s.Store.TokenByHash(c.Request.Context(), HashToken(given))
-		if errors.Is(err, postgres.ErrNotFound) {
-			return errUnauthorized.with("the API token is unknown, expired or revoked")
-		}
+		token, err := s.authenticate(c, scope)
 		if err != nil {
 			return err
 		}
-		if !hasScope(token, scope) {
-			return errForbidden.with("this needs a token with scope %s", scope)
+		done, err := s.apiBodies.keepBody(c, maxPolicyBody)
+		defer done()
+		if err != nil {
+			return err
 		}
-		return f(c, token)
-	}))
+		of := k
+		if wantsLines(c) {
+			of = s.streams
+		}
+		return s.within(of, func(c *gin.Context) error { return f(c, token) })(c)
+	})
+}
+
+func (s *Server) authenticate(c *gin.Context, scope string) (token postgres.Token, err error) {
+	given := bearer(c.Request)
+	if given == "" {
+		return token, errUnauthorized.with("send an API token as Authorization: Bearer TOKEN")
+	}
+	if !s.logins.take(c.Request.Context(), waitForPlace) {
+		return token, errBusy
+	}
+	defer s.logins.give()
+	ctx, cancel := context.WithTimeout(c.Request.Context(), apiTime)
+	defer cancel()
+	token, err = s.Store.TokenByHash(ctx, HashToken(given))
+	switch {
+	case errors.Is(err, postgres.ErrNotFound):
+		return token, errUnauthorized.with("the API token is unknown, expired or revoked")
+	case err != nil:
+		return token, err
+	case !hasScope(token, scope):
+		return token, errForbidden.with("this needs a token with scope %s", scope)
+	}
+	return token, nil
 }
 
 // operatorKey is how a request says that it is the operator's. Only this process
@@ -77,7 +106,7 @@ type operatorKey struct{}
 // read and write the database anyway: every scope and repository, without a token.
 // What they do is recorded as done by operator.
 func (s *Server) AsOperator(operator postgres.Token) http.Handler {
-	operator.Repository = "**"
+	operator.Repository = everyRepository
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.engine.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorKey{}, operator)))
 	})
@@ -88,11 +117,23 @@ func hasScope(token postgres.Token, scope string) bool {
 		scope == ScopeRead && slices.Contains(token.Scopes, ScopeAdmin)
 }
 
+// everyRepository is the glob of tokens that cover everything, also what can't be
+// told to be of any repository.
+const everyRepository = "**"
+
 // covers reports whether the token is for this repository. One that isn't gets
-// the answer for a repository that doesn't exist.
+// the answer for a repository that doesn't exist. An empty glob covers nothing.
 func covers(token postgres.Token, fullName string) bool {
-	return token.Repository == "**" || token.Repository == "" ||
+	return token.Repository == everyRepository ||
 		fullName != "" && doublestar.MatchUnvalidated(strings.ToLower(token.Repository), strings.ToLower(fullName))
+}
+
+// cover is what the token covers, for routes that name no repository.
+func (s *Server) cover(c *gin.Context, token postgres.Token) (postgres.Cover, error) {
+	if token.Repository == everyRepository {
+		return postgres.Everything, nil
+	}
+	return s.Store.Cover(c.Request.Context(), func(fullName string) bool { return covers(token, fullName) })
 }
 
 // repository finds the repository of the path, if the token covers it.

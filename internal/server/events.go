@@ -25,10 +25,19 @@ var beforeUninstall = []string{"before-uninstall", "uninstall"}
 // committed. The app system token that comes along is kept, and dropped before
 // the app is uninstalled.
 func (s *Server) forgeEvent(c *gin.Context) error {
-	invocation, body, err := s.invocation(c)
+	invocation, err := s.verify(c)
 	if err != nil {
 		return err
 	}
+	body, done, err := s.forgeBodies.read(c, maxEvent, bodyTime)
+	defer done()
+	if err != nil {
+		return err
+	}
+	return bounded(s.events, func(c *gin.Context) error { return s.receiveForgeEvent(c, invocation, body) })(c)
+}
+
+func (s *Server) receiveForgeEvent(c *gin.Context, invocation forge.Invocation, body []byte) error {
 	event, err := forge.ParseEvent(body)
 	if err != nil {
 		return err
@@ -46,27 +55,35 @@ func (s *Server) forgeEvent(c *gin.Context) error {
 		s.Gate.KeepToken(c.Request.Context(), workspace, c.GetHeader("x-forge-oauth-system"))
 	}
 	return s.receiveEvent(c, pullrequests.Delivery{
-		Source: pullrequests.SourceForge, Event: event.Type, Body: body, Told: event.Event,
+		Source: pullrequests.SourceForge, Event: event.Type, Body: body, Told: event.Event, WorkspaceUUID: workspace, RepositoryUUID: event.RepositoryUUID,
 	})
 }
 
 // bitbucketWebhook stores a webhook of Bitbucket, once for each X-Request-UUID.
 func (s *Server) bitbucketWebhook(c *gin.Context) error {
-	// The signature is over the body, so that has to be read first; nothing of it
-	// is looked at before it is known to be Bitbucket's.
-	body, err := readBody(c, maxBitbucketEvent)
+	// The signature is over the body, so that has to be read first, by anybody who
+	// sends one; nothing of it is looked at before it is known to be Bitbucket's.
+	body, done, err := s.bitbucketBodies.read(c, maxBitbucketEvent, bodyTime)
+	defer done()
 	if err != nil {
 		return err
 	}
 	if !bitbucket.Signed(s.BitbucketSecrets, body, c.GetHeader("X-Hub-Signature")) {
 		return errUnauthorized.with("X-Hub-Signature is not that of the body")
 	}
+	return bounded(s.webhooks, func(c *gin.Context) error { return s.receiveBitbucketEvent(c, body) })(c)
+}
+
+func (s *Server) receiveBitbucketEvent(c *gin.Context, body []byte) error {
 	event := c.GetHeader("X-Event-Key")
 	told, err := bitbucket.ParseWebhook(event, body)
 	if err != nil {
 		return errNotJSON
 	}
-	d := pullrequests.Delivery{Source: pullrequests.SourceBitbucket, Event: event, RequestID: c.GetHeader("X-Request-UUID"), Body: body, Told: told}
+	d := pullrequests.Delivery{
+		Source: pullrequests.SourceBitbucket, Event: event, RequestID: c.GetHeader("X-Request-UUID"), Body: body, Told: told,
+		WorkspaceUUID: told.WorkspaceUUID, RepositoryUUID: told.RepositoryUUID,
+	}
 	if !storable(d.Event) || !storable(d.RequestID) {
 		return errParameter.with("X-Event-Key or X-Request-UUID is not text")
 	}

@@ -1,10 +1,10 @@
 package server
 
 import (
+	"bufio"
 	"encoding/json"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -14,16 +14,14 @@ import (
 const (
 	// exportBatch is how many builds are read at a time: what is kept in memory.
 	exportBatch = 500
-	// exportWrite is how long a batch may take to be read by the other side.
-	exportWrite = 30 * time.Second
 	ndjson      = "application/x-ndjson"
 )
 
 func wantsLines(c *gin.Context) bool { return strings.Contains(c.GetHeader("Accept"), ndjson) }
 
 // exportBuilds writes every build that the filter lets through, one JSON document
-// on each line. What goes wrong on the way breaks the connection off: an end
-// would look like the end of the list.
+// on each line. What goes wrong on the way breaks the connection off, and so does a
+// reader who is too slow: an end would look like the end of the list.
 func (s *Server) exportBuilds(c *gin.Context, r postgres.Repository, f postgres.BuildFilter) error {
 	f.Limit = exportBatch
 	list, err := s.Store.Builds(c.Request.Context(), r, f)
@@ -33,16 +31,19 @@ func (s *Server) exportBuilds(c *gin.Context, r postgres.Repository, f postgres.
 	c.Header("Content-Type", ndjson)
 	c.Header("Cache-Control", "no-store")
 	c.Status(http.StatusOK)
-	control := http.NewResponseController(c.Writer)
-	lines := json.NewEncoder(c.Writer)
+	out := newStream(c)
+	lines := bufio.NewWriterSize(out, smallAnswer)
+	encoder := json.NewEncoder(lines)
 	for len(list) > 0 {
-		_ = control.SetWriteDeadline(time.Now().Add(exportWrite)) // a writer without deadlines has none to move
 		for _, b := range list {
-			if err := lines.Encode(buildOf(r, b)); err != nil {
-				return nil //nolint:nilerr // whoever asked is gone
+			if err := encoder.Encode(buildOf(r, b)); err != nil {
+				panic(http.ErrAbortHandler) // whoever asked is gone, or too slow
 			}
 		}
-		c.Writer.Flush()
+		if err := lines.Flush(); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		out.Flush()
 		if len(list) < exportBatch {
 			return nil
 		}

@@ -21,7 +21,12 @@ const verifyTimeout = 1200 * time.Millisecond
 // mergeCheck answers Forge. Every question that was understood gets 200 with a
 // verdict: any other answer shows as a failed check without a message.
 func (s *Server) mergeCheck(c *gin.Context) error {
-	invocation, body, err := s.invocation(c)
+	invocation, err := s.verify(c)
+	if err != nil {
+		return err
+	}
+	body, done, err := s.checkBodies.read(c, maxEvent, checkBodyTime)
+	defer done()
 	if err != nil {
 		return err
 	}
@@ -32,8 +37,8 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 	if !invocation.ForWorkspace(event.WorkspaceUUID) {
 		return errForbidden.with("the token is of another workspace")
 	}
-	if !s.checks.take(c.Request.Context()) {
-		c.JSON(http.StatusOK, gin.H{"success": false, "message": "mergegate is answering too many merge checks now. Re-run this check in a minute."})
+	if !s.checks.take(c.Request.Context(), checkWaits) {
+		c.JSON(http.StatusOK, gin.H{"success": false, "message": "mergegate is answering too many merge checks. Re-run this check in a minute."})
 		return nil
 	}
 	defer s.checks.give()
@@ -47,16 +52,7 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 	return nil
 }
 
-// invocation authenticates a call of Forge, and only then reads its body.
-func (s *Server) invocation(c *gin.Context) (forge.Invocation, []byte, error) {
-	invocation, err := s.verify(c)
-	if err != nil {
-		return invocation, nil, err
-	}
-	body, err := readBody(c, maxEvent)
-	return invocation, body, err
-}
-
+// verify authenticates a call of Forge; its body is read after that.
 func (s *Server) verify(c *gin.Context) (forge.Invocation, error) {
 	token := bearer(c.Request)
 	if token == "" {

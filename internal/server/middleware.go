@@ -35,8 +35,11 @@ func requestID(c *gin.Context) string { return c.GetString(requestIDKey) }
 // what a caller puts into a URL by mistake may be a secret.
 func (s *Server) observe(c *gin.Context) {
 	start := time.Now()
+	defer func() { s.observed(c, time.Since(start)) }() // also when the connection is broken off
 	c.Next()
-	took := time.Since(start)
+}
+
+func (s *Server) observed(c *gin.Context, took time.Duration) {
 	route, status := c.FullPath(), c.Writer.Status()
 	if route == "" {
 		route = "none"
@@ -62,6 +65,9 @@ func methodLabel(method string) string {
 func (s *Server) recoverPanic(c *gin.Context) {
 	defer func() {
 		if value := recover(); value != nil {
+			if value == http.ErrAbortHandler { //nolint:errorlint // a sentinel that is panicked with as it is
+				panic(value) // the connection is to break off
+			}
 			s.fail(c, fmt.Errorf("panic: %v\n%s", value, debug.Stack()))
 			c.Abort()
 		}

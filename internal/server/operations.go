@@ -20,7 +20,7 @@ func (s *Server) readyz(c *gin.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
-	if err := s.Store.Ping(ctx); err != nil {
+	if err := s.Checks.Ping(ctx); err != nil {
 		s.Log.WarnContext(ctx, "not ready", "error", err)
 		return errUnavailable
 	}
@@ -33,13 +33,18 @@ func (s *Server) openAPI(c *gin.Context) error {
 	return nil
 }
 
-// listDeliveries lists what was received, newest first.
-func (s *Server) listDeliveries(c *gin.Context, _ postgres.Token) error {
+// listDeliveries lists what was received of the repositories that the token covers,
+// newest first.
+func (s *Server) listDeliveries(c *gin.Context, token postgres.Token) error {
 	before, length, err := paging(c.Request)
 	if err != nil {
 		return err
 	}
-	list, err := s.Store.Deliveries(c.Request.Context(), before, length+1)
+	cover, err := s.cover(c, token)
+	if err != nil {
+		return err
+	}
+	list, err := s.Store.Deliveries(c.Request.Context(), cover, before, length+1)
 	if err != nil {
 		return err
 	}
@@ -47,12 +52,16 @@ func (s *Server) listDeliveries(c *gin.Context, _ postgres.Token) error {
 }
 
 // replayDelivery has a delivery processed anew.
-func (s *Server) replayDelivery(c *gin.Context, _ postgres.Token) error {
+func (s *Server) replayDelivery(c *gin.Context, token postgres.Token) error {
 	id, err := pathID(c)
 	if err != nil {
 		return err
 	}
-	d, err := s.Store.ReplayDelivery(c.Request.Context(), id)
+	cover, err := s.cover(c, token)
+	if err != nil {
+		return err
+	}
+	d, err := s.Store.ReplayDelivery(c.Request.Context(), cover, id)
 	if err != nil {
 		return err
 	}
@@ -63,14 +72,18 @@ func (s *Server) replayDelivery(c *gin.Context, _ postgres.Token) error {
 var deliveryPattern = regexp.MustCompile(`^(pending|posted|failed|not_postable)$`)
 
 // listCommitStatuses lists commit statuses by how far they have come.
-func (s *Server) listCommitStatuses(c *gin.Context, _ postgres.Token) error {
+func (s *Server) listCommitStatuses(c *gin.Context, token postgres.Token) error {
 	q := newQuery(c.Request, "state", "pagelen", "page")
 	delivery := q.matching("state", "pending, posted, failed or not_postable", deliveryPattern)
 	before, length := q.page(), q.pageLength()
 	if q.err != nil {
 		return q.err
 	}
-	list, err := s.Store.CommitStatuses(c.Request.Context(), postgres.StatusDelivery(delivery), before, length+1)
+	cover, err := s.cover(c, token)
+	if err != nil {
+		return err
+	}
+	list, err := s.Store.CoveredStatuses(c.Request.Context(), cover, postgres.StatusDelivery(delivery), before, length+1)
 	if err != nil {
 		return err
 	}
@@ -78,10 +91,21 @@ func (s *Server) listCommitStatuses(c *gin.Context, _ postgres.Token) error {
 }
 
 // retryCommitStatus queues a commit status again that Bitbucket refused.
-func (s *Server) retryCommitStatus(c *gin.Context, _ postgres.Token) error {
+func (s *Server) retryCommitStatus(c *gin.Context, token postgres.Token) error {
 	id, err := pathID(c)
 	if err != nil {
 		return err
+	}
+	cover, err := s.cover(c, token)
+	if err != nil {
+		return err
+	}
+	covered, err := s.Store.CoversStatus(c.Request.Context(), cover, id)
+	if err != nil {
+		return err
+	}
+	if !covered {
+		return errNotFound
 	}
 	status, err := s.Store.RetryStatus(c.Request.Context(), id)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"mergegate/internal/postgres"
@@ -78,31 +79,6 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-func TestCovers(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, glob, repository string
-		want                   bool
-	}{
-		{name: "all", glob: "**", repository: "acme/widgets", want: true},
-		{name: "all, even without a name", glob: "**", want: true},
-		{name: "one", glob: "acme/widgets", repository: "acme/widgets", want: true},
-		{name: "another case", glob: "Acme/Widgets", repository: "acme/widgets", want: true},
-		{name: "a workspace", glob: "acme/*", repository: "acme/widgets", want: true},
-		{name: "another workspace", glob: "acme/*", repository: "acmes/widgets"},
-		{name: "another repository", glob: "acme/w", repository: "acme/widgets"},
-		{name: "without a name", glob: "acme/*"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if got := covers(postgres.Token{Repository: tt.glob}, tt.repository); got != tt.want {
-				t.Errorf("got %v", got)
-			}
-		})
-	}
-}
-
 func TestHasScope(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -123,6 +99,46 @@ func TestHasScope(t *testing.T) {
 			t.Parallel()
 			if got := hasScope(postgres.Token{Scopes: tt.scopes}, tt.asked); got != tt.want {
 				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestCoversRepositoriesAndWorkspaces(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		glob, repository string
+		want, workspace  bool
+	}{
+		{glob: "**", repository: "acme/widgets", want: true, workspace: true},
+		{glob: "**", want: true, workspace: true},
+		{glob: "", repository: "acme/widgets"},
+		{glob: ""},
+		{glob: " ", repository: "acme/widgets"},
+		{glob: "*"},
+		{glob: "*/*", repository: "acme/widgets", want: true, workspace: true},
+		{glob: "ACME/*", repository: "acme/Widgets", want: true, workspace: true},
+		{glob: "acme/**", repository: "acme/widgets", want: true, workspace: true},
+		{glob: "acme/widgets", repository: "acme/widgets", want: true},
+		{glob: "acme/wid*", repository: "acme/widgets", want: true},
+		{glob: "*/widgets", repository: "acme/widgets", want: true},
+		{glob: "acme/{*,x}", repository: "acme/widgets", want: true},
+		{glob: "acm/*", repository: "acme/widgets"},
+		{glob: "acme/*"},
+		{glob: "other/*", repository: "acme/widgets"},
+		{glob: "acme/", repository: "acme/widgets"},
+		{glob: "/widgets", repository: "acme/widgets"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.glob+" "+tt.repository, func(t *testing.T) {
+			t.Parallel()
+			token := postgres.Token{Repository: tt.glob}
+			if got := covers(token, tt.repository); got != tt.want {
+				t.Errorf("covers: got %v", got)
+			}
+			workspace, _, _ := strings.Cut(tt.repository, "/")
+			if got := coversWorkspace(token, workspace); got != tt.workspace {
+				t.Errorf("covers the workspace: got %v", got)
 			}
 		})
 	}

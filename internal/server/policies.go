@@ -47,7 +47,8 @@ func policyVersionOf(p postgres.Policy) wirePolicyVersion {
 }
 
 // workspace finds the workspace of the path, if the token covers all of it: a
-// policy is for, and names, every repository there.
+// policy is for, and names, every repository there. A token that covers a repository
+// there learns why not; to others the workspace doesn't exist.
 func (s *Server) workspace(c *gin.Context, token postgres.Token) (postgres.Workspace, error) {
 	path := c.Param("workspace")
 	if !storable(path) {
@@ -57,28 +58,30 @@ func (s *Server) workspace(c *gin.Context, token postgres.Token) (postgres.Works
 	if err != nil {
 		return w, err
 	}
-	whole, some := coversWorkspace(token, w.Slug)
-	switch {
-	case whole:
+	if coversWorkspace(token, w.Slug) {
 		return w, nil
-	case some:
-		return w, errForbidden.with("the token covers some repositories of the workspace; its policy is for all of them")
-	default:
-		return w, errNotFound
 	}
+	cover, err := s.cover(c, token)
+	if err != nil {
+		return w, err
+	}
+	if cover.CoversWorkspace(w.UUID) {
+		return w, errForbidden.with("this needs a token that covers the whole workspace, made with --repository '%s/*'; yours covers some of its repositories", w.Slug)
+	}
+	return w, errNotFound
 }
 
 // coversWorkspace reports whether the token is for every repository of the
-// workspace, or else for some that it may have.
-func coversWorkspace(token postgres.Token, slug string) (whole, some bool) {
-	if token.Repository == "**" || token.Repository == "" {
-		return true, true
+// workspace: those it has, and those it may have.
+func coversWorkspace(token postgres.Token, slug string) bool {
+	if token.Repository == everyRepository {
+		return true
 	}
 	workspace, repository, found := strings.Cut(strings.ToLower(token.Repository), "/")
-	if !found || slug == "" || !doublestar.MatchUnvalidated(workspace, strings.ToLower(slug)) {
-		return false, false
+	if !found || slug == "" || repository != "*" && repository != "**" {
+		return false
 	}
-	return repository == "*" || repository == "**", true
+	return doublestar.MatchUnvalidated(workspace, strings.ToLower(slug))
 }
 
 // getPolicy answers with the policy in force, or an older version of it: as YAML

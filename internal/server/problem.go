@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -66,6 +67,9 @@ var (
 	errChanged      = problem{Status: 412, Code: "policy_changed", Title: "Changed meanwhile", Detail: "another version of the policy is in force than If-Match names; read it and try again"}
 	errMediaType    = problem{Status: 415, Code: "unsupported_media_type", Title: "Unsupported media type", Detail: "send the document as application/yaml, or in JSON as {\"document\": \"...\"}"}
 	errUnavailable  = problem{Status: 503, Code: "unavailable", Title: "Unavailable", Detail: "the database cannot be used now; try again"}
+	errBusy         = problem{Status: 503, Code: "overloaded", Title: "Too many requests", Detail: "mergegate is handling too many requests; try again in a few seconds"}
+	errTooSlow      = problem{Status: 503, Code: "too_slow", Title: "Took too long", Detail: "mergegate stopped this request because it took too long; ask for less, such as a shorter time, or try again"}
+	errCostly       = problem{Status: 429, Code: "too_many_requests", Title: "Too many requests", Detail: "mergegate works on few requests of this kind at once; try again in a few seconds"}
 	errTooMany      = problem{Status: 429, Code: "too_many_failures", Title: "Too many failures", Detail: "too many requests from here were not authenticated"}
 	errInternal     = problem{Status: 500, Code: "internal", Title: "Internal error"}
 )
@@ -131,12 +135,16 @@ func (s *Server) fail(c *gin.Context, err error) {
 	p := s.limited(c, asProblem(err))
 	p.RequestID = requestID(c)
 	if p.Status >= 500 {
-		s.Log.ErrorContext(c.Request.Context(), "request failed", "request_id", p.RequestID, "route", c.FullPath(), "error", err)
+		level := slog.LevelError
+		if p.Code == errBusy.Code || p.Code == errTooSlow.Code {
+			level = slog.LevelWarn // the service is well; somebody asks for too much
+		}
+		s.Log.Log(c.Request.Context(), level, "request failed", "request_id", p.RequestID, "route", c.FullPath(), "error", err)
 	}
 	if p.Status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", "Bearer")
 	}
-	if p.Status == http.StatusServiceUnavailable {
+	if p.Status == http.StatusServiceUnavailable || p.Code == errCostly.Code {
 		c.Header("Retry-After", "5")
 	}
 	if c.Writer.Written() {

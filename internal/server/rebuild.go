@@ -21,7 +21,7 @@ func (s *Server) rebuild(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	pr := s.Gate.Explain(c.Request.Context(), repository, id).PullRequest
+	pr := s.Explaining.Explain(c.Request.Context(), repository, id).PullRequest
 	switch {
 	case pr.Head == "":
 		return errConflict.with("the head of pull request %d is not known: %s", id, pr.HeadProblem)

@@ -37,7 +37,7 @@ type reportRequest struct {
 		Commit string `json:"commit"`
 	} `json:"source"`
 	Destination struct {
-		Branch string `json:"branch"`
+		Branch *string `json:"branch"` // nil: wherever the pull request goes
 	} `json:"destination"`
 	URL        string           `json:"url"`
 	Tests      mergecheck.Tests `json:"tests"`
@@ -60,13 +60,13 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	if token.ReportProject == nil || *token.ReportProject != build.Project.ID {
-		return errForbidden.with("this token was made to report for another AppVeyor project than %d; make one with token create --scope report --project %[1]d", build.Project.ID)
+	if err := reportsFor(token, build.Project.ID); err != nil {
+		return err
 	}
 	if !repository.Linked() {
 		return errConflict.with("Bitbucket has not told the repository's UUID yet")
 	}
-	pr := s.Gate.Explain(c.Request.Context(), repository, build.PullRequestID).PullRequest
+	pr := s.Explaining.Explain(c.Request.Context(), repository, build.PullRequestID).PullRequest
 	switch {
 	case pr.Head == "":
 		return errConflict.with("the head of pull request %d is not known: %s", pr.ID, pr.HeadProblem)
@@ -88,6 +88,18 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	return nil
 }
 
+// reportsFor refuses a report for another project than the one that the token was
+// made for.
+func reportsFor(token postgres.Token, projectID int64) error {
+	switch {
+	case token.ReportProject == nil:
+		return errForbidden.with("the token names no AppVeyor project: make another with mergegate token create --scope report --project %d", projectID)
+	case *token.ReportProject != projectID:
+		return errForbidden.with("the token reports for AppVeyor project %d, not for %d", *token.ReportProject, projectID)
+	}
+	return nil
+}
+
 // reportedRepository is the repository of the path; one that nobody has told of
 // yet is asked for, if the token covers it.
 func (s *Server) reportedRepository(c *gin.Context, token postgres.Token) (postgres.Repository, error) {
@@ -103,7 +115,13 @@ var projectSlugPattern = regexp.MustCompile(`^[^/\s]+/[^/\s]+$`)
 
 func (r reportRequest) build() (b mergecheck.Build, err error) {
 	r.Source.Commit = strings.ToLower(r.Source.Commit)
-	texts := []string{r.Project.Slug, r.Version, r.PullRequest.Title, r.Destination.Branch, r.URL}
+	var destination string
+	if r.Destination.Branch != nil {
+		if destination = *r.Destination.Branch; destination == "" {
+			return b, errInvalidBody.with("destination.branch is empty: it is APPVEYOR_REPO_BRANCH; leave it out where it isn't known")
+		}
+	}
+	texts := []string{r.Project.Slug, r.Version, r.PullRequest.Title, destination, r.URL}
 	for _, job := range r.Jobs {
 		texts = append(texts, job.ID, job.Name)
 	}
@@ -136,7 +154,7 @@ func (r reportRequest) build() (b mergecheck.Build, err error) {
 	b = mergecheck.Build{
 		BuildID: r.BuildID, Project: mergecheck.Project{ID: r.Project.ID, Account: account, Slug: slug},
 		PullRequestID: r.PullRequest.ID, PullRequestTitle: r.PullRequest.Title, Version: r.Version, State: r.State,
-		ReportedCommit: r.Source.Commit, SourceCommit: r.Source.Commit, DestinationBranch: r.Destination.Branch, URL: r.URL,
+		ReportedCommit: r.Source.Commit, SourceCommit: r.Source.Commit, DestinationBranch: destination, URL: r.URL,
 		StartedOn: micros(r.StartedOn), FinishedOn: micros(r.FinishedOn), ConfirmedBy: mergecheck.ConfirmedByReport,
 	}
 	if b.Version == "" {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 )
@@ -16,6 +17,33 @@ const (
 
 // Scopes lists every scope a token can have.
 var Scopes = []string{ScopeRead, ScopeReport, ScopeWaive, ScopeAdmin}
+
+// Where AppVeyor, Forge and Bitbucket send to.
+const (
+	appveyorPath    = "/webhooks/appveyor"
+	bitbucketPath   = "/webhooks/bitbucket"
+	mergeCheckPath  = "/forge/merge-check"
+	forgeEventsPath = "/forge/events"
+)
+
+// lenient takes the paths that others send to with slashes too many: addresses are put
+// together by hand in settings, and senders don't follow redirects. Every other path is
+// taken as it is.
+func lenient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := "/" + strings.Join(strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' }), "/")
+		if r.Method == http.MethodPost && path != r.URL.Path {
+			switch path {
+			case appveyorPath, bitbucketPath, mergeCheckPath, forgeEventsPath:
+				address := *r.URL
+				address.Path, address.RawPath = path, ""
+				r = r.WithContext(r.Context()) // a copy: the request isn't ours to change
+				r.URL = &address
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
 func (s *Server) routes() *gin.Engine {
 	engine := gin.New()
@@ -33,26 +61,24 @@ func (s *Server) routes() *gin.Engine {
 	engine.GET(docsPath+"/*file", docs())
 
 	if len(s.AppVeyorSecrets) > 0 {
-		engine.POST("/webhooks/appveyor", s.handle(bounded(make(places, deliveriesAtOnce), s.appveyorWebhook)))
+		engine.POST(appveyorPath, s.handle(s.appveyorWebhook))
 	}
 	if s.Forge != nil {
-		engine.POST("/forge/merge-check", s.handle(s.mergeCheck))
-		engine.POST("/forge/events", s.handle(bounded(make(places, deliveriesAtOnce), s.forgeEvent)))
+		engine.POST(mergeCheckPath, s.handle(s.mergeCheck))
+		engine.POST(forgeEventsPath, s.handle(s.forgeEvent))
 	}
 	if len(s.BitbucketSecrets) > 0 {
-		// Its body has to be read before its signature can be checked, so that anybody
-		// can hold a place: none of another route's.
-		engine.POST("/webhooks/bitbucket", s.handle(bounded(make(places, deliveriesAtOnce), s.bitbucketWebhook)))
+		engine.POST(bitbucketPath, s.handle(s.bitbucketWebhook))
 	}
 
 	engine.GET("/", s.handle(s.home))
-	engine.GET("/repositories/:workspace/:repo_slug/pullrequests/:id", s.handle(bounded(s.api, s.pullRequestPage)))
-	engine.GET("/badges/:workspace/:repo_slug/pullrequests/:file", s.handle(bounded(s.api, s.badge)))
+	engine.GET("/repositories/:workspace/:repo_slug/pullrequests/:id", s.handle(s.within(s.api, s.pullRequestPage)))
+	engine.GET("/badges/:workspace/:repo_slug/pullrequests/:file", s.handle(s.within(s.api, s.badge)))
 
 	v1 := engine.Group("/api/v1")
 	repository := v1.Group("/repositories/:workspace/:repo_slug")
 	repository.GET("/builds", s.authorized(ScopeRead, s.listBuilds))
-	repository.GET("/stats", s.authorized(ScopeRead, s.getStats))
+	repository.GET("/stats", s.authorizedOf(s.stats, ScopeRead, s.getStats))
 	repository.POST("/builds", s.authorized(ScopeReport, s.reportBuild))
 	repository.GET("/pullrequests/:id", s.authorized(ScopeRead, s.getPullRequest))
 	repository.GET("/pullrequests/:id/builds", s.authorized(ScopeRead, s.listPullRequestBuilds))
@@ -68,7 +94,7 @@ func (s *Server) routes() *gin.Engine {
 	workspace := v1.Group("/workspaces/:workspace")
 	workspace.GET("/policy", s.authorized(ScopeAdmin, s.getPolicy))
 	workspace.PUT("/policy", s.authorized(ScopeAdmin, s.putPolicy))
-	workspace.POST("/policy/simulate", s.authorized(ScopeAdmin, s.simulatePolicy))
+	workspace.POST("/policy/simulate", s.authorizedOf(s.simulations, ScopeAdmin, s.simulatePolicy))
 	workspace.GET("/policy/effective", s.authorized(ScopeAdmin, s.getEffectivePolicy))
 	workspace.GET("/policy/versions", s.authorized(ScopeAdmin, s.listPolicyVersions))
 	hooks := v1.Group("/workspaces/:workspace/webhooks")

@@ -2,6 +2,8 @@ package server
 
 import (
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,5 +54,51 @@ func TestPartsThatAreNotConfiguredHaveNoRoute(t *testing.T) {
 		if strings.HasPrefix(route.Path, "/webhooks/") || strings.HasPrefix(route.Path, "/forge/") {
 			t.Errorf("%s is there without its configuration", route.Path)
 		}
+	}
+}
+
+// TestIncomingPathsMayHaveSlashesTooMany asks without a secret: 401 is the route, 404 is
+// none.
+func TestIncomingPathsMayHaveSlashesTooMany(t *testing.T) {
+	t.Parallel()
+	s := New(Config{
+		Forge: &forge.Verifier{}, AppVeyorSecrets: []string{"x"}, BitbucketSecrets: []string{"x"}, Log: slog.New(slog.DiscardHandler),
+	})
+	tests := []struct {
+		method, path string
+		want         int
+	}{
+		{http.MethodPost, "/webhooks/appveyor", 401},
+		{http.MethodPost, "/webhooks/appveyor/", 401},
+		{http.MethodPost, "/webhooks//appveyor", 401},
+		{http.MethodPost, "//webhooks/appveyor//", 401},
+		{http.MethodPost, "/webhooks/bitbucket/", 401},
+		{http.MethodPost, "//forge/merge-check", 401},
+		{http.MethodPost, "/forge/merge-check/", 401},
+		{http.MethodPost, "//forge/events/", 401},
+		{http.MethodPost, "/x/../webhooks/appveyor", 404},
+		{http.MethodPost, "/webhooks/appveyor/x", 404},
+		{http.MethodPost, "/webhooks/", 404},
+		{http.MethodGet, "/webhooks/appveyor/", 404},
+		{http.MethodGet, "//healthz", 404},
+		{http.MethodPost, "//api/v1/repositories/a/b/builds", 404},
+		{http.MethodPost, "/api/v1/repositories/a/b/builds/", 404},
+		{http.MethodGet, "/api/v1/deliveries/", 404},
+		{http.MethodPost, "//docs", 404},
+	}
+	for _, tt := range tests {
+		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
+			t.Parallel()
+			req := httptest.NewRequest(tt.method, "http://x/", http.NoBody)
+			req.URL.Path = tt.path
+			res := httptest.NewRecorder()
+			s.ServeHTTP(res, req)
+			if res.Code != tt.want {
+				t.Errorf("answered %d, want %d", res.Code, tt.want)
+			}
+			if req.URL.Path != tt.path {
+				t.Errorf("the request was changed to %s", req.URL.Path)
+			}
+		})
 	}
 }

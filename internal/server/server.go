@@ -1,7 +1,7 @@
 // Package server is mergegate's HTTP surface: the routes of contract and API
 // description, each authenticated before its body is read.
 //
-//	handler := server.New(server.Config{Store: store, Builds: builds, PullRequests: pullRequests, Gate: gate, Log: log})
+//	handler := server.New(server.Config{Store: store, Builds: builds, Explaining: gate, Log: log})
 //	http.ListenAndServe(addr, handler)
 //
 // Handlers return an error; one adapter renders it as RFC 9457 problem details
@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"golang.org/x/sync/semaphore"
 
 	"mergegate/internal/builds"
 	"mergegate/internal/forge"
@@ -29,15 +30,24 @@ import (
 	"mergegate/internal/webhooks"
 )
 
-// Config wires a server. Store, Builds, PullRequests, Gate, Waivers, Webhooks and Log are required.
+// Config wires a server. Those that merge checks, webhooks, and everything else rest on
+// have connections to the database of their own, so that none waits for another's. Store,
+// Builds, Explaining, Waivers, Webhooks and Log are required.
 type Config struct {
-	Store        *postgres.Store
-	Builds       *builds.Service
+	// For the API, pages and badges.
+	Store      *postgres.Store
+	Builds     *builds.Service
+	Explaining *gate.Gate
+	Waivers    *waivers.Service
+	Webhooks   *webhooks.Service
+	// For merge checks, and /readyz: whoever can answer those is ready.
+	Checks *postgres.Store
+	Gate   *gate.Gate
+	// For webhooks and events.
+	Receiving    *builds.Service
 	PullRequests *pullrequests.Service
-	Gate         *gate.Gate
-	Waivers      *waivers.Service
-	Webhooks     *webhooks.Service
-	Log          *slog.Logger
+
+	Log *slog.Logger
 	// Forge verifies invocation tokens; nil: the Forge routes are 404.
 	Forge *forge.Verifier
 	// AppVeyorSecrets are all valid at once; none: the webhook's route is 404.
@@ -58,18 +68,40 @@ type Server struct {
 	handler  http.Handler // the engine, and compression
 	draining atomic.Bool
 	failures failures
-	api      places
-	checks   places
-	replays  places
 	policies policy.Cache
 	requests *prometheus.HistogramVec
+
+	api, stats, simulations, streams kind
+	checks, logins                   places
+	appveyor, events, webhooks       places // for what AppVeyor, Forge and Bitbucket send
+
+	appveyorBodies, forgeBodies, bitbucketBodies, checkBodies, apiBodies *intake
+	answers                                                              *semaphore.Weighted
 }
+
+// What bodies in memory may take, by who sends them. Reading one in takes a small
+// multiple of it for a moment.
+const (
+	appveyorRoom  = 32 << 20
+	forgeRoom     = 16 << 20
+	bitbucketRoom = 32 << 20
+	checkRoom     = 32 << 20
+	apiRoom       = 16 << 20
+)
 
 // New returns a server with all its routes.
 func New(cfg Config) *Server {
 	gin.SetMode(gin.ReleaseMode)
 	s := &Server{
-		Config: cfg, api: make(places, apiAtOnce), checks: make(places, checksAtOnce), replays: make(places, 1),
+		Config:      cfg,
+		api:         kind{places: make(places, apiAtOnce), full: errBusy, time: apiTime},
+		stats:       kind{places: make(places, statsAtOnce), full: errCostly, time: apiTime},
+		simulations: kind{places: make(places, simulatedAtOnce), full: errCostly},
+		streams:     kind{places: make(places, streamsAtOnce), full: errCostly, streams: true},
+		checks:      make(places, checksAtOnce), logins: make(places, loginsAtOnce),
+		appveyor: make(places, deliveriesAtOnce), events: make(places, deliveriesAtOnce), webhooks: make(places, deliveriesAtOnce),
+		appveyorBodies: newIntake(appveyorRoom), forgeBodies: newIntake(forgeRoom), bitbucketBodies: newIntake(bitbucketRoom),
+		checkBodies: newIntake(checkRoom), apiBodies: newIntake(apiRoom), answers: newAnswers(),
 		requests: promauto.With(cfg.Metrics).NewHistogramVec(prometheus.HistogramOpts{
 			Name: "mergegate_http_request_duration_seconds", Help: "Requests answered, by route and status.",
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 10},
@@ -77,7 +109,7 @@ func New(cfg Config) *Server {
 	}
 	// Short answers stay as they are, those to Forge among them.
 	s.engine = s.routes()
-	s.handler = gzhttp.GzipHandler(s.engine)
+	s.handler = lenient(gzhttp.GzipHandler(s.engine))
 	return s
 }
 

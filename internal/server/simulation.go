@@ -45,7 +45,7 @@ func (s *Server) simulatePolicy(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	return bounded(s.replays, func(c *gin.Context) error { return s.simulate(c, w, parsed, since) })(c)
+	return s.simulate(c, w, parsed, since)
 }
 
 func (s *Server) simulate(c *gin.Context, w postgres.Workspace, d *policy.Document, since time.Time) error {

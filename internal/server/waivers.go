@@ -25,7 +25,7 @@ type waiverRequest struct {
 	Reason    string          `json:"reason"`
 	Project   json.RawMessage `json:"project"`
 	Commit    *string         `json:"commit"`
-	Expires   string          `json:"expires"`
+	Expires   *string         `json:"expires"`
 	ExpiresOn *time.Time      `json:"expires_on"`
 }
 
@@ -49,7 +49,7 @@ func (s *Server) giveWaiver(c *gin.Context, token postgres.Token) error {
 	}
 	request.PullRequest = keyOf(repository, id)
 	request.By, request.Owner = token.Name, token.Owner
-	verdict := s.Gate.Explain(c.Request.Context(), repository, id)
+	verdict := s.Explaining.Explain(c.Request.Context(), repository, id)
 	w, err := s.Waivers.Give(c.Request.Context(), verdict, request)
 	if err != nil {
 		return err
@@ -95,15 +95,15 @@ func (b waiverRequest) request(now time.Time) (r waivers.Request, err error) {
 		return r, err
 	}
 	switch {
-	case b.ExpiresOn != nil && b.Expires != "":
+	case b.ExpiresOn != nil && b.Expires != nil:
 		return r, errInvalidBody.with("give expires_on or expires, not both")
 	case b.ExpiresOn != nil:
 		if r.Life = b.ExpiresOn.Sub(now); r.Life <= 0 {
 			return r, errInvalidBody.with("expires_on is not in the future")
 		}
-	case b.Expires != "":
-		if r.Life, err = policy.ParseDuration(b.Expires); err != nil || r.Life <= 0 {
-			return r, errInvalidBody.with("expires: %q is not a duration like 4h or 2d", b.Expires)
+	case b.Expires != nil:
+		if r.Life, err = policy.ParseDuration(*b.Expires); err != nil || r.Life <= 0 {
+			return r, errInvalidBody.with("expires: %q is not a duration like 4h or 2d", *b.Expires)
 		}
 	}
 	return r, nil
@@ -136,7 +136,7 @@ func (s *Server) listWaivers(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	verdict := s.Gate.Explain(c.Request.Context(), repository, id)
+	verdict := s.Explaining.Explain(c.Request.Context(), repository, id)
 	list, err := s.Store.Waivers(c.Request.Context(), keyOf(repository, id), before, length+1)
 	if err != nil {
 		return err

@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,35 +21,21 @@ func (s *Server) appveyorWebhook(c *gin.Context) error {
 	if !isOneOf(s.AppVeyorSecrets, bearer(c.Request)) {
 		return errUnauthorized.with("send the webhook's secret as Authorization: Bearer SECRET")
 	}
-	body, err := readBody(c, maxDelivery)
+	body, done, err := s.appveyorBodies.read(c, maxDelivery, largeBodyTime)
+	defer done()
 	if err != nil {
 		return err
 	}
+	return bounded(s.appveyor, func(c *gin.Context) error { return s.receiveBuild(c, body) })(c)
+}
+
+func (s *Server) receiveBuild(c *gin.Context, body []byte) error {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), storeTimeout)
 	defer cancel()
-	id, err := s.Builds.Receive(ctx, body)
+	id, err := s.Receiving.Receive(ctx, body)
 	if err != nil {
 		return err
 	}
 	c.JSON(http.StatusAccepted, gin.H{"delivery": strconv.FormatInt(id, 10)})
 	return nil
-}
-
-// readBody reads at most limit bytes. A longer body is refused unread when it
-// says so, and where it goes over otherwise.
-func readBody(c *gin.Context, limit int64) ([]byte, error) {
-	if c.Request.ContentLength > limit {
-		// Nothing of it was read, so the connection can't be used again.
-		c.Header("Connection", "close")
-		return nil, &http.MaxBytesError{Limit: limit}
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, limit))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, err
-	case err != nil:
-		return nil, errBadBody
-	}
-	return body, nil
 }

@@ -3,22 +3,19 @@ package postgrestest
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Exec runs statements in a database, for tests of packages that speak no SQL.
-func Exec(t testing.TB, address, statements string) {
+// Exec runs SQL on a database: what a test wants there and no store writes.
+func Exec(t testing.TB, url, sql string, args ...any) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, address)
+	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing can be lost
-	if _, err := conn.Exec(ctx, statements); err != nil {
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mergegate/internal/appveyor/appveyortest"
+	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/forge/forgetest"
+)
+
+const (
+	otherWorkspace  = "0c3a7799-53ae-4a5b-9e7e-03338980abb5"
+	otherRepository = "6f1f3c52-9f3a-4d33-8f6b-2a3f0f1e9a44"
+)
+
+// twoTenants is a world in which two workspaces share the service: acme with
+// acme/widgets, and other with other/gadgets. Each has built, and sent an event.
+func twoTenants(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, "MERGEGATE_APPVEYOR_ACCOUNTS=acme=acme,other=other", "MERGEGATE_BITBUCKET_WEBHOOK_SECRET=signing", secretKey)
+	w.bb.AllowToken(bitbucketToken, "acme", "other")
+	w.must(w.appveyor.AddProject(appveyortest.Project{ID: 7001, Account: "other", Slug: "gadgets", RepositoryName: "other/gadgets"}))
+	w.must(w.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: otherWorkspace, UUID: otherRepository, FullName: "other/gadgets"}))
+	w.must(w.bb.PutPullRequest("other/gadgets", pullRequest(commit('2'))))
+
+	w.check(event("on-merge")) // links acme/widgets
+	w.built(commit('1'), "success")
+	event := strings.NewReplacer(workspaceUUID, otherWorkspace, repositoryUUID, otherRepository).Replace(event("on-merge"))
+	if res := w.post("/forge/merge-check", w.forge.Token(forgetest.WithWorkspace(otherWorkspace)), event); res.status != http.StatusOK {
+		t.Fatalf("merge check of the other answered %d %s", res.status, res.body)
+	}
+	b, err := w.appveyor.PutBuild("other", "gadgets", appveyortest.Build{
+		Branch: "main", PullRequestID: 7, PullRequestName: "Add gadgets", PullRequestHeadCommit: commit('2'),
+		PullRequestHeadRepository: "other/gadgets", PullRequestHeadBranch: "feature", CommitID: commit('2'), Status: "failed",
+		Jobs: []appveyortest.Job{{Tests: 1, Failed: 1}},
+	})
+	w.must(err)
+	w.notify(b)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	w.must(w.bb.WaitCommitStatus(ctx, "other/gadgets", commit('2'), "appveyor-7001-pr-7", "FAILED"))
+	w.settled()
+	return w
+}
+
+// deliver has a signed event of Bitbucket for a repository arrive.
+func (w *world) deliver(workspaceUUID, repositoryUUID string) {
+	w.t.Helper()
+	body := fmt.Sprintf(`{"repository":{"uuid":"{%s}","workspace":{"uuid":"{%s}"},"owner":{"uuid":"{%[2]s}"}}}`, repositoryUUID, workspaceUUID)
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/webhooks/bitbucket", strings.NewReader(body))
+	w.must(err)
+	req.Header.Set("X-Event-Key", "repo:updated")
+	req.Header.Set("X-Hub-Signature", signature("signing", body))
+	if res := send(w.t, req); res.status != http.StatusAccepted {
+		w.t.Fatalf("webhook answered %d %s", res.status, res.body)
+	}
+}
+
+// pages follows a list to its end and returns the ids, page by page.
+func (w *world) pages(path, token string) (pages [][]string) {
+	w.t.Helper()
+	for path != "" {
+		res := w.do(http.MethodGet, path, token, nil)
+		if res.status != http.StatusOK {
+			w.t.Fatalf("GET %s answered %d %s", path, res.status, res.body)
+		}
+		var page struct {
+			Values []struct{ ID string }
+			Next   string
+		}
+		w.must(json.Unmarshal(res.body, &page))
+		ids := []string{}
+		for _, v := range page.Values {
+			ids = append(ids, v.ID)
+		}
+		pages, path = append(pages, ids), ""
+		if page.Next != "" {
+			next, err := url.Parse(page.Next)
+			w.must(err)
+			path = next.RequestURI()
+		}
+	}
+	return pages
+}
+
+func TestTenantsDoNotSeeEachOther(t *testing.T) {
+	t.Parallel()
+	w := twoTenants(t)
+	// Between those of acme are some of the other tenant, and one that nobody can place:
+	// its build isn't confirmed, whatever repository its sender names.
+	for range 3 {
+		w.deliver(workspaceUUID, repositoryUUID)
+		w.deliver(otherWorkspace, otherRepository)
+	}
+	w.deliver(otherWorkspace, repositoryUUID) // a forged pair
+	lie := `{"eventName":"build_success","eventData":{"buildId":99,"buildUrl":"https://elsewhere.example.com/x","repositoryName":"other/gadgets","repositoryProvider":"bitBucket","isPullRequest":true,"pullRequestId":7}}`
+	if res := w.post("/webhooks/appveyor", webhookSecret, lie); res.status != http.StatusAccepted {
+		t.Fatalf("webhook answered %d %s", res.status, res.body)
+	}
+	w.settled()
+	acme := w.tokenOf("acme", "admin", "--repository", "acme/*")
+	other := w.tokenOf("other", "admin", "--repository", "other/*")
+	nobody := w.tokenOf("nobody", "admin", "--repository", "neither/*")
+
+	for _, list := range []string{"/api/v1/deliveries", "/api/v1/commit-statuses"} {
+		all := slices.Concat(w.pages(list+"?pagelen=100", w.token)...)
+		ours := slices.Concat(w.pages(list+"?pagelen=100", acme)...)
+		theirs := slices.Concat(w.pages(list+"?pagelen=100", other)...)
+		if len(ours) == 0 || len(theirs) == 0 || len(ours)+len(theirs) > len(all) {
+			t.Errorf("%s: %d of %d are acme's and %d the other's", list, len(ours), len(all), len(theirs))
+		}
+		for _, id := range ours {
+			if slices.Contains(theirs, id) {
+				t.Errorf("%s: both see %s", list, id)
+			}
+		}
+		if got := slices.Concat(w.pages(list, nobody)...); len(got) != 0 {
+			t.Errorf("%s: a token that covers neither sees %v", list, got)
+		}
+		// No page comes short, and none is empty but the only one.
+		short := w.pages(list+"?pagelen=2", acme)
+		for i, page := range short {
+			if i < len(short)-1 && len(page) != 2 || len(page) == 0 {
+				t.Errorf("%s: page %d of %d has %d", list, i+1, len(short), len(page))
+			}
+		}
+		if diff := cmp.Diff(ours, slices.Concat(short...)); diff != "" {
+			t.Errorf("%s by pages (-at once +by pages):\n%s", list, diff)
+		}
+		action := map[string]string{"/api/v1/deliveries": "/replay", "/api/v1/commit-statuses": "/retry"}[list]
+		for _, id := range all {
+			want := http.StatusNotFound
+			if slices.Contains(theirs, id) {
+				want = http.StatusAccepted
+			}
+			if res := w.post(list+"/"+id+action, other, ""); res.status != want {
+				t.Errorf("POST %s/%s%s answered the other %d, want %d", list, id, action, res.status, want)
+			}
+		}
+	}
+	for _, path := range []string{
+		"/api/v1/builds/1", "/api/v1/workspaces/acme/policy", "/api/v1/workspaces/%7B" + workspaceUUID + "%7D/policy",
+		"/api/v1/workspaces/acme/policy/versions", "/api/v1/workspaces/acme/policy/effective?repository=acme/widgets&branch=main",
+		hooksPath, hooksPath + "/1", hooksPath + "/1/messages", reportsPath, "/api/v1/repositories/acme/widgets/stats",
+	} {
+		if res := w.do(http.MethodGet, path, other, nil); res.status != http.StatusNotFound {
+			t.Errorf("GET %s answered the other %d %s", path, res.status, res.body)
+		}
+	}
+	// A glob that only could match a workspace learns nothing of which there are.
+	guess := w.tokenOf("guess", "admin", "--repository", "ac*/nothing")
+	if res := w.do(http.MethodGet, "/api/v1/workspaces/acme/policy", guess, nil); res.status != http.StatusNotFound {
+		t.Errorf("a guess is answered %d %s", res.status, res.body)
+	}
+}
