@@ -43,11 +43,15 @@ ALTER TABLE projects ADD COLUMN looked_on timestamptz;
 -- Names come from AppVeyor alone: '' where only build scripts have named a project.
 UPDATE projects SET account = '', slug = '' WHERE reports_only;
 
+-- A token reports for the project it was made for, in the repositories of its glob.
+ALTER TABLE tokens DROP COLUMN report_repository;
+
 -- What AppVeyor said when a merge was checked again, '' where it wasn't.
 ALTER TABLE decisions ADD COLUMN checked text NOT NULL DEFAULT '';
 
 -- +goose Down
 ALTER TABLE decisions DROP COLUMN checked;
+ALTER TABLE tokens ADD COLUMN report_repository uuid;
 ALTER TABLE projects DROP COLUMN looked_on;
 ALTER TABLE reports DROP COLUMN by_history;
 ALTER TABLE builds DROP COLUMN by_history;
