@@ -42,6 +42,6 @@ func accessOf(header http.Header) Access {
 		a.RateLimit = limit
 	}
 	a.NearLimit, _ = strconv.ParseBool(header.Get("X-RateLimit-NearLimit"))
-	a.On, _ = http.ParseTime(header.Get("Date"))
+	a.On = date(header)
 	return a
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"mergegate/internal/mergecheck"
 )
@@ -16,7 +17,13 @@ type PullRequest struct {
 	State               string // OPEN, MERGED, DECLINED or SUPERSEDED
 	Title               string
 	Author              string // UUID, lower case, no braces; "" when Bitbucket doesn't tell
+	Draft               bool
 	Source, Destination Endpoint
+
+	// UpdatedOn is when Bitbucket last changed the pull request, by its own clock; zero when its answer doesn't say.
+	UpdatedOn time.Time
+	// ReadOn is when Bitbucket gave this answer, by its own clock and to the second; zero when its answer doesn't say.
+	ReadOn time.Time
 }
 
 // Endpoint is one side of a pull request.
@@ -34,13 +41,24 @@ func (c *Client) PullRequest(ctx context.Context, workspace, repo string, id int
 		return PullRequest{}, err
 	}
 	var pr PullRequest
-	if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &pr); err != nil {
+	header := http.Header{}
+	if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u, header: &header}, &pr); err != nil {
 		return PullRequest{}, err
 	}
 	if pr.ID != id {
 		return PullRequest{}, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is another pull request, or none"}
 	}
+	pr.ReadOn = date(header)
 	return pr, nil
+}
+
+// date is Bitbucket's clock as an answer tells it, zero when that is no time.
+func date(header http.Header) time.Time {
+	on, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return on.UTC()
 }
 
 // UnmarshalJSON reads Bitbucket's pull request, with everything but the id left out or null.
@@ -52,17 +70,23 @@ func (pr *PullRequest) UnmarshalJSON(data []byte) error {
 		Author struct {
 			UUID string `json:"uuid"`
 		} `json:"author"`
+		Draft       any            `json:"draft"`      // a bool
+		UpdatedOn   any            `json:"updated_on"` // a string
 		Source      endpointAnswer `json:"source"`
 		Destination endpointAnswer `json:"destination"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return err
 	}
+	draft, _ := answer.Draft.(bool)
+	updatedOn, _ := answer.UpdatedOn.(string)
 	*pr = PullRequest{
 		ID:          answer.ID,
 		State:       answer.State,
 		Title:       answer.Title,
 		Author:      mergecheck.BareUUID(answer.Author.UUID),
+		Draft:       draft,
+		UpdatedOn:   mergecheck.EventTime(updatedOn),
 		Source:      answer.Source.endpoint(),
 		Destination: answer.Destination.endpoint(),
 	}

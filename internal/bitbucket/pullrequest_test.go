@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,6 +17,7 @@ import (
 
 func TestPullRequest(t *testing.T) {
 	t.Parallel()
+	answeredOn := time.Date(2026, 11, 22, 9, 0, 1, 0, time.UTC)
 	fork := bitbucket.PullRequest{
 		ID: 4982, State: "OPEN", Title: "IOS date picker component duplicate March issue", Author: "ef9d9075-f870-417f-b424-83adbc8efa54",
 		Source: bitbucket.Endpoint{
@@ -28,6 +30,7 @@ func TestPullRequest(t *testing.T) {
 			Branch:     "master",
 			Commit:     "710db794f15b",
 		},
+		UpdatedOn: time.Date(2020, 1, 17, 1, 2, 49, 933253000, time.UTC),
 	}
 	for name, test := range map[string]struct {
 		body string
@@ -37,16 +40,41 @@ func TestPullRequest(t *testing.T) {
 		"only the id":          {body: `{"id":4982}`, want: bitbucket.PullRequest{ID: 4982}},
 		"a deleted fork":       {body: `{"id":4982,"source":{"repository":null,"branch":null,"commit":null},"destination":null}`, want: bitbucket.PullRequest{ID: 4982}},
 		"a hash in upper case": {body: `{"id":4982,"source":{"commit":{"hash":"31C54529BD80"}}}`, want: bitbucket.PullRequest{ID: 4982, Source: bitbucket.Endpoint{Commit: "31c54529bd80"}}},
+		"a draft":              {body: `{"id":4982,"draft":true}`, want: bitbucket.PullRequest{ID: 4982, Draft: true}},
+		"no time":              {body: `{"id":4982,"draft":"no","updated_on":7}`, want: bitbucket.PullRequest{ID: 4982}},
+		"a time without zone":  {body: `{"id":4982,"updated_on":"2020-01-17T01:02:49"}`, want: bitbucket.PullRequest{ID: 4982}},
 		"no hash":              {body: `{"id":4982,"source":{"commit":{"hash":"../../x"},"repository":{"uuid":"x"}}}`, want: bitbucket.PullRequest{ID: 4982}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := serve(t, bitbucket.Config{}, answer(test.body)).PullRequest(t.Context(), "atlassian", "atlaskit", 4982)
+			test.want.ReadOn = answeredOn
+			client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Date", answeredOn.Format(http.TimeFormat))
+				answer(test.body)(w, r)
+			})
+			got, err := client.PullRequest(t.Context(), "atlassian", "atlaskit", 4982)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPullRequestWithoutAClock(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string][]string{"no date": nil, "no time": {"yesterday"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
+				w.Header()["Date"] = value
+				answer(`{"id":7}`)(w, r)
+			})
+			pr, err := client.PullRequest(t.Context(), "ws", "repo", 7)
+			if err != nil || !pr.ReadOn.IsZero() {
+				t.Errorf("read on %s, %v", pr.ReadOn, err)
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 // object is a JSON object in an answer.
 type object map[string]any
 
-// created is when everything but the statuses was made.
+// created is when everything but the statuses was made, and everything but them and pull requests last changed.
 const created = "2026-08-21T09:00:00.000000+00:00"
 
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000-07:00") }
@@ -60,7 +60,7 @@ func (s *Server) pullRequestAnswer(repo *repository, pr *PullRequest) object {
 		"type": "pullrequest", "id": pr.ID, "state": pr.State, "title": pr.Title, "description": "",
 		"source":      s.endpointAnswer(source, pr.SourceBranch, pr.SourceCommit),
 		"destination": s.endpointAnswer(repo, pr.DestinationBranch, pr.DestinationCommit),
-		"created_on":  created, "updated_on": created,
+		"created_on":  created, "updated_on": timestamp(pr.UpdatedOn), "draft": pr.Draft,
 		"comment_count": 0, "task_count": 0, "reason": "", "close_source_branch": false,
 		"reviewers": []any{}, "participants": []any{},
 	}

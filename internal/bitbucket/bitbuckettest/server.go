@@ -14,12 +14,15 @@
 package bitbuckettest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"mergegate/internal/standin"
 )
@@ -72,6 +75,10 @@ type PullRequest struct {
 
 	// Commits are the pull request's, newest first, each the parent of the one before; nil: the source commit alone.
 	Commits []string
+
+	Draft bool
+	// UpdatedOn is when the pull request last changed; zero: now, or as it was where nothing changed.
+	UpdatedOn time.Time
 }
 
 // repository is a repository with what is in it.
@@ -178,8 +185,26 @@ func (s *Server) put(repoFullName string, pr PullRequest) error {
 		source.addChain(pr.Commits, pr.DestinationCommit)
 	}
 	repo.addChain([]string{pr.DestinationCommit}, "")
+	pr.UpdatedOn = updatedOn(pr, repo.pullRequests[pr.ID])
 	repo.pullRequests[pr.ID] = &pr
 	return nil
+}
+
+// updatedOn is when pr changed from what it was before, nil where it is new. No change has the time of another.
+func updatedOn(pr PullRequest, before *PullRequest) time.Time {
+	if !pr.UpdatedOn.IsZero() || before == nil {
+		return cmp.Or(pr.UpdatedOn, time.Now())
+	}
+	same := *before
+	same.UpdatedOn = time.Time{}
+	if reflect.DeepEqual(pr, same) {
+		return before.UpdatedOn
+	}
+	now := time.Now()
+	if soonest := before.UpdatedOn.Add(time.Microsecond); now.Before(soonest) {
+		return soonest
+	}
+	return now
 }
 
 // addChain adds commits, newest first, down to root. What is known already keeps its parents.
@@ -229,6 +254,7 @@ func (s *Server) change(repoFullName string, id int64, change func(*PullRequest)
 		return fmt.Errorf("pull request %d of %s isn't there", id, repoFullName)
 	}
 	changed := *pr
+	changed.UpdatedOn = time.Time{}
 	change(&changed)
 	return s.put(repoFullName, changed)
 }

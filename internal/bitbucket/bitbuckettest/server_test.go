@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -106,7 +107,8 @@ func TestTheClientReads(t *testing.T) {
 		Source:      bitbucket.Endpoint{Repository: bitbucket.Repository{UUID: forkUUID, FullName: "fork/repo"}, Branch: "feature", Commit: next[:12]},
 		Destination: bitbucket.Endpoint{Repository: bitbucket.Repository{UUID: repoUUID, FullName: "ws/repo"}, Branch: "main", Commit: base[:12]},
 	}
-	if diff := cmp.Diff(want, pr); err != nil || diff != "" {
+	times := cmpopts.IgnoreFields(bitbucket.PullRequest{}, "UpdatedOn", "ReadOn")
+	if diff := cmp.Diff(want, pr, times); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
 	if got, err := client.PullRequestHead(t.Context(), "ws", "repo", pr); got != next {
@@ -152,6 +154,45 @@ func TestPullRequestsChange(t *testing.T) {
 	pr.Source.Commit = next[:12]
 	if _, err := client.PullRequestHead(t.Context(), "ws", "repo", pr); !errors.Is(err, bitbucket.ErrHeadUnknown) {
 		t.Errorf("the head of a deleted fork: %v", err)
+	}
+	noViolations(t, server)
+}
+
+func TestPullRequestsSayWhenTheyChanged(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	client := clientOf(t, server, bitbucket.Config{})
+	read := func() bitbucket.PullRequest {
+		pr, err := client.PullRequest(t.Context(), "ws", "repo", 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pr
+	}
+	put := func(pr bitbuckettest.PullRequest) bitbucket.PullRequest {
+		if err := server.PutPullRequest("ws/repo", pr); err != nil {
+			t.Fatal(err)
+		}
+		return read()
+	}
+	pr := bitbuckettest.PullRequest{ID: 9, SourceBranch: "b", SourceCommit: head, DestinationBranch: "main", DestinationCommit: base}
+	first := put(pr)
+	if first.UpdatedOn.IsZero() || first.ReadOn.Sub(first.UpdatedOn).Abs() > time.Minute {
+		t.Errorf("updated on %s, read on %s", first.UpdatedOn, first.ReadOn)
+	}
+	if again := put(pr); !again.UpdatedOn.Equal(first.UpdatedOn) {
+		t.Errorf("updated on %s without a change", again.UpdatedOn)
+	}
+	pr.Draft = true
+	if changed := put(pr); !changed.UpdatedOn.After(first.UpdatedOn) || !changed.Draft {
+		t.Errorf("updated on %s after a change on %s", changed.UpdatedOn, first.UpdatedOn)
+	}
+	pr.UpdatedOn = time.Date(2026, 8, 21, 9, 0, 0, 1000, time.UTC)
+	if given := put(pr); !given.UpdatedOn.Equal(pr.UpdatedOn) {
+		t.Errorf("updated on %s, want %s", given.UpdatedOn, pr.UpdatedOn)
+	}
+	if err := server.Push("ws/repo", 9, next); err != nil || !read().UpdatedOn.After(pr.UpdatedOn) {
+		t.Errorf("updated on %s after a push: %v", read().UpdatedOn, err)
 	}
 	noViolations(t, server)
 }
