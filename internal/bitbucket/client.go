@@ -59,6 +59,7 @@ type Client struct {
 	credential credential // nil: anonymous
 	budget     *budget    // of the credential
 	apps       *budgets
+	heads      *headReads
 }
 
 // NewClient answers a client, or an error that names every setting that is wrong. It makes no call.
@@ -78,7 +79,7 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.budget, c.apps = &budget{anonymous: c.credential == nil}, &budgets{}
+	c.budget, c.apps, c.heads = &budget{anonymous: c.credential == nil}, &budgets{}, &headReads{}
 	return c, nil
 }
 
@@ -94,8 +95,7 @@ func parseBase(given, otherwise string) (*url.URL, error) {
 	return u, nil
 }
 
-// newHTTPClient follows redirects (Bitbucket redirects renamed repositories) only where the credential may go and the
-// request stays what it was: a POST turned into a GET would look like a success.
+// newHTTPClient follows no redirects: do does, and takes neither credentials elsewhere nor a POST for a GET.
 func newHTTPClient() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
@@ -105,17 +105,9 @@ func newHTTPClient() *http.Client {
 			IdleConnTimeout:     90 * time.Second,
 			TLSHandshakeTimeout: 10 * time.Second,
 		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			first := via[0]
-			if len(via) > maxRedirects || req.Method != first.Method || !sameOrigin(req.URL, first.URL) {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
-
-func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
 // AppTokens are the Forge app's system tokens.
 type AppTokens interface {
@@ -175,12 +167,48 @@ type call struct {
 	header *http.Header
 	// empty takes 204 for done: there is nothing to decode.
 	empty bool
+	// landed, where set, becomes the address that the answer is from, which a redirect can make another one than url.
+	landed **url.URL
 }
 
-// do makes the call and decodes its JSON answer. A rejected credential that can be renewed is, once.
+// do makes the call and decodes its JSON answer. Bitbucket redirects renamed repositories and diffstats of pull
+// requests: the same request is sent on, with the same method and body, to the same host.
 func (c *Client) do(ctx context.Context, what call, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	for hops := 0; ; hops++ {
+		if what.landed != nil {
+			*what.landed = what.url
+		}
+		err := c.send(ctx, what, answer)
+		to := c.redirected(what, err)
+		if to == nil || hops == maxRedirects {
+			return err
+		}
+		what.url = to
+	}
+}
+
+// redirected answers where Bitbucket sends a call to, nil where it doesn't or where mergegate doesn't go.
+func (c *Client) redirected(what call, err error) *url.URL {
+	var moved *Error
+	if !errors.As(err, &moved) || moved.location == "" {
+		return nil
+	}
+	switch moved.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil
+	}
+	to, ok := c.linked(moved.location, what.url)
+	if !ok {
+		return nil
+	}
+	return to
+}
+
+// send makes one request. A rejected credential that can be renewed is, once.
+func (c *Client) send(ctx context.Context, what call, answer any) error {
 	req, err := c.newRequest(ctx, what)
 	if err != nil {
 		return err
@@ -239,7 +267,7 @@ func (c *Client) attempt(req *http.Request, what call, answer any) error {
 	if what.empty && res.StatusCode == http.StatusNoContent {
 		return nil
 	}
-	if what.empty && res.StatusCode < http.StatusBadRequest {
+	if what.empty && res.StatusCode < http.StatusMultipleChoices {
 		return &Error{Op: op, StatusCode: res.StatusCode, Message: "the answer should be empty"}
 	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {

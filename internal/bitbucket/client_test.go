@@ -323,23 +323,192 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// TestRedirects: Bitbucket redirects a renamed repository; a POST that becomes a GET is no success.
+// TestRedirects: Bitbucket redirects a renamed repository. Only what follows /2.0 is used of where to, on the configured
+// address, and the request stays what it is: a POST that becomes a GET is no success.
 func TestRedirects(t *testing.T) {
 	t.Parallel()
-	client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/2.0/repositories/ws/old") {
-			http.Redirect(w, r, strings.Replace(r.URL.Path, "/old", "/new", 1), http.StatusMovedPermanently)
-			return
-		}
-		answer(`{"id":7,"key":"k"}`)(w, r)
-	})
-	if _, err := client.PullRequest(t.Context(), "ws", "old", 7); err != nil {
-		t.Errorf("reading at the old name: %v", err)
+	const hash = "a6e5e7d797edf751cbd839d6bd4aef86c941eec9"
+	calls := map[string]func(*bitbucket.Client, context.Context) error{
+		"GET": func(c *bitbucket.Client, ctx context.Context) error {
+			_, err := c.PullRequest(ctx, "ws", "old", 7)
+			return err
+		},
+		"POST": func(c *bitbucket.Client, ctx context.Context) error {
+			return c.PostCommitStatus(ctx, "ws", "old", hash, bitbucket.CommitStatus{Key: "k", State: "FAILED"})
+		},
+		"PUT": func(c *bitbucket.Client, ctx context.Context) error {
+			return c.UpdateComment(ctx, "ws", "old", 7, 7, "text")
+		},
+		"DELETE": func(c *bitbucket.Client, ctx context.Context) error {
+			return c.DeleteComment(ctx, "ws", "old", 7, 7)
+		},
 	}
-	err := client.PostCommitStatus(t.Context(), "ws", "old", strings.Repeat("a", 40), bitbucket.CommitStatus{Key: "k"})
-	var refused *bitbucket.Error
-	if !errors.As(err, &refused) || refused.StatusCode != http.StatusMovedPermanently {
-		t.Errorf("posting at the old name: %v", err)
+	for name, test := range map[string]struct {
+		status   int // 0: 301
+		to       string
+		refused  bool
+		requests int32 // 0: two
+	}{
+		"Bitbucket's API":             {to: "https://api.bitbucket.org/2.0/repositories/ws/new"},
+		"Bitbucket's API, temporary":  {status: 302, to: "https://api.bitbucket.org/2.0/repositories/ws/new"},
+		"Bitbucket's API, 307":        {status: 307, to: "https://api.bitbucket.org/2.0/repositories/ws/new"},
+		"Bitbucket's API, 308":        {status: 308, to: "https://api.bitbucket.org/2.0/repositories/ws/new"},
+		"Bitbucket's site":            {to: "https://bitbucket.org/!api/2.0/repositories/ws/new"},
+		"by UUID":                     {to: "https://api.bitbucket.org/2.0/repositories/%7Bws%7D/%7Bnew%7D"},
+		"relative":                    {to: "/2.0/repositories/ws/new"},
+		"relative, as on the site":    {to: "/!api/2.0/repositories/ws/new"},
+		"elsewhere":                   {to: "http://user:secret@elsewhere.invalid/proxy/2.0/repositories/ws/new"},
+		"without a scheme":            {to: "//elsewhere.invalid/2.0/repositories/ws/new"},
+		"see other":                   {status: 303, to: "/2.0/repositories/ws/new", refused: true, requests: 1},
+		"not modified":                {status: 304, to: "/2.0/repositories/ws/new", refused: true, requests: 1},
+		"a page to sign in":           {status: 302, to: "https://bitbucket.org/account/signin/?next=/2.0/repositories/ws/new", refused: true, requests: 1},
+		"nowhere":                     {to: "-", refused: true, requests: 1},
+		"out of the API":              {to: "/2.0/repositories/%2e%2e/new", refused: true, requests: 1},
+		"for ever":                    {to: "/2.0/repositories/ws/old", refused: true, requests: 6},
+		"a path and nothing after it": {to: "https://api.bitbucket.org/2.0", refused: true, requests: 1},
+	} {
+		if test.status == 0 {
+			test.status = http.StatusMovedPermanently
+		}
+		if test.requests == 0 {
+			test.requests = 2
+		}
+		for method, call := range calls {
+			t.Run(name+", "+method, func(t *testing.T) {
+				t.Parallel()
+				var requests atomic.Int32
+				client := serve(t, bitbucket.Config{Token: "s3cret"}, func(w http.ResponseWriter, r *http.Request) {
+					requests.Add(1)
+					if r.Method != method || r.Header.Get("Authorization") != "Bearer s3cret" {
+						t.Errorf("%s as %q", r.Method, r.Header.Get("Authorization"))
+					}
+					body, _ := io.ReadAll(r.Body)
+					if (method == "POST" || method == "PUT") != (len(body) > 0) {
+						t.Errorf("body %q", body)
+					}
+					rest, isOld := strings.CutPrefix(r.URL.EscapedPath(), "/2.0/repositories/ws/old")
+					if isOld {
+						if test.to != "-" {
+							w.Header().Set("Location", test.to+rest)
+						}
+						if strings.Contains(test.to, "next=") || strings.HasSuffix(test.to, "/2.0") {
+							w.Header().Set("Location", test.to)
+						}
+						w.WriteHeader(test.status)
+						return
+					}
+					if r.Method == http.MethodDelete {
+						w.WriteHeader(http.StatusNoContent)
+						return
+					}
+					answer(`{"id":7,"key":"k"}`)(w, r)
+				})
+				err := call(client, t.Context())
+				if got := status(err); test.refused && got != test.status || !test.refused && err != nil {
+					t.Errorf("got %v", err)
+				}
+				if got := requests.Load(); got != test.requests {
+					t.Errorf("%d requests", got)
+				}
+			})
+		}
+	}
+}
+
+// TestRedirectsBelowAPath: the configured address may have a path of its own, as behind a proxy.
+func TestRedirectsBelowAPath(t *testing.T) {
+	t.Parallel()
+	for name, to := range map[string]string{
+		"Bitbucket's API": "https://api.bitbucket.org/2.0/repositories/ws/new/pullrequests/7",
+		"the proxy":       "/bitbucket/2.0/repositories/ws/new/pullrequests/7",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/bitbucket/2.0/repositories/ws/old/pullrequests/7":
+					w.Header().Set("Location", to)
+					w.WriteHeader(http.StatusMovedPermanently)
+				case "/bitbucket/2.0/repositories/ws/new/pullrequests/7":
+					answer(`{"id":7}`)(w, r)
+				default:
+					t.Errorf("asked %s", r.URL)
+				}
+			}))
+			t.Cleanup(server.Close)
+			client, err := bitbucket.NewClient(bitbucket.Config{BaseURL: server.URL + "/bitbucket/"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(client.CloseIdleConnections)
+			if _, err := client.PullRequest(t.Context(), "ws", "old", 7); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestNextPages: Bitbucket writes links to the next page in several ways; each is read from the configured address.
+func TestNextPages(t *testing.T) {
+	t.Parallel()
+	lists := map[string]struct {
+		path, first, last string
+		read              func(*bitbucket.Client, context.Context) (int, error)
+	}{
+		"commits": {
+			path: "/2.0/repositories/ws/repo/pullrequests/7/commits", first: commit(sha(2), sha(1)), last: commit(sha(1)),
+			read: func(c *bitbucket.Client, ctx context.Context) (int, error) {
+				pr := bitbucket.PullRequest{ID: 7, Source: bitbucket.Endpoint{Commit: strings.Repeat("0", 12)}}
+				_, err := c.PullRequestHead(ctx, "ws", "repo", pr)
+				return 2, err
+			},
+		},
+		"changes": {
+			path: "/2.0/repositories/ws/repo/pullrequests/7/diffstat", first: `{"new":{"path":"a"}}`, last: `{"new":{"path":"b"}}`,
+			read: func(c *bitbucket.Client, ctx context.Context) (int, error) {
+				paths, err := c.PullRequestPaths(ctx, "ws", "repo", 7)
+				return len(paths), err
+			},
+		},
+		"comments": {
+			path: "/2.0/repositories/ws/repo/pullrequests/7/comments", first: `{"id":2,"content":{"raw":"x"}}`, last: `{"id":1,"content":{"raw":"x"}}`,
+			read: func(c *bitbucket.Client, ctx context.Context) (int, error) {
+				ids, err := c.FindComments(ctx, "ws", "repo", 7, "x")
+				return len(ids), err
+			},
+		},
+	}
+	for name, link := range map[string]string{
+		"of the API":            "https://api.bitbucket.org/2.0%s?page=abc%%2Fd&pagelen=100",
+		"of the site":           "https://bitbucket.org/!api/2.0%s?page=abc%%2Fd&pagelen=100",
+		"of the host":           "/2.0%s?page=abc%%2Fd&pagelen=100",
+		"of the same list":      "?page=abc%%2Fd&pagelen=100",
+		"in plain HTTP":         "http://api.bitbucket.org/2.0%s?page=abc%%2Fd&pagelen=100#x",
+		"of nothing of the API": "https://bitbucket.org/ws/repo?page=2",
+	} {
+		for list, test := range lists {
+			t.Run(name+", "+list, func(t *testing.T) {
+				t.Parallel()
+				next := link
+				if strings.Contains(link, "%") {
+					next = strings.Replace(strings.ReplaceAll(link, "%%", "%"), "%s", strings.TrimPrefix(test.path, "/2.0"), 1)
+				}
+				client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
+					switch {
+					case r.URL.Path != test.path:
+						t.Errorf("asked %s", r.URL)
+					case r.URL.Query().Get("page") == "abc/d":
+						answer(page("", test.last))(w, r)
+					default:
+						answer(page(next, test.first))(w, r)
+					}
+				})
+				count, err := test.read(client, t.Context())
+				if elsewhere := name == "of nothing of the API"; elsewhere != (err != nil) || !elsewhere && count != 2 {
+					t.Errorf("%d read, %v", count, err)
+				}
+			})
+		}
 	}
 }
 

@@ -22,8 +22,9 @@ type Error struct {
 	Message    string        // Bitbucket's own words where it had any; without credentials, one line
 	RetryAfter time.Duration // from Retry-After; 0: Bitbucket didn't say
 
-	permanent bool  // no HTTP answer, and asking again can't change that
-	err       error // what kept the answer from us, if anything did
+	permanent bool   // no HTTP answer, and asking again can't change that
+	err       error  // what kept the answer from us, if anything did
+	location  string // where a redirect goes
 }
 
 // Error names the operation, the status and Bitbucket's message.
@@ -65,6 +66,7 @@ func refusal(op string, res *http.Response, body []byte) *Error {
 		StatusCode: res.StatusCode,
 		Message:    oneLine(redact(message, res.Request.Header.Get("Authorization"))),
 		RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now()),
+		location:   res.Header.Get("Location"),
 	}
 }
 
