@@ -127,6 +127,18 @@ func TestTokensThatEnd(t *testing.T) {
 			ends: func(_, read *apptokens.Tokens) { read.Reject(t.Context(), workspace, "old") },
 		},
 		{
+			name: "refused once", want: [3]string{"old", "old", "old"},
+			ends: func(_, read *apptokens.Tokens) { read.Doubt(t.Context(), workspace, "old") },
+		},
+		{
+			name: "refused once where another one is stored", want: [3]string{"new", "new", "new"},
+			ends: func(kept, read *apptokens.Tokens) {
+				kept.Drop(t.Context(), workspace)
+				kept.Keep(t.Context(), workspace, "new")
+				read.Doubt(t.Context(), workspace, "old")
+			},
+		},
+		{
 			name: "an older one rejected late", want: [3]string{"old", "old", "old"},
 			ends: func(_, read *apptokens.Tokens) { read.Reject(t.Context(), workspace, "older") },
 		},

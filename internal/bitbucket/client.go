@@ -57,9 +57,11 @@ type Client struct {
 	timeout    time.Duration
 	http       *http.Client
 	credential credential // nil: anonymous
-	budget     *budget    // of the credential
+	app        *app       // used before the credential; nil: none
+	budget     *budget    // of what is used first
 	apps       *budgets
 	heads      *headReads
+	judges     *judges
 }
 
 // NewClient answers a client, or an error that names every setting that is wrong. It makes no call.
@@ -80,6 +82,7 @@ func NewClient(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.budget, c.apps, c.heads = &budget{anonymous: c.credential == nil}, &budgets{}, &headReads{}
+	c.judges = &judges{now: time.Now}
 	return c, nil
 }
 
@@ -113,18 +116,20 @@ func newHTTPClient() *http.Client {
 type AppTokens interface {
 	// Token answers the workspace's token, "" when there is none that is valid.
 	Token(ctx context.Context, workspaceUUID string) string
-	// Reject is told a token that Bitbucket answered with 401.
+	// Doubt is told a token that the workspace itself answered with 401, once.
+	Doubt(ctx context.Context, workspaceUUID, token string)
+	// Reject is told a token that has ended: the workspace answered it with 401 again.
 	Reject(ctx context.Context, workspaceUUID, token string)
 }
 
 // AsApp answers the same client authenticating as the Forge app in a workspace: with the token there is at each
-// request, and where that is rejected and there is no other, with what c has. Without a token now it answers c itself.
+// request, and where that is refused and there is no other, with what c has. Without a token now it answers c itself.
 func (c *Client) AsApp(ctx context.Context, tokens AppTokens, workspaceUUID string) *Client {
 	if tokens.Token(ctx, workspaceUUID) == "" {
 		return c
 	}
 	with := *c
-	with.credential = &app{tokens: tokens, workspace: workspaceUUID, otherwise: c.credential}
+	with.app = &app{tokens: tokens, workspace: workspaceUUID, otherwise: c.credential}
 	with.budget = c.apps.of(workspaceUUID)
 	return &with
 }
@@ -134,13 +139,14 @@ func (c *Client) AsApp(ctx context.Context, tokens AppTokens, workspaceUUID stri
 func (c *Client) Wait(u Urgency) time.Duration { return c.budget.wait(u, time.Now()) }
 
 // HasCredential tells whether calls are authenticated.
-func (c *Client) HasCredential() bool { return c.credential != nil }
+func (c *Client) HasCredential() bool { return c.app != nil || c.credential != nil }
 
 // CredentialKind says what calls are authenticated with.
 func (c *Client) CredentialKind() CredentialKind {
-	switch c.credential.(type) {
-	case *app:
+	if c.app != nil {
 		return KindApp
+	}
+	switch c.credential.(type) {
 	case bearer:
 		return KindAccessToken
 	case basic:
@@ -207,27 +213,30 @@ func (c *Client) redirected(what call, err error) *url.URL {
 	return to
 }
 
-// send makes one request. A rejected credential that can be renewed is, once.
+// send makes one request. One that is answered with 401 is made once more where there is another credential for it.
 func (c *Client) send(ctx context.Context, what call, answer any) error {
-	req, err := c.newRequest(ctx, what)
+	with := c.credential
+	if c.app != nil {
+		with = c.app.now(ctx)
+	}
+	req, err := c.newRequest(ctx, what, with)
 	if err != nil {
 		return err
 	}
 	err = c.attempt(req, what, answer)
-	var failed *Error
-	if !errors.As(err, &failed) || failed.StatusCode != http.StatusUnauthorized {
+	if statusOf(err) != http.StatusUnauthorized || with == nil {
 		return err
 	}
-	if c.credential == nil || !c.credential.renew(ctx, req.Header.Get("Authorization")) {
+	if with = with.renew(ctx, c, req); with == nil {
 		return err
 	}
-	if req, err = c.newRequest(ctx, what); err != nil {
+	if req, err = c.newRequest(ctx, what, with); err != nil {
 		return err
 	}
 	return c.attempt(req, what, answer)
 }
 
-func (c *Client) newRequest(ctx context.Context, what call) (*http.Request, error) {
+func (c *Client) newRequest(ctx context.Context, what call, with credential) (*http.Request, error) {
 	var body io.Reader
 	if what.body != nil {
 		encoded, err := json.Marshal(what.body)
@@ -245,8 +254,8 @@ func (c *Client) newRequest(ctx context.Context, what call) (*http.Request, erro
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.credential != nil {
-		if err := c.credential.apply(ctx, req); err != nil {
+	if with != nil {
+		if err := with.apply(ctx, req); err != nil {
 			return nil, fmt.Errorf("%s: %w", what.op, err)
 		}
 	}

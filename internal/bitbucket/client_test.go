@@ -116,8 +116,8 @@ func TestCredentials(t *testing.T) {
 
 // appTokens are tokens of the Forge app, the one that is used first.
 type appTokens struct {
-	tokens   []string
-	rejected []string
+	tokens            []string
+	doubted, rejected []string
 }
 
 func (a *appTokens) Token(context.Context, string) string {
@@ -127,53 +127,12 @@ func (a *appTokens) Token(context.Context, string) string {
 	return a.tokens[0]
 }
 
+func (a *appTokens) Doubt(_ context.Context, _, token string) { a.doubted = append(a.doubted, token) }
+
 func (a *appTokens) Reject(_ context.Context, _, token string) {
 	a.rejected = append(a.rejected, token)
 	if a.Token(context.Background(), "") == token {
 		a.tokens = a.tokens[1:]
-	}
-}
-
-// TestRejectedAppToken asks with a token of the app that was revoked: once more
-// with what there is instead, and no more.
-func TestRejectedAppToken(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name   string
-		config bitbucket.Config
-		tokens []string
-		asked  []string
-		status int // of the error; 0: none
-	}{
-		{name: "another one arrived", tokens: []string{"old", "good"}, asked: []string{"Bearer old", "Bearer good"}},
-		{name: "a configured token", config: bitbucket.Config{Token: "good"}, tokens: []string{"old"}, asked: []string{"Bearer old", "Bearer good"}},
-		{name: "nothing else", tokens: []string{"old"}, asked: []string{"Bearer old"}, status: 401},
-		{name: "rejected twice", tokens: []string{"old", "older", "good"}, asked: []string{"Bearer old", "Bearer older"}, status: 401},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			var asked []string
-			tokens := &appTokens{tokens: tt.tokens}
-			client := serve(t, tt.config, func(w http.ResponseWriter, r *http.Request) {
-				asked = append(asked, r.Header.Get("Authorization"))
-				if r.Header.Get("Authorization") != "Bearer good" {
-					w.WriteHeader(http.StatusUnauthorized)
-					return
-				}
-				answer(`{"id":7}`)(w, r)
-			}).AsApp(t.Context(), tokens, "ws")
-			_, err := client.PullRequest(t.Context(), "ws", "repo", 7)
-			var failed *bitbucket.Error
-			if errors.As(err, &failed); (failed == nil) != (tt.status == 0) || failed != nil && failed.StatusCode != tt.status {
-				t.Errorf("got %v, want status %d", err, tt.status)
-			}
-			if diff := cmp.Diff(tt.asked, asked); diff != "" {
-				t.Errorf("asked with (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff([]string{"old"}, tokens.rejected); diff != "" {
-				t.Errorf("rejected (-want +got):\n%s", diff)
-			}
-		})
 	}
 }
 
@@ -536,6 +495,28 @@ func TestOAuthRenewsARejectedToken(t *testing.T) {
 	}
 	if got := issued.Load(); got != 2 {
 		t.Errorf("%d tokens were asked for, want one and one more after the 401", got)
+	}
+}
+
+// TestOAuthRenewsOnceAMinute: what refuses a new token as well doesn't cost one with each request.
+func TestOAuthRenewsOnceAMinute(t *testing.T) {
+	t.Parallel()
+	var issued, asked atomic.Int32
+	client := serve(t, bitbucket.Config{OAuthClientID: "id", OAuthClientSecret: "secret"}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/site/oauth2/access_token" {
+			answer(fmt.Sprintf(`{"access_token":"token-%d","expires_in":7200}`, issued.Add(1)))(w, r)
+			return
+		}
+		asked.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	for range 5 {
+		if _, err := client.PullRequest(t.Context(), "ws", "repo", 7); status(err) != http.StatusUnauthorized {
+			t.Error(err)
+		}
+	}
+	if issued.Load() != 2 || asked.Load() != 6 {
+		t.Errorf("%d tokens, %d requests", issued.Load(), asked.Load())
 	}
 }
 

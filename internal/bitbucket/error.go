@@ -3,6 +3,7 @@ package bitbucket
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -53,6 +54,15 @@ func (e *Error) Temporary() bool {
 	default:
 		return e.StatusCode < 400 || e.StatusCode >= 500
 	}
+}
+
+// statusOf answers the status that Bitbucket refused with, 0 where there was no answer or no error.
+func statusOf(err error) int {
+	var refused *Error
+	if errors.As(err, &refused) {
+		return refused.StatusCode
+	}
+	return 0
 }
 
 // refusal makes an Error of an answer that isn't a success.
