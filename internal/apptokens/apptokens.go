@@ -52,17 +52,38 @@ func New(store *postgres.Store, keys [][]byte, log *slog.Logger) (*Tokens, error
 }
 
 // Keep notes a token that Forge sent along. It is stored when it is good for
-// noticeably longer than the one before: one comes with every call.
+// noticeably longer than the one before: one comes with every call. Where there was
+// none that works, the commit statuses that Bitbucket refused meanwhile are retried.
 func (t *Tokens) Keep(ctx context.Context, workspaceUUID, token string) {
-	expires, newer := t.memory.Keep(workspaceUUID, token)
-	if !newer || !t.box.Usable() {
+	if token == "" {
 		return
 	}
+	before := t.Token(ctx, workspaceUUID)
+	expires, newer := t.memory.Keep(workspaceUUID, token)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := t.store.SaveAppToken(ctx, workspaceUUID, t.box.Seal(workspaceUUID, []byte(token)), expires); err != nil {
-		t.log.WarnContext(ctx, "app system token not stored", "workspace", workspaceUUID, "error", err)
+	if newer && t.box.Usable() {
+		if err := t.store.SaveAppToken(ctx, workspaceUUID, t.box.Seal(workspaceUUID, []byte(token)), expires); err != nil {
+			t.log.WarnContext(ctx, "app system token not stored", "workspace", workspaceUUID, "error", err)
+		}
 	}
+	if before == token || !t.wasMissing(workspaceUUID, before) {
+		return
+	}
+	_, err := t.store.RetryRefused(ctx, postgres.CredentialArrives, postgres.Refused{WorkspaceUUID: workspaceUUID})
+	if err != nil {
+		t.log.WarnContext(ctx, "commit statuses not retried", "workspace", workspaceUUID, "error", err)
+	}
+}
+
+// wasMissing reports whether there was no token, or one that its workspace refused.
+func (t *Tokens) wasMissing(workspaceUUID, before string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	doubted, ok := t.doubted[workspaceUUID]
+	delete(t.doubted, workspaceUUID)
+	delete(t.missed, workspaceUUID)
+	return before == "" || ok && doubted == before
 }
 
 // Token returns the workspace's token, or "" when there is none that is valid.

@@ -1,6 +1,7 @@
 package bitbucket
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,39 @@ func (e *Error) Error() string {
 		text += ": " + e.err.Error()
 	}
 	return text
+}
+
+// Cause says in a few plain words what went wrong, for people: without addresses, UUIDs and the errors below.
+func (e *Error) Cause() string {
+	switch code := e.StatusCode; {
+	case e.permanent:
+		return e.Message
+	case code == 0 && isTimeout(e.err):
+		return "Bitbucket didn't answer in time"
+	case code == 0:
+		return "Bitbucket could not be reached"
+	case code < http.StatusMultipleChoices:
+		return "mergegate can't read Bitbucket's answer"
+	case code < http.StatusBadRequest:
+		return fmt.Sprintf("Bitbucket sent mergegate to another address (%d)", code)
+	case code == http.StatusUnauthorized:
+		return "Bitbucket refused mergegate's credential (401)"
+	case code == http.StatusForbidden:
+		return "Bitbucket doesn't allow this with mergegate's credential (403)"
+	case code == http.StatusNotFound:
+		return "Bitbucket doesn't show this repository to mergegate (404)"
+	case code == http.StatusTooManyRequests:
+		return "mergegate has used up its Bitbucket rate limit (429)"
+	case code < http.StatusInternalServerError:
+		return fmt.Sprintf("Bitbucket refused mergegate's request (%d)", code)
+	default:
+		return fmt.Sprintf("Bitbucket has a problem of its own (%d)", code)
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // Unwrap answers the transport's or the decoder's error, such as context.DeadlineExceeded.

@@ -131,6 +131,9 @@ func (s *Store) RecordBuild(ctx context.Context, b mergecheck.Build, delivery in
 		if delivery == 0 {
 			return nil
 		}
+		if err := s.retryStatusOf(ctx, tx, rec.Repository, rec.Build); err != nil {
+			return err
+		}
 		return settleDelivery(ctx, tx, delivery, Processed, rec.Unsettled)
 	})
 	if err != nil {
