@@ -248,6 +248,77 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestCauses: what people read of an error has its own words for each cause, and nothing of the inside.
+func TestCauses(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		handler http.HandlerFunc
+		want    string
+	}{
+		"no answer in time": {handler: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, want: "Bitbucket didn't answer in time"},
+		"half an answer in time": {handler: func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "{")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, want: "Bitbucket didn't answer in time"},
+		"hang up":       {handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "Bitbucket could not be reached"},
+		"400":           {handler: refuse(400), want: "Bitbucket refused mergegate's request (400)"},
+		"401":           {handler: refuse(401), want: "Bitbucket refused mergegate's credential (401)"},
+		"403":           {handler: refuse(403), want: "Bitbucket doesn't allow this with mergegate's credential (403)"},
+		"404":           {handler: refuse(404), want: "Bitbucket doesn't show this repository to mergegate (404)"},
+		"429":           {handler: refuse(429), want: "mergegate has used up its Bitbucket rate limit (429)"},
+		"503":           {handler: refuse(503), want: "Bitbucket answered with a server error (503)"},
+		"a page":        {handler: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, want: "mergegate can't read Bitbucket's answer"},
+		"another":       {handler: answer(`{"id":8}`), want: "mergegate can't read Bitbucket's answer"},
+		"sent to login": {handler: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, want: "Bitbucket sent mergegate to another address (302)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := serve(t, bitbucket.Config{Timeout: time.Second}, test.handler)
+			_, err := client.PullRequest(t.Context(), appWorkspace, forkUUID, 7)
+			var failed *bitbucket.Error
+			if !errors.As(err, &failed) || failed.Cause() != test.want {
+				t.Errorf("%v: got %q, want %q", err, failed.Cause(), test.want)
+			}
+		})
+	}
+	t.Run("nothing there", func(t *testing.T) {
+		t.Parallel()
+		server := httptest.NewServer(http.NotFoundHandler())
+		server.Close()
+		client, err := bitbucket.NewClient(bitbucket.Config{BaseURL: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.PullRequest(t.Context(), "ws", "repo", 7)
+		var failed *bitbucket.Error
+		if !errors.As(err, &failed) || failed.Cause() != "Bitbucket could not be reached" {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a wrong client secret", func(t *testing.T) {
+		t.Parallel()
+		client := serve(t, bitbucket.Config{OAuthClientID: "id", OAuthClientSecret: "secret"}, refuse(400))
+		_, err := client.PullRequest(t.Context(), "ws", "repo", 7)
+		var failed *bitbucket.Error
+		if !errors.As(err, &failed) || failed.Cause() != "Bitbucket refused mergegate's credential (400)" {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("no name", func(t *testing.T) {
+		t.Parallel()
+		_, err := serve(t, bitbucket.Config{}, answer("{}")).PullRequest(t.Context(), "..", "repo", 7)
+		var failed *bitbucket.Error
+		if !errors.As(err, &failed) || failed.Cause() != `".." can't be a workspace or a repository` {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func refuse(status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
+}
+
 func TestErrorsDontRepeatCredentials(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]bitbucket.Config{

@@ -3,11 +3,13 @@ package bitbucket
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 const (
@@ -49,6 +51,41 @@ func (c *Client) PullRequestPaths(ctx context.Context, workspace, repo string, i
 	}
 	u.RawQuery = "pagelen=" + strconv.Itoa(pathsPerPage)
 	return c.changedPaths(ctx, op, u)
+}
+
+// PathsOfHead lists every path that a pull request changes while its head and its destination are these, given by their
+// hashes, the destination's abbreviated or not. It fails where the pull request is, or was meanwhile, at another one:
+// what one head changes says nothing about another.
+func (c *Client) PathsOfHead(ctx context.Context, workspace, repo string, id int64, head, destination string) ([]string, error) {
+	op := fmt.Sprintf("list what pull request %d of %s/%s changes", id, workspace, repo)
+	changed := &Error{Op: op, Message: "the pull request changed while mergegate read it", permanent: true}
+	before, err := c.PullRequest(ctx, workspace, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	short := before.Destination.Commit
+	if short == "" || !strings.HasPrefix(destination, short) && !strings.HasPrefix(short, destination) {
+		return nil, changed
+	}
+	if now, err := c.PullRequestHead(ctx, workspace, repo, before); err != nil || now != head {
+		return nil, errors.Join(err, changed)
+	}
+	paths, err := c.PullRequestPaths(ctx, workspace, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	after, err := c.PullRequest(ctx, workspace, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	after.ReadOn = before.ReadOn
+	if after != before {
+		return nil, changed
+	}
+	if after.UpdatedOn.IsZero() { // nothing says that no head with the same 12 characters was there for a moment
+		return nil, &Error{Op: op, Message: "Bitbucket doesn't say when the pull request changed", permanent: true}
+	}
+	return paths, nil
 }
 
 // ChangedPaths lists every path that head changes since it left destination, old

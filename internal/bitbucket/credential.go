@@ -190,8 +190,10 @@ func (c *consumer) renew(ctx context.Context, _ *Client, rejected *http.Request)
 	return c
 }
 
+const opAccessToken = "get an OAuth access token"
+
 func (c *consumer) fetch(ctx context.Context) error {
-	const op = "get an OAuth access token"
+	const op = opAccessToken
 	form := url.Values{"grant_type": {"client_credentials"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.tokenURL, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -55,8 +55,8 @@ func (e *Error) Cause() string {
 		return "mergegate can't read Bitbucket's answer"
 	case code < http.StatusBadRequest:
 		return fmt.Sprintf("Bitbucket sent mergegate to another address (%d)", code)
-	case code == http.StatusUnauthorized:
-		return "Bitbucket refused mergegate's credential (401)"
+	case code == http.StatusUnauthorized, e.Op == opAccessToken && code < http.StatusNotFound:
+		return fmt.Sprintf("Bitbucket refused mergegate's credential (%d)", code)
 	case code == http.StatusForbidden:
 		return "Bitbucket doesn't allow this with mergegate's credential (403)"
 	case code == http.StatusNotFound:
@@ -66,7 +66,7 @@ func (e *Error) Cause() string {
 	case code < http.StatusInternalServerError:
 		return fmt.Sprintf("Bitbucket refused mergegate's request (%d)", code)
 	default:
-		return fmt.Sprintf("Bitbucket has a problem of its own (%d)", code)
+		return fmt.Sprintf("Bitbucket answered with a server error (%d)", code)
 	}
 }
 

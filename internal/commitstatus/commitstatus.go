@@ -30,8 +30,8 @@ import (
 )
 
 const (
-	// lease is longer than a look and two posts may take, the second being to a fork.
-	lease = 45 * time.Second
+	// lease is as long as a look and two posts may take, the second being to a fork.
+	lease = 30 * time.Second
 	// busyWait is how long to leave a status to the worker that has it.
 	busyWait = 2 * time.Second
 	// giveUpAfter is how long a status is retried that Bitbucket doesn't take.
