@@ -48,13 +48,13 @@ func TestAppTokenIsNotRefreshed(t *testing.T) {
 
 	w.bb.RevokeToken("app-1")
 	w.expect("head_unknown", "401")
-	w.expect("head_unknown", "no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
+	w.expect("head_unknown", "401") // one refusal ends no token
 	w.put(pullRequest(commit('2')))
 	w.notify(w.build(commit('2'), "failed"))
 	var pending struct{ Values []struct{ Reason string } }
-	w.eventually("the status says what to do", func() bool {
+	w.eventually("the status says what is wrong", func() bool {
 		w.get("/api/v1/commit-statuses?state=pending", &pending)
-		return len(pending.Values) == 1 && strings.Contains(pending.Values[0].Reason, "no Bitbucket credential")
+		return len(pending.Values) == 1 && strings.Contains(pending.Values[0].Reason, "401")
 	})
 
 	w.bb.AllowToken("app-2", "acme")

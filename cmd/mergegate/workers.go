@@ -93,6 +93,9 @@ func (s *service) work(ctx context.Context) error {
 	if err := s.workers.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}
+	if _, err := s.jobs.RetryRefused(ctx, postgres.ServiceStarts, postgres.Refused{}); err != nil {
+		s.log.WarnContext(ctx, "commit statuses not retried", "error", err)
+	}
 	<-ctx.Done()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()

@@ -36,8 +36,9 @@ type Tokens struct {
 	box    sealed.Box // without a key nothing is stored
 	log    *slog.Logger
 
-	mu     sync.Mutex
-	missed map[string]time.Time
+	mu      sync.Mutex
+	missed  map[string]time.Time
+	doubted map[string]string // tokens that their workspace refused once
 }
 
 // New returns tokens that are stored under the first of keys, each of
@@ -47,21 +48,42 @@ func New(store *postgres.Store, keys [][]byte, log *slog.Logger) (*Tokens, error
 	if err != nil {
 		return nil, err
 	}
-	return &Tokens{store: store, box: box, log: log, missed: map[string]time.Time{}}, nil
+	return &Tokens{store: store, box: box, log: log, missed: map[string]time.Time{}, doubted: map[string]string{}}, nil
 }
 
 // Keep notes a token that Forge sent along. It is stored when it is good for
-// noticeably longer than the one before: one comes with every call.
+// noticeably longer than the one before: one comes with every call. Where there was
+// none that works, the commit statuses that Bitbucket refused meanwhile are retried.
 func (t *Tokens) Keep(ctx context.Context, workspaceUUID, token string) {
-	expires, newer := t.memory.Keep(workspaceUUID, token)
-	if !newer || !t.box.Usable() {
+	if token == "" {
 		return
 	}
+	before := t.Token(ctx, workspaceUUID)
+	expires, newer := t.memory.Keep(workspaceUUID, token)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := t.store.SaveAppToken(ctx, workspaceUUID, t.box.Seal(workspaceUUID, []byte(token)), expires); err != nil {
-		t.log.WarnContext(ctx, "app system token not stored", "workspace", workspaceUUID, "error", err)
+	if newer && t.box.Usable() {
+		if err := t.store.SaveAppToken(ctx, workspaceUUID, t.box.Seal(workspaceUUID, []byte(token)), expires); err != nil {
+			t.log.WarnContext(ctx, "app system token not stored", "workspace", workspaceUUID, "error", err)
+		}
 	}
+	if before == token || !t.wasMissing(workspaceUUID, before) {
+		return
+	}
+	_, err := t.store.RetryRefused(ctx, postgres.CredentialArrives, postgres.Refused{WorkspaceUUID: workspaceUUID})
+	if err != nil {
+		t.log.WarnContext(ctx, "commit statuses not retried", "workspace", workspaceUUID, "error", err)
+	}
+}
+
+// wasMissing reports whether there was no token, or one that its workspace refused.
+func (t *Tokens) wasMissing(workspaceUUID, before string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	doubted, ok := t.doubted[workspaceUUID]
+	delete(t.doubted, workspaceUUID)
+	delete(t.missed, workspaceUUID)
+	return before == "" || ok && doubted == before
 }
 
 // Token returns the workspace's token, or "" when there is none that is valid.
@@ -102,30 +124,54 @@ func (t *Tokens) Drop(ctx context.Context, workspaceUUID string) {
 	}
 }
 
-// Reject forgets a token that Bitbucket rejected. Where another replica has
-// stored a newer one, that is the workspace's from now on.
+// Doubt is told a token that its workspace refused once. Where another replica has
+// stored another one, that is the workspace's from now on.
+func (t *Tokens) Doubt(ctx context.Context, workspaceUUID, token string) {
+	t.mu.Lock()
+	t.doubted[workspaceUUID] = token
+	t.mu.Unlock()
+	t.log.WarnContext(ctx, "Bitbucket refused the app system token", "workspace", workspaceUUID)
+	if stored, _ := t.stored(ctx, workspaceUUID); stored != "" && stored != token {
+		t.memory.Keep(workspaceUUID, stored)
+	}
+}
+
+// Reject forgets a token that its workspace refused twice. Where another replica
+// has stored a newer one, that is the workspace's from now on.
 func (t *Tokens) Reject(ctx context.Context, workspaceUUID, token string) {
 	t.memory.Drop(workspaceUUID, token)
-	t.log.WarnContext(ctx, "Bitbucket rejected the app system token", "workspace", workspaceUUID)
+	t.log.WarnContext(ctx, "app system token given up: Bitbucket refused it twice", "workspace", workspaceUUID)
+	stored, kept := t.stored(ctx, workspaceUUID)
+	switch stored {
+	case "": // none, or the one that is there is tried and rejected in its turn
+	case token:
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		if err := t.store.DeleteAppToken(ctx, workspaceUUID, kept); err != nil {
+			t.log.WarnContext(ctx, "app system token not deleted", "workspace", workspaceUUID, "error", err)
+		}
+	default:
+		t.memory.Keep(workspaceUUID, stored)
+	}
+}
+
+// stored returns the token that is stored, and as it is stored; "" where there is
+// none that can be read.
+func (t *Tokens) stored(ctx context.Context, workspaceUUID string) (token string, kept []byte) {
 	if !t.box.Usable() {
-		return
+		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	kept, err := t.store.AppToken(ctx, workspaceUUID)
 	if err != nil {
-		return // none, or the one that is there is tried and rejected in its turn
+		return "", nil
 	}
-	stored, err := t.box.Open(workspaceUUID, kept)
-	switch {
-	case err != nil:
-	case string(stored) != token:
-		t.memory.Keep(workspaceUUID, string(stored))
-	default:
-		if err := t.store.DeleteAppToken(ctx, workspaceUUID, kept); err != nil {
-			t.log.WarnContext(ctx, "app system token not deleted", "workspace", workspaceUUID, "error", err)
-		}
+	text, err := t.box.Open(workspaceUUID, kept)
+	if err != nil {
+		return "", nil
 	}
+	return string(text), kept
 }
 
 func (t *Tokens) missedLately(workspaceUUID string) bool {

@@ -3,6 +3,7 @@ package apptokens_test
 import (
 	"bytes"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
 	"mergegate/internal/sealed"
@@ -125,6 +127,18 @@ func TestTokensThatEnd(t *testing.T) {
 		{
 			name: "rejected", want: [3]string{"old", "", ""},
 			ends: func(_, read *apptokens.Tokens) { read.Reject(t.Context(), workspace, "old") },
+		},
+		{
+			name: "refused once", want: [3]string{"old", "old", "old"},
+			ends: func(_, read *apptokens.Tokens) { read.Doubt(t.Context(), workspace, "old") },
+		},
+		{
+			name: "refused once where another one is stored", want: [3]string{"new", "new", "new"},
+			ends: func(kept, read *apptokens.Tokens) {
+				kept.Drop(t.Context(), workspace)
+				kept.Keep(t.Context(), workspace, "new")
+				read.Doubt(t.Context(), workspace, "old")
+			},
 		},
 		{
 			name: "an older one rejected late", want: [3]string{"old", "old", "old"},
@@ -258,4 +272,92 @@ func TestKeysHave32Bytes(t *testing.T) {
 	if _, err := apptokens.New(nil, [][]byte{{1, 2, 3}}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a key of 3 bytes was taken")
 	}
+}
+
+// TestRefusedStatusesAreRetriedWhenATokenArrives: one comes with every call of Forge, and only where there was none that
+// works is it news.
+func TestRefusedStatusesAreRetriedWhenATokenArrives(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		before func(tokens *apptokens.Tokens)
+		token  string
+		want   bool
+	}{
+		{name: "the first", token: "new", want: true, before: func(*apptokens.Tokens) {}},
+		{name: "none", before: func(*apptokens.Tokens) {}},
+		{name: "another one", token: "new", before: func(tokens *apptokens.Tokens) { tokens.Keep(t.Context(), workspace, "old") }},
+		{name: "the same", token: "old", before: func(tokens *apptokens.Tokens) { tokens.Keep(t.Context(), workspace, "old") }},
+		{
+			name: "after one that was refused once", token: "new", want: true,
+			before: func(tokens *apptokens.Tokens) {
+				tokens.Keep(t.Context(), workspace, "old")
+				tokens.Doubt(t.Context(), workspace, "old")
+			},
+		},
+		{
+			name: "after one that was given up", token: "new", want: true,
+			before: func(tokens *apptokens.Tokens) {
+				tokens.Keep(t.Context(), workspace, "old")
+				tokens.Reject(t.Context(), workspace, "old")
+			},
+		},
+		{
+			name: "after another one was refused", token: "new",
+			before: func(tokens *apptokens.Tokens) {
+				tokens.Keep(t.Context(), workspace, "old")
+				tokens.Doubt(t.Context(), workspace, "older")
+			},
+		},
+		{
+			name: "after the app was uninstalled", token: "new", want: true,
+			before: func(tokens *apptokens.Tokens) {
+				tokens.Keep(t.Context(), workspace, "old")
+				tokens.Drop(t.Context(), workspace)
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t)
+			tokens := b.replica()
+			tt.before(tokens)
+			id := b.refused()
+			tokens.Keep(t.Context(), workspace, tt.token)
+			_, claimed, _, err := b.store.ClaimStatus(t.Context(), id, time.Minute)
+			if err != nil || claimed != tt.want {
+				t.Errorf("retried %t, %v", claimed, err)
+			}
+		})
+	}
+}
+
+// refused is a commit status of the workspace that waits for its next attempt.
+func (b *bundle) refused() int64 {
+	b.t.Helper()
+	err := b.store.LinkRepository(b.t.Context(), postgres.Repository{WorkspaceUUID: workspace, RepositoryUUID: other, FullName: "ws/repo"})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	_, err = b.store.RecordBuild(b.t.Context(), mergecheck.Build{
+		BuildID: 1, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "app"}, Repository: "ws/repo", PullRequestID: 7,
+		State: mergecheck.Success, ReportedCommit: strings.Repeat("a", 40), CreatedOn: time.Now(), ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
+	}, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	list, err := b.store.CommitStatuses(b.t.Context(), "", 0, 1)
+	if err != nil || len(list) != 1 {
+		b.t.Fatalf("%d statuses, %v", len(list), err)
+	}
+	s, claimed, _, err := b.store.ClaimStatus(b.t.Context(), list[0].ID, time.Minute)
+	if err != nil || !claimed {
+		b.t.Fatalf("claimed %t, %v", claimed, err)
+	}
+	err = b.store.SettleStatus(b.t.Context(), s, postgres.StatusResult{Delivery: postgres.StatusPending, HTTPStatus: 401, RetryIn: time.Hour})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s.ID
 }

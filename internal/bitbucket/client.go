@@ -57,8 +57,11 @@ type Client struct {
 	timeout    time.Duration
 	http       *http.Client
 	credential credential // nil: anonymous
-	budget     *budget    // of the credential
+	app        *app       // used before the credential; nil: none
+	budget     *budget    // of what is used first
 	apps       *budgets
+	heads      *headReads
+	judges     *judges
 }
 
 // NewClient answers a client, or an error that names every setting that is wrong. It makes no call.
@@ -78,7 +81,8 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.budget, c.apps = &budget{anonymous: c.credential == nil}, &budgets{}
+	c.budget, c.apps, c.heads = &budget{anonymous: c.credential == nil}, &budgets{}, &headReads{}
+	c.judges = &judges{now: time.Now}
 	return c, nil
 }
 
@@ -94,8 +98,7 @@ func parseBase(given, otherwise string) (*url.URL, error) {
 	return u, nil
 }
 
-// newHTTPClient follows redirects (Bitbucket redirects renamed repositories) only where the credential may go and the
-// request stays what it was: a POST turned into a GET would look like a success.
+// newHTTPClient follows no redirects: do does, and takes neither credentials elsewhere nor a POST for a GET.
 func newHTTPClient() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
@@ -105,34 +108,28 @@ func newHTTPClient() *http.Client {
 			IdleConnTimeout:     90 * time.Second,
 			TLSHandshakeTimeout: 10 * time.Second,
 		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			first := via[0]
-			if len(via) > maxRedirects || req.Method != first.Method || !sameOrigin(req.URL, first.URL) {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
-
-func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
 // AppTokens are the Forge app's system tokens.
 type AppTokens interface {
 	// Token answers the workspace's token, "" when there is none that is valid.
 	Token(ctx context.Context, workspaceUUID string) string
-	// Reject is told a token that Bitbucket answered with 401.
+	// Doubt is told a token that the workspace itself answered with 401, once.
+	Doubt(ctx context.Context, workspaceUUID, token string)
+	// Reject is told a token that has ended: the workspace answered it with 401 again.
 	Reject(ctx context.Context, workspaceUUID, token string)
 }
 
 // AsApp answers the same client authenticating as the Forge app in a workspace: with the token there is at each
-// request, and where that is rejected and there is no other, with what c has. Without a token now it answers c itself.
+// request, and where that is refused and there is no other, with what c has. Without a token now it answers c itself.
 func (c *Client) AsApp(ctx context.Context, tokens AppTokens, workspaceUUID string) *Client {
 	if tokens.Token(ctx, workspaceUUID) == "" {
 		return c
 	}
 	with := *c
-	with.credential = &app{tokens: tokens, workspace: workspaceUUID, otherwise: c.credential}
+	with.app = &app{tokens: tokens, workspace: workspaceUUID, otherwise: c.credential}
 	with.budget = c.apps.of(workspaceUUID)
 	return &with
 }
@@ -142,13 +139,14 @@ func (c *Client) AsApp(ctx context.Context, tokens AppTokens, workspaceUUID stri
 func (c *Client) Wait(u Urgency) time.Duration { return c.budget.wait(u, time.Now()) }
 
 // HasCredential tells whether calls are authenticated.
-func (c *Client) HasCredential() bool { return c.credential != nil }
+func (c *Client) HasCredential() bool { return c.app != nil || c.credential != nil }
 
 // CredentialKind says what calls are authenticated with.
 func (c *Client) CredentialKind() CredentialKind {
-	switch c.credential.(type) {
-	case *app:
+	if c.app != nil {
 		return KindApp
+	}
+	switch c.credential.(type) {
 	case bearer:
 		return KindAccessToken
 	case basic:
@@ -175,31 +173,70 @@ type call struct {
 	header *http.Header
 	// empty takes 204 for done: there is nothing to decode.
 	empty bool
+	// landed, where set, becomes the address that the answer is from, which a redirect can make another one than url.
+	landed **url.URL
 }
 
-// do makes the call and decodes its JSON answer. A rejected credential that can be renewed is, once.
+// do makes the call and decodes its JSON answer. Bitbucket redirects renamed repositories and diffstats of pull
+// requests: the same request is sent on, with the same method and body, to the same host.
 func (c *Client) do(ctx context.Context, what call, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req, err := c.newRequest(ctx, what)
+	for hops := 0; ; hops++ {
+		if what.landed != nil {
+			*what.landed = what.url
+		}
+		err := c.send(ctx, what, answer)
+		to := c.redirected(what, err)
+		if to == nil || hops == maxRedirects {
+			return err
+		}
+		what.url = to
+	}
+}
+
+// redirected answers where Bitbucket sends a call to, nil where it doesn't or where mergegate doesn't go.
+func (c *Client) redirected(what call, err error) *url.URL {
+	var moved *Error
+	if !errors.As(err, &moved) || moved.location == "" {
+		return nil
+	}
+	switch moved.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil
+	}
+	to, ok := c.linked(moved.location, what.url)
+	if !ok {
+		return nil
+	}
+	return to
+}
+
+// send makes one request. One that is answered with 401 is made once more where there is another credential for it.
+func (c *Client) send(ctx context.Context, what call, answer any) error {
+	with := c.credential
+	if c.app != nil {
+		with = c.app.now(ctx)
+	}
+	req, err := c.newRequest(ctx, what, with)
 	if err != nil {
 		return err
 	}
 	err = c.attempt(req, what, answer)
-	var failed *Error
-	if !errors.As(err, &failed) || failed.StatusCode != http.StatusUnauthorized {
+	if statusOf(err) != http.StatusUnauthorized || with == nil {
 		return err
 	}
-	if c.credential == nil || !c.credential.renew(ctx, req.Header.Get("Authorization")) {
+	if with = with.renew(ctx, c, req); with == nil {
 		return err
 	}
-	if req, err = c.newRequest(ctx, what); err != nil {
+	if req, err = c.newRequest(ctx, what, with); err != nil {
 		return err
 	}
 	return c.attempt(req, what, answer)
 }
 
-func (c *Client) newRequest(ctx context.Context, what call) (*http.Request, error) {
+func (c *Client) newRequest(ctx context.Context, what call, with credential) (*http.Request, error) {
 	var body io.Reader
 	if what.body != nil {
 		encoded, err := json.Marshal(what.body)
@@ -217,8 +254,8 @@ func (c *Client) newRequest(ctx context.Context, what call) (*http.Request, erro
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.credential != nil {
-		if err := c.credential.apply(ctx, req); err != nil {
+	if with != nil {
+		if err := with.apply(ctx, req); err != nil {
 			return nil, fmt.Errorf("%s: %w", what.op, err)
 		}
 	}
@@ -239,7 +276,7 @@ func (c *Client) attempt(req *http.Request, what call, answer any) error {
 	if what.empty && res.StatusCode == http.StatusNoContent {
 		return nil
 	}
-	if what.empty && res.StatusCode < http.StatusBadRequest {
+	if what.empty && res.StatusCode < http.StatusMultipleChoices {
 		return &Error{Op: op, StatusCode: res.StatusCode, Message: "the answer should be empty"}
 	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {

@@ -116,8 +116,8 @@ func TestCredentials(t *testing.T) {
 
 // appTokens are tokens of the Forge app, the one that is used first.
 type appTokens struct {
-	tokens   []string
-	rejected []string
+	tokens            []string
+	doubted, rejected []string
 }
 
 func (a *appTokens) Token(context.Context, string) string {
@@ -127,53 +127,12 @@ func (a *appTokens) Token(context.Context, string) string {
 	return a.tokens[0]
 }
 
+func (a *appTokens) Doubt(_ context.Context, _, token string) { a.doubted = append(a.doubted, token) }
+
 func (a *appTokens) Reject(_ context.Context, _, token string) {
 	a.rejected = append(a.rejected, token)
 	if a.Token(context.Background(), "") == token {
 		a.tokens = a.tokens[1:]
-	}
-}
-
-// TestRejectedAppToken asks with a token of the app that was revoked: once more
-// with what there is instead, and no more.
-func TestRejectedAppToken(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name   string
-		config bitbucket.Config
-		tokens []string
-		asked  []string
-		status int // of the error; 0: none
-	}{
-		{name: "another one arrived", tokens: []string{"old", "good"}, asked: []string{"Bearer old", "Bearer good"}},
-		{name: "a configured token", config: bitbucket.Config{Token: "good"}, tokens: []string{"old"}, asked: []string{"Bearer old", "Bearer good"}},
-		{name: "nothing else", tokens: []string{"old"}, asked: []string{"Bearer old"}, status: 401},
-		{name: "rejected twice", tokens: []string{"old", "older", "good"}, asked: []string{"Bearer old", "Bearer older"}, status: 401},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			var asked []string
-			tokens := &appTokens{tokens: tt.tokens}
-			client := serve(t, tt.config, func(w http.ResponseWriter, r *http.Request) {
-				asked = append(asked, r.Header.Get("Authorization"))
-				if r.Header.Get("Authorization") != "Bearer good" {
-					w.WriteHeader(http.StatusUnauthorized)
-					return
-				}
-				answer(`{"id":7}`)(w, r)
-			}).AsApp(t.Context(), tokens, "ws")
-			_, err := client.PullRequest(t.Context(), "ws", "repo", 7)
-			var failed *bitbucket.Error
-			if errors.As(err, &failed); (failed == nil) != (tt.status == 0) || failed != nil && failed.StatusCode != tt.status {
-				t.Errorf("got %v, want status %d", err, tt.status)
-			}
-			if diff := cmp.Diff(tt.asked, asked); diff != "" {
-				t.Errorf("asked with (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff([]string{"old"}, tokens.rejected); diff != "" {
-				t.Errorf("rejected (-want +got):\n%s", diff)
-			}
-		})
 	}
 }
 
@@ -289,6 +248,77 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestCauses: what people read of an error has its own words for each cause, and nothing of the inside.
+func TestCauses(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		handler http.HandlerFunc
+		want    string
+	}{
+		"no answer in time": {handler: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, want: "Bitbucket didn't answer in time"},
+		"half an answer in time": {handler: func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "{")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, want: "Bitbucket didn't answer in time"},
+		"hang up":       {handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "Bitbucket could not be reached"},
+		"400":           {handler: refuse(400), want: "Bitbucket refused mergegate's request (400)"},
+		"401":           {handler: refuse(401), want: "Bitbucket refused mergegate's credential (401)"},
+		"403":           {handler: refuse(403), want: "Bitbucket doesn't allow this with mergegate's credential (403)"},
+		"404":           {handler: refuse(404), want: "Bitbucket doesn't show this repository to mergegate (404)"},
+		"429":           {handler: refuse(429), want: "mergegate has used up its Bitbucket rate limit (429)"},
+		"503":           {handler: refuse(503), want: "Bitbucket answered with a server error (503)"},
+		"a page":        {handler: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, want: "mergegate can't read Bitbucket's answer"},
+		"another":       {handler: answer(`{"id":8}`), want: "mergegate can't read Bitbucket's answer"},
+		"sent to login": {handler: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, want: "Bitbucket sent mergegate to another address (302)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := serve(t, bitbucket.Config{Timeout: time.Second}, test.handler)
+			_, err := client.PullRequest(t.Context(), appWorkspace, forkUUID, 7)
+			var failed *bitbucket.Error
+			if !errors.As(err, &failed) || failed.Cause() != test.want {
+				t.Errorf("%v: got %q, want %q", err, failed.Cause(), test.want)
+			}
+		})
+	}
+	t.Run("nothing there", func(t *testing.T) {
+		t.Parallel()
+		server := httptest.NewServer(http.NotFoundHandler())
+		server.Close()
+		client, err := bitbucket.NewClient(bitbucket.Config{BaseURL: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.PullRequest(t.Context(), "ws", "repo", 7)
+		var failed *bitbucket.Error
+		if !errors.As(err, &failed) || failed.Cause() != "Bitbucket could not be reached" {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a wrong client secret", func(t *testing.T) {
+		t.Parallel()
+		client := serve(t, bitbucket.Config{OAuthClientID: "id", OAuthClientSecret: "secret"}, refuse(400))
+		_, err := client.PullRequest(t.Context(), "ws", "repo", 7)
+		var failed *bitbucket.Error
+		if !errors.As(err, &failed) || failed.Cause() != "Bitbucket refused mergegate's credential (400)" {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("no name", func(t *testing.T) {
+		t.Parallel()
+		_, err := serve(t, bitbucket.Config{}, answer("{}")).PullRequest(t.Context(), "..", "repo", 7)
+		var failed *bitbucket.Error
+		if !errors.As(err, &failed) || failed.Cause() != `".." can't be a workspace or a repository` {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func refuse(status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
+}
+
 func TestErrorsDontRepeatCredentials(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]bitbucket.Config{
@@ -323,23 +353,192 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// TestRedirects: Bitbucket redirects a renamed repository; a POST that becomes a GET is no success.
+// TestRedirects: Bitbucket redirects a renamed repository. Only what follows /2.0 is used of where to, on the configured
+// address, and the request stays what it is: a POST that becomes a GET is no success.
 func TestRedirects(t *testing.T) {
 	t.Parallel()
-	client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/2.0/repositories/ws/old") {
-			http.Redirect(w, r, strings.Replace(r.URL.Path, "/old", "/new", 1), http.StatusMovedPermanently)
-			return
-		}
-		answer(`{"id":7,"key":"k"}`)(w, r)
-	})
-	if _, err := client.PullRequest(t.Context(), "ws", "old", 7); err != nil {
-		t.Errorf("reading at the old name: %v", err)
+	const hash = "a6e5e7d797edf751cbd839d6bd4aef86c941eec9"
+	calls := map[string]func(*bitbucket.Client, context.Context) error{
+		"GET": func(c *bitbucket.Client, ctx context.Context) error {
+			_, err := c.PullRequest(ctx, "ws", "old", 7)
+			return err
+		},
+		"POST": func(c *bitbucket.Client, ctx context.Context) error {
+			return c.PostCommitStatus(ctx, "ws", "old", hash, bitbucket.CommitStatus{Key: "k", State: "FAILED"})
+		},
+		"PUT": func(c *bitbucket.Client, ctx context.Context) error {
+			return c.UpdateComment(ctx, "ws", "old", 7, 7, "text")
+		},
+		"DELETE": func(c *bitbucket.Client, ctx context.Context) error {
+			return c.DeleteComment(ctx, "ws", "old", 7, 7)
+		},
 	}
-	err := client.PostCommitStatus(t.Context(), "ws", "old", strings.Repeat("a", 40), bitbucket.CommitStatus{Key: "k"})
-	var refused *bitbucket.Error
-	if !errors.As(err, &refused) || refused.StatusCode != http.StatusMovedPermanently {
-		t.Errorf("posting at the old name: %v", err)
+	for name, test := range map[string]struct {
+		status   int // 0: 301
+		to       string
+		refused  bool
+		requests int32 // 0: two
+	}{
+		"Bitbucket's API":             {to: "https://api.bitbucket.org/2.0/repositories/ws/new"},
+		"Bitbucket's API, temporary":  {status: 302, to: "https://api.bitbucket.org/2.0/repositories/ws/new"},
+		"Bitbucket's API, 307":        {status: 307, to: "https://api.bitbucket.org/2.0/repositories/ws/new"},
+		"Bitbucket's API, 308":        {status: 308, to: "https://api.bitbucket.org/2.0/repositories/ws/new"},
+		"Bitbucket's site":            {to: "https://bitbucket.org/!api/2.0/repositories/ws/new"},
+		"by UUID":                     {to: "https://api.bitbucket.org/2.0/repositories/%7Bws%7D/%7Bnew%7D"},
+		"relative":                    {to: "/2.0/repositories/ws/new"},
+		"relative, as on the site":    {to: "/!api/2.0/repositories/ws/new"},
+		"elsewhere":                   {to: "http://user:secret@elsewhere.invalid/proxy/2.0/repositories/ws/new"},
+		"without a scheme":            {to: "//elsewhere.invalid/2.0/repositories/ws/new"},
+		"see other":                   {status: 303, to: "/2.0/repositories/ws/new", refused: true, requests: 1},
+		"not modified":                {status: 304, to: "/2.0/repositories/ws/new", refused: true, requests: 1},
+		"a page to sign in":           {status: 302, to: "https://bitbucket.org/account/signin/?next=/2.0/repositories/ws/new", refused: true, requests: 1},
+		"nowhere":                     {to: "-", refused: true, requests: 1},
+		"out of the API":              {to: "/2.0/repositories/%2e%2e/new", refused: true, requests: 1},
+		"for ever":                    {to: "/2.0/repositories/ws/old", refused: true, requests: 6},
+		"a path and nothing after it": {to: "https://api.bitbucket.org/2.0", refused: true, requests: 1},
+	} {
+		if test.status == 0 {
+			test.status = http.StatusMovedPermanently
+		}
+		if test.requests == 0 {
+			test.requests = 2
+		}
+		for method, call := range calls {
+			t.Run(name+", "+method, func(t *testing.T) {
+				t.Parallel()
+				var requests atomic.Int32
+				client := serve(t, bitbucket.Config{Token: "s3cret"}, func(w http.ResponseWriter, r *http.Request) {
+					requests.Add(1)
+					if r.Method != method || r.Header.Get("Authorization") != "Bearer s3cret" {
+						t.Errorf("%s as %q", r.Method, r.Header.Get("Authorization"))
+					}
+					body, _ := io.ReadAll(r.Body)
+					if (method == "POST" || method == "PUT") != (len(body) > 0) {
+						t.Errorf("body %q", body)
+					}
+					rest, isOld := strings.CutPrefix(r.URL.EscapedPath(), "/2.0/repositories/ws/old")
+					if isOld {
+						if test.to != "-" {
+							w.Header().Set("Location", test.to+rest)
+						}
+						if strings.Contains(test.to, "next=") || strings.HasSuffix(test.to, "/2.0") {
+							w.Header().Set("Location", test.to)
+						}
+						w.WriteHeader(test.status)
+						return
+					}
+					if r.Method == http.MethodDelete {
+						w.WriteHeader(http.StatusNoContent)
+						return
+					}
+					answer(`{"id":7,"key":"k"}`)(w, r)
+				})
+				err := call(client, t.Context())
+				if got := status(err); test.refused && got != test.status || !test.refused && err != nil {
+					t.Errorf("got %v", err)
+				}
+				if got := requests.Load(); got != test.requests {
+					t.Errorf("%d requests", got)
+				}
+			})
+		}
+	}
+}
+
+// TestRedirectsBelowAPath: the configured address may have a path of its own, as behind a proxy.
+func TestRedirectsBelowAPath(t *testing.T) {
+	t.Parallel()
+	for name, to := range map[string]string{
+		"Bitbucket's API": "https://api.bitbucket.org/2.0/repositories/ws/new/pullrequests/7",
+		"the proxy":       "/bitbucket/2.0/repositories/ws/new/pullrequests/7",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/bitbucket/2.0/repositories/ws/old/pullrequests/7":
+					w.Header().Set("Location", to)
+					w.WriteHeader(http.StatusMovedPermanently)
+				case "/bitbucket/2.0/repositories/ws/new/pullrequests/7":
+					answer(`{"id":7}`)(w, r)
+				default:
+					t.Errorf("asked %s", r.URL)
+				}
+			}))
+			t.Cleanup(server.Close)
+			client, err := bitbucket.NewClient(bitbucket.Config{BaseURL: server.URL + "/bitbucket/"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(client.CloseIdleConnections)
+			if _, err := client.PullRequest(t.Context(), "ws", "old", 7); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestNextPages: Bitbucket writes links to the next page in several ways; each is read from the configured address.
+func TestNextPages(t *testing.T) {
+	t.Parallel()
+	lists := map[string]struct {
+		path, first, last string
+		read              func(*bitbucket.Client, context.Context) (int, error)
+	}{
+		"commits": {
+			path: "/2.0/repositories/ws/repo/pullrequests/7/commits", first: commit(sha(2), sha(1)), last: commit(sha(1)),
+			read: func(c *bitbucket.Client, ctx context.Context) (int, error) {
+				pr := bitbucket.PullRequest{ID: 7, Source: bitbucket.Endpoint{Commit: strings.Repeat("0", 12)}}
+				_, err := c.PullRequestHead(ctx, "ws", "repo", pr)
+				return 2, err
+			},
+		},
+		"changes": {
+			path: "/2.0/repositories/ws/repo/pullrequests/7/diffstat", first: `{"new":{"path":"a"}}`, last: `{"new":{"path":"b"}}`,
+			read: func(c *bitbucket.Client, ctx context.Context) (int, error) {
+				paths, err := c.PullRequestPaths(ctx, "ws", "repo", 7)
+				return len(paths), err
+			},
+		},
+		"comments": {
+			path: "/2.0/repositories/ws/repo/pullrequests/7/comments", first: `{"id":2,"content":{"raw":"x"}}`, last: `{"id":1,"content":{"raw":"x"}}`,
+			read: func(c *bitbucket.Client, ctx context.Context) (int, error) {
+				ids, err := c.FindComments(ctx, "ws", "repo", 7, "x")
+				return len(ids), err
+			},
+		},
+	}
+	for name, link := range map[string]string{
+		"of the API":            "https://api.bitbucket.org/2.0%s?page=abc%%2Fd&pagelen=100",
+		"of the site":           "https://bitbucket.org/!api/2.0%s?page=abc%%2Fd&pagelen=100",
+		"of the host":           "/2.0%s?page=abc%%2Fd&pagelen=100",
+		"of the same list":      "?page=abc%%2Fd&pagelen=100",
+		"in plain HTTP":         "http://api.bitbucket.org/2.0%s?page=abc%%2Fd&pagelen=100#x",
+		"of nothing of the API": "https://bitbucket.org/ws/repo?page=2",
+	} {
+		for list, test := range lists {
+			t.Run(name+", "+list, func(t *testing.T) {
+				t.Parallel()
+				next := link
+				if strings.Contains(link, "%") {
+					next = strings.Replace(strings.ReplaceAll(link, "%%", "%"), "%s", strings.TrimPrefix(test.path, "/2.0"), 1)
+				}
+				client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
+					switch {
+					case r.URL.Path != test.path:
+						t.Errorf("asked %s", r.URL)
+					case r.URL.Query().Get("page") == "abc/d":
+						answer(page("", test.last))(w, r)
+					default:
+						answer(page(next, test.first))(w, r)
+					}
+				})
+				count, err := test.read(client, t.Context())
+				if elsewhere := name == "of nothing of the API"; elsewhere != (err != nil) || !elsewhere && count != 2 {
+					t.Errorf("%d read, %v", count, err)
+				}
+			})
+		}
 	}
 }
 
@@ -367,6 +566,28 @@ func TestOAuthRenewsARejectedToken(t *testing.T) {
 	}
 	if got := issued.Load(); got != 2 {
 		t.Errorf("%d tokens were asked for, want one and one more after the 401", got)
+	}
+}
+
+// TestOAuthRenewsOnceAMinute: what refuses a new token as well doesn't cost one with each request.
+func TestOAuthRenewsOnceAMinute(t *testing.T) {
+	t.Parallel()
+	var issued, asked atomic.Int32
+	client := serve(t, bitbucket.Config{OAuthClientID: "id", OAuthClientSecret: "secret"}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/site/oauth2/access_token" {
+			answer(fmt.Sprintf(`{"access_token":"token-%d","expires_in":7200}`, issued.Add(1)))(w, r)
+			return
+		}
+		asked.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	for range 5 {
+		if _, err := client.PullRequest(t.Context(), "ws", "repo", 7); status(err) != http.StatusUnauthorized {
+			t.Error(err)
+		}
+	}
+	if issued.Load() != 2 || asked.Load() != 6 {
+		t.Errorf("%d tokens, %d requests", issued.Load(), asked.Load())
 	}
 }
 

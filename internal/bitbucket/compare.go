@@ -3,11 +3,13 @@ package bitbucket
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 const (
@@ -39,6 +41,53 @@ func (c *Client) CommitsBehind(ctx context.Context, workspace, repo, destination
 	return len(*page.Values), page.Next == "", nil
 }
 
+// PullRequestPaths lists every path that a pull request changes, old and new names of what was renamed, sorted. It fails
+// rather than leave one out. Bitbucket redirects it to the diffstat of the two commits, which needs no access to a fork.
+func (c *Client) PullRequestPaths(ctx context.Context, workspace, repo string, id int64) ([]string, error) {
+	op := fmt.Sprintf("list what pull request %d of %s/%s changes", id, workspace, repo)
+	u, err := c.repositoryURL(op, workspace, repo, "pullrequests", formatID(id), "diffstat")
+	if err != nil {
+		return nil, err
+	}
+	u.RawQuery = "pagelen=" + strconv.Itoa(pathsPerPage)
+	return c.changedPaths(ctx, op, u)
+}
+
+// PathsOfHead lists every path that a pull request changes while its head and its destination are these, given by their
+// hashes, the destination's abbreviated or not. It fails where the pull request is, or was meanwhile, at another one:
+// what one head changes says nothing about another.
+func (c *Client) PathsOfHead(ctx context.Context, workspace, repo string, id int64, head, destination string) ([]string, error) {
+	op := fmt.Sprintf("list what pull request %d of %s/%s changes", id, workspace, repo)
+	changed := &Error{Op: op, Message: "the pull request changed while mergegate read it", permanent: true}
+	before, err := c.PullRequest(ctx, workspace, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	short := before.Destination.Commit
+	if short == "" || !strings.HasPrefix(destination, short) && !strings.HasPrefix(short, destination) {
+		return nil, changed
+	}
+	if now, err := c.PullRequestHead(ctx, workspace, repo, before); err != nil || now != head {
+		return nil, errors.Join(err, changed)
+	}
+	paths, err := c.PullRequestPaths(ctx, workspace, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	after, err := c.PullRequest(ctx, workspace, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	after.ReadOn = before.ReadOn
+	if after != before {
+		return nil, changed
+	}
+	if after.UpdatedOn.IsZero() { // nothing says that no head with the same 12 characters was there for a moment
+		return nil, &Error{Op: op, Message: "Bitbucket doesn't say when the pull request changed", permanent: true}
+	}
+	return paths, nil
+}
+
 // ChangedPaths lists every path that head changes since it left destination, old
 // and new names of what was renamed, sorted. It fails rather than leave one out.
 // The head of a fork isn't in the repository: then Bitbucket answers 404.
@@ -49,10 +98,14 @@ func (c *Client) ChangedPaths(ctx context.Context, workspace, repo, head, destin
 		return nil, err
 	}
 	u.RawQuery = url.Values{"topic": {"true"}, "pagelen": {strconv.Itoa(pathsPerPage)}}.Encode()
+	return c.changedPaths(ctx, op, u)
+}
+
+func (c *Client) changedPaths(ctx context.Context, op string, u *url.URL) ([]string, error) {
 	paths := []string{}
 	for range maxPathsPages {
 		var page diffstatPage
-		if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &page); err != nil {
+		if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u, landed: &u}, &page); err != nil {
 			return nil, err
 		}
 		if page.Values == nil {
@@ -69,13 +122,13 @@ func (c *Client) ChangedPaths(ctx context.Context, workspace, repo, head, destin
 			slices.Sort(paths)
 			return slices.Compact(paths), nil
 		}
-		next, err := url.Parse(page.Next)
-		if err != nil || !sameOrigin(next, c.base) {
+		next, ok := c.linked(page.Next, u)
+		if !ok {
 			return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "the next page of changes is elsewhere"}
 		}
 		u = next
 	}
-	return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: fmt.Sprintf("there are more than %d changes", maxPathsPages*pathsPerPage)}
+	return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: fmt.Sprintf("there are more than %d pages of changes", maxPathsPages)}
 }
 
 type diffstatPage struct {

@@ -102,7 +102,7 @@ func TestChangedPaths(t *testing.T) {
 	}
 }
 
-func TestChangedPathsLeavesNothingOut(t *testing.T) {
+func TestPathsLeaveNothingOut(t *testing.T) {
 	t.Parallel()
 	const elsewhere = `{"values":[],"next":"https://elsewhere.example/2.0/page"}`
 	for name, body := range map[string]string{
@@ -114,7 +114,7 @@ func TestChangedPathsLeavesNothingOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client := serve(t, bitbucket.Config{}, answer(body))
-			if paths, err := client.ChangedPaths(t.Context(), "ws", "repo", sha(2), sha(1)); err == nil {
+			if paths, err := client.PullRequestPaths(t.Context(), "ws", "repo", 7); err == nil {
 				t.Errorf("paths %v from %s", paths, body)
 			}
 		})
@@ -124,10 +124,86 @@ func TestChangedPathsLeavesNothingOut(t *testing.T) {
 		client := serve(t, bitbucket.Config{}, func(w http.ResponseWriter, r *http.Request) {
 			answer(`{"values":[{"new":{"path":"a"}}],"next":"http://`+r.Host+`/2.0/again"}`)(w, r)
 		})
-		if paths, err := client.ChangedPaths(t.Context(), "ws", "repo", sha(2), sha(1)); err == nil {
+		if paths, err := client.PullRequestPaths(t.Context(), "ws", "repo", 7); err == nil {
 			t.Errorf("%d paths of pages without end", len(paths))
 		}
 	})
+}
+
+// TestPathsOfAFork: the repository doesn't have the fork's commit, but the pull request's own diffstat is there.
+func TestPathsOfAFork(t *testing.T) {
+	t.Parallel()
+	server, client := standIn(t)
+	put := func(change func(*bitbuckettest.PullRequest)) {
+		t.Helper()
+		pr := bitbuckettest.PullRequest{
+			ID: 7, SourceRepo: "fork/repo", SourceBranch: "feature", SourceCommit: sha(2), DestinationBranch: "main", DestinationCommit: sha(1),
+			Changes: []bitbuckettest.Change{{Old: "b", New: "b"}, {New: "docs/added"}, {Old: "removed"}, {Old: "a/from", New: "z/to"}},
+		}
+		change(&pr)
+		if err := server.PutPullRequest("ws/repo", pr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.AddRepository(bitbuckettest.Repository{FullName: "fork/repo", UUID: forkUUID, WorkspaceUUID: forkUUID}); err != nil {
+		t.Fatal(err)
+	}
+	put(func(*bitbuckettest.PullRequest) {})
+	want := []string{"a/from", "b", "docs/added", "removed", "z/to"}
+	paths, err := client.PullRequestPaths(t.Context(), "ws", "repo", 7)
+	if diff := cmp.Diff(want, paths); err != nil || diff != "" {
+		t.Errorf("%v, paths (-want +got):\n%s", err, diff)
+	}
+	paths, err = client.PathsOfHead(t.Context(), "ws", "repo", 7, sha(2), sha(1)[:12])
+	if diff := cmp.Diff(want, paths); err != nil || diff != "" {
+		t.Errorf("%v, paths of the head (-want +got):\n%s", err, diff)
+	}
+	for name, asked := range map[string][2]string{
+		"another head":        {strings.Repeat("9", 40), sha(1)},
+		"a twin":              {sha(3), sha(1)},
+		"another destination": {sha(2), strings.Repeat("9", 40)},
+		"no destination":      {sha(2), "9"},
+	} {
+		if paths, err := client.PathsOfHead(t.Context(), "ws", "repo", 7, asked[0], asked[1]); err == nil {
+			t.Errorf("%s: %v", name, paths)
+		}
+	}
+	// A push between asking and answering.
+	server.OnRequest(func(r *http.Request) bitbuckettest.Fault {
+		if strings.HasSuffix(r.URL.Path, "/7/diffstat") {
+			put(func(pr *bitbuckettest.PullRequest) {
+				pr.SourceCommit, pr.Changes = sha(3), []bitbuckettest.Change{{New: "docs/x"}}
+			})
+		}
+		return bitbuckettest.Fault{}
+	})
+	paths, err = client.PathsOfHead(t.Context(), "ws", "repo", 7, sha(2), sha(1))
+	if err == nil || !strings.Contains(err.Error(), "the pull request changed while mergegate read it") {
+		t.Errorf("paths %v, %v", paths, err)
+	}
+}
+
+func TestPathsAreReadByPage(t *testing.T) {
+	t.Parallel()
+	server, client := standIn(t)
+	var changes []bitbuckettest.Change
+	var want []string
+	for i := range 1234 {
+		changes, want = append(changes, bitbuckettest.Change{New: fmt.Sprintf("%04d", i)}), append(want, fmt.Sprintf("%04d", i))
+	}
+	pr := bitbuckettest.PullRequest{
+		ID: 7, SourceBranch: "feature", SourceCommit: sha(2), DestinationBranch: "main", DestinationCommit: sha(1), Changes: changes,
+	}
+	if err := server.PutPullRequest("ws/repo", pr); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := client.PullRequestPaths(t.Context(), "ws", "repo", 7)
+	if diff := cmp.Diff(want, paths); err != nil || diff != "" {
+		t.Errorf("%v, paths (-want +got):\n%s", err, diff)
+	}
+	if got := len(server.Requests()); got != 4 { // a redirect and three pages
+		t.Errorf("%d requests", got)
+	}
 }
 
 // status is what Bitbucket refused with, 0 where it didn't.

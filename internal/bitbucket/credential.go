@@ -29,8 +29,9 @@ const (
 // credential authenticates requests.
 type credential interface {
 	apply(ctx context.Context, req *http.Request) error
-	// renew is told the Authorization header that Bitbucket rejected, and whether another try is worth it.
-	renew(ctx context.Context, rejected string) bool
+	// renew is told that Bitbucket answered a request with 401, and answers what to try it with once more, nil where
+	// there is nothing.
+	renew(ctx context.Context, c *Client, rejected *http.Request) credential
 }
 
 func newCredential(cfg Config, client *http.Client) (credential, error) {
@@ -68,25 +69,34 @@ type app struct {
 	otherwise credential // nil: none
 }
 
-func (a *app) apply(ctx context.Context, req *http.Request) error {
+// now is the token there is now, else what the client has without the app, which may be nil.
+func (a *app) now(ctx context.Context) credential {
 	if token := a.tokens.Token(ctx, a.workspace); token != "" {
-		return bearer(token).apply(ctx, req)
+		return appToken{app: a, token: token}
 	}
-	if a.otherwise != nil {
-		return a.otherwise.apply(ctx, req)
-	}
-	return nil
+	return a.otherwise
 }
 
-// renew gives the rejected token up. What there is instead is another one that arrived meanwhile, or what the client
-// has without the app.
-func (a *app) renew(ctx context.Context, rejected string) bool {
-	token, isBearer := strings.CutPrefix(rejected, "Bearer ")
-	if !isBearer {
-		return false
+// appToken is one token of the app.
+type appToken struct {
+	app   *app
+	token string
+}
+
+func (t appToken) apply(ctx context.Context, req *http.Request) error {
+	return bearer(t.token).apply(ctx, req)
+}
+
+// renew answers another token that arrived meanwhile, or what the client has without the app. The token itself is judged
+// by the workspace, and stays where only one resource refuses it.
+func (t appToken) renew(ctx context.Context, c *Client, rejected *http.Request) credential {
+	if isOf(rejected.URL, t.app.workspace) {
+		c.judge(ctx, t)
 	}
-	a.tokens.Reject(ctx, a.workspace, token)
-	return a.otherwise != nil || a.tokens.Token(ctx, a.workspace) != ""
+	if now := t.app.now(ctx); now != t {
+		return now
+	}
+	return t.app.otherwise
 }
 
 // bearer is an access token.
@@ -97,7 +107,7 @@ func (b bearer) apply(_ context.Context, req *http.Request) error {
 	return nil
 }
 
-func (bearer) renew(context.Context, string) bool { return false }
+func (bearer) renew(context.Context, *Client, *http.Request) credential { return nil }
 
 // basic is a user's API token.
 type basic struct{ email, token string }
@@ -107,7 +117,7 @@ func (b basic) apply(_ context.Context, req *http.Request) error {
 	return nil
 }
 
-func (basic) renew(context.Context, string) bool { return false }
+func (basic) renew(context.Context, *Client, *http.Request) credential { return nil }
 
 // consumer is an OAuth consumer with the client credentials grant: its access tokens live for an hour or two and are
 // kept until shortly before.
@@ -121,6 +131,7 @@ type consumer struct {
 	turn    chan struct{}
 	token   string
 	expires time.Time
+	renewed time.Time // when a rejected token was last forgotten
 }
 
 func newConsumer(cfg Config, client *http.Client) (*consumer, error) {
@@ -162,20 +173,27 @@ func (c *consumer) take(ctx context.Context) error {
 
 func (c *consumer) pass() { c.turn <- struct{}{} }
 
-// renew forgets the rejected token, unless another call has replaced it already.
-func (c *consumer) renew(ctx context.Context, rejected string) bool {
+// renew forgets the rejected token, unless another call has replaced it already. That is done once a minute at most: what
+// refuses a new token as well doesn't refuse it for its age.
+func (c *consumer) renew(ctx context.Context, _ *Client, rejected *http.Request) credential {
 	if c.take(ctx) != nil {
-		return false
+		return nil
 	}
 	defer c.pass()
-	if rejected == "Bearer "+c.token {
-		c.token = ""
+	if rejected.Header.Get("Authorization") != "Bearer "+c.token {
+		return c
 	}
-	return true
+	if !c.renewed.IsZero() && time.Since(c.renewed) < lookEvery {
+		return nil
+	}
+	c.token, c.renewed = "", time.Now()
+	return c
 }
 
+const opAccessToken = "get an OAuth access token"
+
 func (c *consumer) fetch(ctx context.Context) error {
-	const op = "get an OAuth access token"
+	const op = opAccessToken
 	form := url.Values{"grant_type": {"client_credentials"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.tokenURL, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -163,7 +163,7 @@ func (c *Client) find(ctx context.Context, workspace, repo string, id int64, wha
 			Values *[]written `json:"values"`
 			Next   string     `json:"next"`
 		}
-		if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &page); err != nil {
+		if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u, landed: &u}, &page); err != nil {
 			return nil, err
 		}
 		if page.Values == nil {
@@ -177,9 +177,11 @@ func (c *Client) find(ctx context.Context, workspace, repo string, id int64, wha
 		if page.Next == "" {
 			break
 		}
-		if u, err = url.Parse(page.Next); err != nil || !sameOrigin(u, c.base) {
+		next, ok := c.linked(page.Next, u)
+		if !ok {
 			return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "the next page is elsewhere"}
 		}
+		u = next
 	}
 	slices.Sort(found)
 	return found, nil

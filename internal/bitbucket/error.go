@@ -1,8 +1,10 @@
 package bitbucket
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -22,8 +24,9 @@ type Error struct {
 	Message    string        // Bitbucket's own words where it had any; without credentials, one line
 	RetryAfter time.Duration // from Retry-After; 0: Bitbucket didn't say
 
-	permanent bool  // no HTTP answer, and asking again can't change that
-	err       error // what kept the answer from us, if anything did
+	permanent bool   // no HTTP answer, and asking again can't change that
+	err       error  // what kept the answer from us, if anything did
+	location  string // where a redirect goes
 }
 
 // Error names the operation, the status and Bitbucket's message.
@@ -37,6 +40,39 @@ func (e *Error) Error() string {
 		text += ": " + e.err.Error()
 	}
 	return text
+}
+
+// Cause says in a few plain words what went wrong, for people: without addresses, UUIDs and the errors below.
+func (e *Error) Cause() string {
+	switch code := e.StatusCode; {
+	case e.permanent:
+		return e.Message
+	case code == 0 && isTimeout(e.err):
+		return "Bitbucket didn't answer in time"
+	case code == 0:
+		return "Bitbucket could not be reached"
+	case code < http.StatusMultipleChoices:
+		return "mergegate can't read Bitbucket's answer"
+	case code < http.StatusBadRequest:
+		return fmt.Sprintf("Bitbucket sent mergegate to another address (%d)", code)
+	case code == http.StatusUnauthorized, e.Op == opAccessToken && code < http.StatusNotFound:
+		return fmt.Sprintf("Bitbucket refused mergegate's credential (%d)", code)
+	case code == http.StatusForbidden:
+		return "Bitbucket doesn't allow this with mergegate's credential (403)"
+	case code == http.StatusNotFound:
+		return "Bitbucket doesn't show this repository to mergegate (404)"
+	case code == http.StatusTooManyRequests:
+		return "mergegate has used up its Bitbucket rate limit (429)"
+	case code < http.StatusInternalServerError:
+		return fmt.Sprintf("Bitbucket refused mergegate's request (%d)", code)
+	default:
+		return fmt.Sprintf("Bitbucket answered with a server error (%d)", code)
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // Unwrap answers the transport's or the decoder's error, such as context.DeadlineExceeded.
@@ -54,6 +90,15 @@ func (e *Error) Temporary() bool {
 	}
 }
 
+// statusOf answers the status that Bitbucket refused with, 0 where there was no answer or no error.
+func statusOf(err error) int {
+	var refused *Error
+	if errors.As(err, &refused) {
+		return refused.StatusCode
+	}
+	return 0
+}
+
 // refusal makes an Error of an answer that isn't a success.
 func refusal(op string, res *http.Response, body []byte) *Error {
 	message := refusalMessage(body)
@@ -65,6 +110,7 @@ func refusal(op string, res *http.Response, body []byte) *Error {
 		StatusCode: res.StatusCode,
 		Message:    oneLine(redact(message, res.Request.Header.Get("Authorization"))),
 		RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now()),
+		location:   res.Header.Get("Location"),
 	}
 }
 

@@ -3,10 +3,13 @@ package bitbucket
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"mergegate/internal/mergecheck"
 )
 
 // FuzzRepository decodes what Bitbucket could say a repository is.
@@ -41,13 +44,17 @@ func FuzzCommits(f *testing.F) {
 		if json.Unmarshal(body, &page) != nil {
 			return
 		}
-		commits := commitGraph{}
-		page.addTo(commits)
-		head, err := pickHead(commits, short)
+		if mergecheck.CommitHash(short) != short || short == "" {
+			return
+		}
+		read := newHeadRead(commitList{short: short}, page)
+		read.add(page, nil)
+		head, err := read.head("find", short)
 		if err != nil {
 			return
 		}
-		if _, listed := commits[head]; !listed || len(head) != fullHash || !strings.HasPrefix(head, short) {
+		listed := slices.ContainsFunc(page.Values, func(c listedCommit) bool { return strings.EqualFold(c.Hash, head) })
+		if !listed || len(head) != fullHash || !strings.HasPrefix(head, short) {
 			t.Errorf("head %q for %q", head, short)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"mergegate/internal/mergecheck"
 )
@@ -15,17 +16,56 @@ import (
 // ErrHeadUnknown says that the full SHA of a pull request's source commit can't be told for certain.
 var ErrHeadUnknown = errors.New("the head of the pull request can't be told for certain")
 
+// HeadUnknown says why the full SHA of a pull request's source commit can't be told for certain. It wraps
+// ErrHeadUnknown, and the *Error where Bitbucket refused.
+type HeadUnknown struct {
+	NextStep string // what a person can do about it, a sentence
+
+	op    string
+	cause string
+	err   error // nil: Bitbucket answered everything
+}
+
+// Error is for the log; Message is for people.
+func (e *HeadUnknown) Error() string {
+	text := fmt.Sprintf("%s: %v: %s", e.op, ErrHeadUnknown, e.cause)
+	if e.err != nil {
+		text += ": " + e.err.Error()
+	}
+	return text
+}
+
+// Unwrap answers ErrHeadUnknown and what Bitbucket refused.
+func (e *HeadUnknown) Unwrap() []error {
+	if e.err == nil {
+		return []error{ErrHeadUnknown}
+	}
+	return []error{ErrHeadUnknown, e.err}
+}
+
+// Cause says what is the case, such as "two commits share the prefix 3d688362cb1f".
+func (e *HeadUnknown) Cause() string { return e.cause }
+
+// Message says what is the case and what to do.
+func (e *HeadUnknown) Message() string {
+	return "mergegate can't tell which commit is the head of this pull request: " + e.cause + ". " + e.NextStep
+}
+
 const (
 	fullHash       = 40  // characters of a SHA-1
 	commitsPerPage = 100 // Bitbucket's most
-	maxCommitPages = 10
+	// pagesAtOnce bounds what one call of PullRequestHead reads; the next one reads on.
+	pagesAtOnce    = 20
+	maxCommitPages = 100
 )
 
-// PullRequestHead answers the full, 40-character SHA of pr.Source.Commit, which Bitbucket abbreviates to 12. It is
-// looked for among the pull request's commits, all of them: an author can make two commits that share 12 characters,
-// so a prefix decides nothing while several fit, and neither does the order of the list.
+// PullRequestHead answers the full, 40-character SHA of pr.Source.Commit, which Bitbucket abbreviates to 12. The source
+// branch names it; where that can't be read, or has moved, the pull request's commits do. An author can make two
+// commits that share 12 characters, so a prefix alone decides nothing, and neither does the order of the list: the head
+// is the fitting commit that no other one of the list has as its parent. That takes the whole list. What was read of a
+// long one is kept, and the next call reads on.
 //
-// The error wraps ErrHeadUnknown when the commits don't tell, and *Error when Bitbucket refused.
+// The error is a *HeadUnknown when neither tells, and wraps *Error when Bitbucket refused.
 func (c *Client) PullRequestHead(ctx context.Context, workspace, repo string, pr PullRequest) (string, error) {
 	short := mergecheck.CommitHash(pr.Source.Commit)
 	if len(short) == fullHash {
@@ -33,113 +73,141 @@ func (c *Client) PullRequestHead(ctx context.Context, workspace, repo string, pr
 	}
 	op := fmt.Sprintf("find the head of pull request %d of %s/%s", pr.ID, workspace, repo)
 	if short == "" {
-		return "", fmt.Errorf("%s: %w: it has no source commit", op, ErrHeadUnknown)
+		return "", &HeadUnknown{op: op, cause: "its source branch or fork was deleted", NextStep: "Restore it, or decline the pull request."}
 	}
-	u, err := c.repositoryURL(op, workspace, repo, "pullrequests", strconv.FormatInt(pr.ID, 10), "commits")
+	head, err := c.branchHead(ctx, workspace, repo, pr)
+	if err == nil && strings.HasPrefix(head, short) {
+		return head, nil
+	}
+	if statusOf(err) == http.StatusTooManyRequests {
+		return "", err
+	}
+	return c.headAmongCommits(ctx, op, workspace, repo, pr, short)
+}
+
+// branchHead answers the full SHA that the source branch has now, "" where the answer doesn't tell.
+func (c *Client) branchHead(ctx context.Context, workspace, repo string, pr PullRequest) (string, error) {
+	workspace, repo = sourceOf(workspace, repo, pr)
+	branch := pr.Source.Branch
+	if workspace == "" || repo == "" || branch == "" || branch == "." || branch == ".." {
+		return "", nil
+	}
+	op := fmt.Sprintf("get branch %q of %s/%s", branch, workspace, repo)
+	u, err := c.repositoryURL(op, workspace, repo, "refs", "branches", url.PathEscape(branch))
 	if err != nil {
 		return "", err
 	}
-	commits, err := c.commits(ctx, op, u)
-	if err != nil {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc // the other half is for the commits
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	var answer struct {
+		Name   string `json:"name"`
+		Target struct {
+			Hash string `json:"hash"`
+		} `json:"target"`
+	}
+	if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &answer); err != nil {
 		return "", err
 	}
-	head, err := pickHead(commits, short)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", op, err)
+	head := mergecheck.CommitHash(answer.Target.Hash)
+	if answer.Name != "" && answer.Name != branch || len(head) != fullHash {
+		return "", nil
 	}
 	return head, nil
 }
 
-// commitGraph has the parents of each commit, by full hash.
-type commitGraph map[string][]string
-
-// commits reads every page, or fails: a missing page may hold the commit that makes a prefix ambiguous.
-func (c *Client) commits(ctx context.Context, op string, u *url.URL) (commitGraph, error) {
-	commits := commitGraph{}
-	u.RawQuery = "pagelen=" + strconv.Itoa(commitsPerPage)
-	for range maxCommitPages {
-		var page commitPage
-		if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u}, &page); err != nil {
-			return nil, headError(err)
-		}
-		page.addTo(commits)
-		if page.Next == "" {
-			return commits, nil
-		}
-		next, err := url.Parse(page.Next)
-		if err != nil || !sameOrigin(next, c.base) {
-			return nil, fmt.Errorf("%s: %w: the next page of commits is elsewhere", op, ErrHeadUnknown)
-		}
-		u = next
+// sourceOf answers how Bitbucket is asked for the source repository, "" where it can't be: a deleted fork. The pull
+// request's own repository is asked for as the caller does, a fork by its UUID where that is known: its name may have
+// been taken over by another one.
+func sourceOf(workspace, repo string, pr PullRequest) (sourceWorkspace, sourceRepo string) {
+	source, destination := pr.Source.Repository, pr.Destination.Repository
+	if source.UUID != "" && (source.UUID == destination.UUID || source.UUID == mergecheck.BareUUID(repo)) {
+		return workspace, repo
 	}
-	return nil, fmt.Errorf("%s: %w: it has more than %d commits", op, ErrHeadUnknown, maxCommitPages*commitsPerPage)
+	sourceWorkspace, sourceRepo, _ = strings.Cut(source.FullName, "/")
+	if source.WorkspaceUUID != "" {
+		sourceWorkspace = source.WorkspaceUUID
+	}
+	if source.UUID != "" {
+		sourceRepo = source.UUID
+	}
+	return sourceWorkspace, sourceRepo
 }
 
-// headError adds ErrHeadUnknown to a 404: that is Bitbucket's answer when the fork of the source branch is gone.
-func headError(err error) error {
-	var refused *Error
-	if errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("%w: %w", ErrHeadUnknown, err)
+// headAmongCommits looks for the head among all commits of the pull request. The first page is read each time, for it
+// tells whether the list is still the one of which pages are kept.
+func (c *Client) headAmongCommits(ctx context.Context, op, workspace, repo string, pr PullRequest, short string) (string, error) {
+	u, err := c.repositoryURL(op, workspace, repo, "pullrequests", strconv.FormatInt(pr.ID, 10), "commits")
+	if err != nil {
+		return "", err
+	}
+	u.RawQuery = "pagelen=" + strconv.Itoa(commitsPerPage)
+	page, next, err := c.commitPage(ctx, op, u)
+	if err != nil {
+		return "", headError(op, err)
+	}
+	subject, list := headSubject(workspace, repo, pr), listedCommits(pr)
+	read, ok := c.heads.resume(subject, list, page)
+	if !ok {
+		read = newHeadRead(list, page)
+		read.add(page, next)
+	}
+	for range pagesAtOnce - 1 {
+		if read.next == nil || read.pages >= maxCommitPages {
+			break
+		}
+		if page, next, err = c.commitPage(ctx, op, read.next); err != nil {
+			break
+		}
+		read.add(page, next)
+	}
+	c.heads.keep(subject, read)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && read.pages > 1:
+		return "", read.unfinished(op, err)
+	case err != nil:
+		return "", headError(op, err)
+	case read.next != nil:
+		return "", read.unfinished(op, nil)
+	default:
+		return read.head(op, short)
+	}
+}
+
+// commitPage reads a page of commits and answers the address of the next, nil after the last.
+func (c *Client) commitPage(ctx context.Context, op string, u *url.URL) (page commitPage, next *url.URL, err error) {
+	if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u, landed: &u}, &page); err != nil {
+		return page, nil, err
+	}
+	if page.Next == "" {
+		return page, nil, nil
+	}
+	next, ok := c.linked(page.Next, u)
+	if !ok {
+		return page, nil, &HeadUnknown{op: op, cause: "Bitbucket's list of its commits breaks off", NextStep: "Re-run this check in a minute."}
+	}
+	return page, next, nil
+}
+
+// headError makes a 404 say that the head is unknown: it is Bitbucket's answer when the fork of the source branch is
+// gone.
+func headError(op string, err error) error {
+	if statusOf(err) == http.StatusNotFound {
+		return &HeadUnknown{op: op, cause: "its source branch or fork was deleted", NextStep: "Restore it, or decline the pull request.", err: err}
 	}
 	return err
 }
 
 type commitPage struct {
-	Values []struct {
-		Hash    string `json:"hash"`
-		Parents []struct {
-			Hash string `json:"hash"`
-		} `json:"parents"`
-	} `json:"values"`
-	Next string `json:"next"`
+	Values []listedCommit `json:"values"`
+	Next   string         `json:"next"`
 }
 
-func (p commitPage) addTo(commits commitGraph) {
-	for _, commit := range p.Values {
-		hash := mergecheck.CommitHash(commit.Hash)
-		if len(hash) != fullHash {
-			continue
-		}
-		parents := make([]string, 0, len(commit.Parents))
-		for _, parent := range commit.Parents {
-			parents = append(parents, mergecheck.CommitHash(parent.Hash))
-		}
-		commits[hash] = parents
-	}
-}
-
-// pickHead answers the only commit that has the prefix. Of several it is the one that no listed commit builds upon.
-func pickHead(commits commitGraph, prefix string) (string, error) {
-	var fit, tips []string
-	for hash := range commits {
-		if !strings.HasPrefix(hash, prefix) {
-			continue
-		}
-		fit = append(fit, hash)
-		if !commits.hasChild(hash) {
-			tips = append(tips, hash)
-		}
-	}
-	switch {
-	case len(fit) == 1:
-		return fit[0], nil
-	case len(tips) == 1:
-		return tips[0], nil
-	case len(fit) == 0:
-		return "", fmt.Errorf("%w: none of its %d commits begins with %s", ErrHeadUnknown, len(commits), prefix)
-	default:
-		return "", fmt.Errorf("%w: %d of its commits begin with %s", ErrHeadUnknown, len(fit), prefix)
-	}
-}
-
-// hasChild takes an abbreviated parent for every commit that it fits: that errs towards not knowing.
-func (g commitGraph) hasChild(hash string) bool {
-	for _, parents := range g {
-		for _, parent := range parents {
-			if parent != "" && strings.HasPrefix(hash, parent) {
-				return true
-			}
-		}
-	}
-	return false
+type listedCommit struct {
+	Hash    string `json:"hash"`
+	Parents []struct {
+		Hash string `json:"hash"`
+	} `json:"parents"`
 }

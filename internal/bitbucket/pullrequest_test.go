@@ -134,15 +134,18 @@ func TestPullRequestHead(t *testing.T) {
 		"listed twice":           {pages: []string{page("", commit(one)), page("", commit(one))}, want: one},
 		"a child of its twin":    {pages: []string{page("", commit(one), commit(two, one))}, want: two},
 		"its twin a page later":  {pages: []string{page("", commit(two, one)), page("", commit(one))}, want: two},
-		"two without relation":   {pages: []string{page("", commit(one, other), commit(two, other))}, unknown: "2 of its commits begin with " + short},
-		"two, both with a child": {pages: []string{page("", commit(pad("88", "8"), two), commit(two, one), commit(one))}, unknown: "2 of its commits begin"},
-		"a short parent hides":   {pages: []string{page("", commit(two, short), commit(one))}, unknown: "2 of its commits begin"},
-		"none fits":              {pages: []string{page("", commit(other))}, unknown: "none of its 1 commits begins with"},
-		"a short one only":       {pages: []string{page("", commit(short))}, unknown: "none of its 0 commits"},
-		"no commits":             {pages: []string{`{"values":null}`}, unknown: "none of its 0 commits"},
-		"next is elsewhere":      {pages: []string{page("https://elsewhere.invalid/", commit(one))}, unknown: "the next page of commits is elsewhere"},
-		"next has no end":        {pages: []string{page("", commit(one))}, next: "again", unknown: "it has more than 1000 commits"},
-		"no source commit":       {commit: "none", unknown: "it has no source commit"},
+		"two without relation":   {pages: []string{page("", commit(one, other), commit(two, other))}, unknown: "two commits share the prefix " + short},
+		"two, both with a child": {pages: []string{page("", commit(pad("88", "8"), two), commit(two, one), commit(one))}, unknown: "two commits share the prefix"},
+		"a short parent hides":   {pages: []string{page("", commit(two, short), commit(one))}, unknown: "two commits share the prefix"},
+		"three":                  {pages: []string{page("", commit(one, other), commit(two, other), commit(pad(short, "3")))}, unknown: "3 commits share the prefix " + short},
+		"it has a child":         {pages: []string{page("", commit(other, one), commit(one))}, unknown: "it changed while mergegate read it"},
+		"one more, abbreviated":  {pages: []string{page("", commit(short, one), commit(one))}, unknown: "abbreviates them"},
+		"none fits":              {pages: []string{page("", commit(other))}, unknown: "none of the 1 commits that Bitbucket lists begins with"},
+		"a short one only":       {pages: []string{page("", commit(short))}, unknown: "abbreviates them"},
+		"no commits":             {pages: []string{`{"values":null}`}, unknown: "none of the 0 commits"},
+		"next is elsewhere":      {pages: []string{page("https://elsewhere.invalid/", commit(one))}, unknown: "list of its commits breaks off"},
+		"next has no end":        {pages: []string{page("", commit(one))}, next: "again", unknown: "mergegate has read 20 of them so far"},
+		"no source commit":       {commit: "none", unknown: "its source branch or fork was deleted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +169,7 @@ func TestPullRequestHead(t *testing.T) {
 			if unknown := errors.Is(err, bitbucket.ErrHeadUnknown); unknown != (test.unknown != "") || unknown && !strings.Contains(err.Error(), test.unknown) {
 				t.Errorf("got %v, want %q", err, test.unknown)
 			}
-			if asked > 10 {
+			if asked > 20 {
 				t.Errorf("%d pages were read", asked)
 			}
 		})

@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	// lease is longer than two posts may take, the second being to a fork.
+	// lease is as long as a look and two posts may take, the second being to a fork.
 	lease = 30 * time.Second
 	// busyWait is how long to leave a status to the worker that has it.
 	busyWait = 2 * time.Second
@@ -75,7 +75,7 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 	case err != nil:
 		return err
 	case busy:
-		return river.JobSnooze(busyWait)
+		return river.JobSnooze(untilDue(status))
 	case !claimed:
 		return nil // settled by another job
 	}
@@ -92,6 +92,14 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 	return nil
 }
 
+// untilDue is how long a status that can't be claimed now is left alone.
+func untilDue(s postgres.CommitStatus) time.Duration {
+	if s.NextAttemptOn == nil {
+		return busyWait
+	}
+	return max(busyWait, time.Until(*s.NextAttemptOn))
+}
+
 // resultLabel tells what Bitbucket didn't take from what it wasn't asked.
 func resultLabel(r postgres.StatusResult) string {
 	if r.Unasked {
@@ -101,21 +109,16 @@ func resultLabel(r postgres.StatusResult) string {
 }
 
 // post tries the repository of the pull request and, where that doesn't have the
-// commit because it is a fork's, the fork.
+// commit because it is a fork's, the fork. A refusal is of this status alone.
 func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.StatusResult {
 	client := p.clientFor(ctx, s.WorkspaceUUID)
 	if !client.HasCredential() {
-		return retry(s, 0, 0, "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app")
+		return retry(s, 0, 0, "mergegate has no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
 	}
 	if left := client.Wait(urgency(s)); left > 0 {
 		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
 	}
-	result := p.postWith(ctx, client, s)
-	if result.HTTPStatus == http.StatusUnauthorized && client.CredentialKind() == bitbucket.KindApp {
-		// The app's token has ended. The next call of Forge brings another one.
-		return retry(s, result.HTTPStatus, 0, result.Reason)
-	}
-	return result
+	return p.postWith(ctx, client, s)
 }
 
 // urgency has results go on where there is little left of the rate limit, and
@@ -131,20 +134,32 @@ func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s po
 	if owner := p.otherOwner(ctx, client, s); owner != "" {
 		return postgres.StatusResult{
 			Delivery: postgres.StatusFailed,
-			Reason:   fmt.Sprintf("the key %s is somebody else's, who calls it %q: only who made a status may overwrite it", s.Key, owner),
+			Reason:   fmt.Sprintf("another account posted the status %s, named %q, and Bitbucket lets only that account change it", s.Key, owner),
 		}
 	}
-	err := p.postTo(ctx, client, s.Repository, s)
+	workspace, repo := address(s)
+	err := p.postTo(ctx, client, workspace, repo, s)
 	if !isNotFound(err) || !isFork(s) {
 		return resultOf(s, err)
 	}
-	if err = p.postTo(ctx, client, s.SourceRepository, s); err == nil || isTemporary(err) {
-		return resultOf(s, err)
+	workspace, repo, _ = strings.Cut(s.SourceRepository, "/")
+	err = p.postTo(ctx, client, workspace, repo, s)
+	result := resultOf(s, err)
+	if isClosedTo(err) {
+		result.Delivery, result.RetryIn = postgres.StatusNotPostable, 0
+		result.Reason = fmt.Sprintf("%s doesn't have the fork's commit, and %s refused the status: %s", s.Repository, s.SourceRepository, reason(err))
 	}
-	refused := resultOf(s, err)
-	refused.Delivery = postgres.StatusNotPostable
-	refused.Reason = fmt.Sprintf("%s does not have the fork's commit, and %s refused it: %s", s.Repository, s.SourceRepository, refused.Reason)
-	return refused
+	return result
+}
+
+// address is how Bitbucket is asked for the pull request's repository: by UUID,
+// which survives renames, except where nobody has told it yet.
+func address(s postgres.CommitStatus) (workspace, repo string) {
+	if place := (postgres.Repository{WorkspaceUUID: s.WorkspaceUUID}); place.Linked() {
+		return s.WorkspaceUUID, s.RepositoryUUID
+	}
+	workspace, repo, _ = strings.Cut(s.Repository, "/")
+	return workspace, repo
 }
 
 // otherOwner looks, before the first post of a status, whether somebody else has
@@ -155,8 +170,8 @@ func (p *Publisher) otherOwner(ctx context.Context, client *bitbucket.Client, s 
 	if s.PostedVersion > 0 || s.Attempts > 1 {
 		return ""
 	}
-	workspace, slug, _ := strings.Cut(s.Repository, "/")
-	shown, err := client.CommitStatus(ctx, workspace, slug, s.Commit, s.Key)
+	workspace, repo := address(s)
+	shown, err := client.CommitStatus(ctx, workspace, repo, s.Commit, s.Key)
 	if err != nil || shown.Key != s.Key || strings.HasPrefix(shown.Name, mergecheck.StatusNamePrefix) {
 		return ""
 	}
@@ -172,9 +187,8 @@ func (p *Publisher) clientFor(ctx context.Context, workspaceUUID string) *bitbuc
 	return p.client.AsApp(ctx, p.tokens, workspaceUUID)
 }
 
-func (p *Publisher) postTo(ctx context.Context, client *bitbucket.Client, repository string, s postgres.CommitStatus) error {
-	workspace, slug, _ := strings.Cut(repository, "/")
-	return client.PostCommitStatus(ctx, workspace, slug, s.Commit, bitbucket.CommitStatus{
+func (p *Publisher) postTo(ctx context.Context, client *bitbucket.Client, workspace, repo string, s postgres.CommitStatus) error {
+	return client.PostCommitStatus(ctx, workspace, repo, s.Commit, bitbucket.CommitStatus{
 		Key: s.Key, State: s.State, Name: s.Name, Description: s.Description, URL: s.URL, Refname: s.Refname,
 	})
 }
@@ -183,14 +197,35 @@ func isFork(s postgres.CommitStatus) bool {
 	return s.SourceRepository != "" && !strings.EqualFold(s.SourceRepository, s.Repository)
 }
 
-func isNotFound(err error) bool {
-	var e *bitbucket.Error
-	return errors.As(err, &e) && e.StatusCode == http.StatusNotFound
+func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
+
+// isClosedTo reports whether a fork refuses mergegate: waiting changes nothing.
+func isClosedTo(err error) bool {
+	switch statusOf(err) {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return true
+	default:
+		return false
+	}
 }
 
-func isTemporary(err error) bool {
+// isMended reports whether time alone can mend a refusal: another token arrives, the
+// commit does, or what had the status locked lets go.
+func isMended(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusLocked:
+		return true
+	default:
+		return false
+	}
+}
+
+func statusOf(err error) int {
 	var e *bitbucket.Error
-	return !errors.As(err, &e) || e.Temporary()
+	if errors.As(err, &e) {
+		return e.StatusCode
+	}
+	return 0
 }
 
 func resultOf(s postgres.CommitStatus, err error) postgres.StatusResult {
@@ -199,12 +234,26 @@ func resultOf(s postgres.CommitStatus, err error) postgres.StatusResult {
 	}
 	var e *bitbucket.Error
 	if !errors.As(err, &e) {
-		return retry(s, 0, 0, "Bitbucket could not be asked")
+		return retry(s, 0, 0, reason(err))
 	}
-	if e.Temporary() {
-		return retry(s, e.StatusCode, e.RetryAfter, e.Error())
+	if e.Temporary() || isMended(e.StatusCode) {
+		return retry(s, e.StatusCode, e.RetryAfter, reason(err))
 	}
-	return postgres.StatusResult{Delivery: postgres.StatusFailed, HTTPStatus: e.StatusCode, Reason: e.Error()}
+	return postgres.StatusResult{Delivery: postgres.StatusFailed, HTTPStatus: e.StatusCode, Reason: reason(err)}
+}
+
+// reason is what an operator reads of a refusal: Bitbucket's own words, where it
+// had any.
+func reason(err error) string {
+	var e *bitbucket.Error
+	switch {
+	case !errors.As(err, &e):
+		return "mergegate could not ask Bitbucket"
+	case e.StatusCode == 0:
+		return e.Cause()
+	default:
+		return fmt.Sprintf("Bitbucket answered %d: %s", e.StatusCode, e.Message)
+	}
 }
 
 // retry says when to try again: when Bitbucket asked for, else later each time.
@@ -216,12 +265,28 @@ func retry(s postgres.CommitStatus, httpStatus int, after time.Duration, reason 
 		result.Reason = "given up after 24 hours: " + reason
 		return result
 	}
-	result.RetryIn = min(max(after, backoff(s.Attempts)), giveUpAfter)
+	result.RetryIn = min(max(after, backoff(s, httpStatus)), giveUpAfter)
 	return result
 }
 
-// backoff doubles from one second to ten minutes, a fifth of it at random.
-func backoff(attempts int) time.Duration {
-	d := min(time.Second<<min(attempts-1, 12), 10*time.Minute)
+const (
+	mostPause     = 10 * time.Minute
+	refusedPause  = time.Hour // where Bitbucket answered, and said no
+	doublePauseIn = 12        // attempts, from one second to more than an hour
+)
+
+// backoff doubles from one second to ten minutes, or an hour where Bitbucket
+// refuses, a fifth of it at random. What is in progress is worth fewer attempts
+// than a result, which nothing will replace: its pauses grow twice as fast.
+func backoff(s postgres.CommitStatus, httpStatus int) time.Duration {
+	most := mostPause
+	if isMended(httpStatus) {
+		most = refusedPause
+	}
+	doubled := max(s.Attempts-1, 0)
+	if s.State == mergecheck.StatusInProgress {
+		doubled *= 2
+	}
+	d := min(time.Second<<min(doubled, doublePauseIn), most)
 	return d + time.Duration(rand.Int64N(int64(d)/5)) //nolint:gosec // jitter, no secret
 }

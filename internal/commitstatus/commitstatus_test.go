@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
 
@@ -22,9 +23,14 @@ func TestResultOf(t *testing.T) {
 		{name: "500", err: &bitbucket.Error{StatusCode: 500}, delivery: postgres.StatusPending, retry: true},
 		{name: "unreachable", err: &bitbucket.Error{}, delivery: postgres.StatusPending, retry: true},
 		{name: "400", err: &bitbucket.Error{StatusCode: 400}, delivery: postgres.StatusFailed},
-		{name: "401", err: &bitbucket.Error{StatusCode: 401}, delivery: postgres.StatusFailed},
+		{name: "401", err: &bitbucket.Error{StatusCode: 401}, delivery: postgres.StatusPending, retry: true},
 		{name: "403", err: &bitbucket.Error{StatusCode: 403}, delivery: postgres.StatusFailed},
+		{name: "404", err: &bitbucket.Error{StatusCode: 404}, delivery: postgres.StatusPending, retry: true},
+		{name: "409", err: &bitbucket.Error{StatusCode: 409}, delivery: postgres.StatusPending, retry: true},
+		{name: "422", err: &bitbucket.Error{StatusCode: 422}, delivery: postgres.StatusFailed},
+		{name: "423", err: &bitbucket.Error{StatusCode: 423, RetryAfter: time.Hour}, delivery: postgres.StatusPending, retry: true},
 		{name: "500 for a day", err: &bitbucket.Error{StatusCode: 500}, pending: 25 * time.Hour, delivery: postgres.StatusFailed},
+		{name: "401 for a day", err: &bitbucket.Error{StatusCode: 401}, pending: 25 * time.Hour, delivery: postgres.StatusFailed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -52,18 +58,44 @@ func TestBackoff(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		attempts int
+		state    string
+		status   int
 		least    time.Duration
 	}{
+		{attempts: 0, least: time.Second},
 		{attempts: 1, least: time.Second},
 		{attempts: 2, least: 2 * time.Second},
 		{attempts: 3, least: 4 * time.Second},
 		{attempts: 5, least: 16 * time.Second},
 		{attempts: 10, least: 512 * time.Second},
 		{attempts: 1000, least: 10 * time.Minute},
+		{attempts: 1000, status: 503, least: 10 * time.Minute},
+		{attempts: 10, status: 401, least: 512 * time.Second},
+		{attempts: 1000, status: 404, least: time.Hour},
+		{attempts: 1, state: mergecheck.StatusInProgress, least: time.Second},
+		{attempts: 3, state: mergecheck.StatusInProgress, least: 16 * time.Second},
+		{attempts: 10, state: mergecheck.StatusInProgress, status: 401, least: time.Hour},
 	}
 	for _, tt := range tests {
-		if got := backoff(tt.attempts); got < tt.least || got > tt.least+tt.least/5 {
-			t.Errorf("after %d attempts it waits %s, want %s and up to a fifth more", tt.attempts, got, tt.least)
+		got := backoff(postgres.CommitStatus{Attempts: tt.attempts, State: tt.state}, tt.status)
+		if got < tt.least || got > tt.least+tt.least/5 {
+			t.Errorf("%d after %d attempts it waits %s, want %s and up to a fifth more", tt.status, tt.attempts, got, tt.least)
+		}
+	}
+}
+
+// TestAResultIsWorthMoreAttempts counts how often each is tried in a day.
+func TestAResultIsWorthMoreAttempts(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{401, 503} {
+		tries := map[string]int{}
+		for _, state := range []string{mergecheck.StatusInProgress, "SUCCESSFUL"} {
+			for passed := time.Duration(0); passed < giveUpAfter; tries[state]++ {
+				passed += backoff(postgres.CommitStatus{Attempts: tries[state] + 1, State: state}, status)
+			}
+		}
+		if tries["SUCCESSFUL"] <= tries[mergecheck.StatusInProgress] || tries["SUCCESSFUL"] > 200 {
+			t.Errorf("%d: tried %v times", status, tries)
 		}
 	}
 }

@@ -350,9 +350,9 @@ func (t task) resultOf(e postgres.Effect, err error) postgres.EffectResult {
 	var refused *bitbucket.Error
 	errors.As(err, &refused)
 	result := postgres.EffectResult{Delivery: postgres.EffectFailed, HTTPStatus: refused.StatusCode, Reason: err.Error()}
-	switch {
-	case refused.StatusCode == http.StatusUnauthorized && t.client.CredentialKind() == bitbucket.KindApp:
-		// The app's token has ended. The next call of Forge brings another one.
+	switch code := refused.StatusCode; {
+	case code == http.StatusUnauthorized, code == http.StatusLocked:
+		// Time mends these: another token arrives, or what has it locked lets go.
 	case !refused.Temporary():
 		return result
 	}

@@ -2,6 +2,8 @@ package forge
 
 import (
 	"encoding/json"
+	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -69,6 +71,30 @@ type claims struct {
 	ICLabel   json.RawMessage `json:"icLabel"`   // only in Isolated Clouds, whose keys are elsewhere
 }
 
+// lastSecond ends the year 9999. What is later can't be a time of a token, and beyond int64 the parser would take it for
+// one of the past.
+const lastSecond = 253402300799
+
+// UnmarshalJSON refuses times that aren't whole seconds since 1970: the parser reads them as floating-point numbers, and
+// "not before" some of these would be now.
+func (c *claims) UnmarshalJSON(data []byte) error {
+	var times struct {
+		ExpiresAt json.RawMessage `json:"exp"`
+		NotBefore json.RawMessage `json:"nbf"`
+		IssuedAt  json.RawMessage `json:"iat"`
+	}
+	if err := json.Unmarshal(data, &times); err != nil {
+		return err
+	}
+	for _, at := range []json.RawMessage{times.ExpiresAt, times.NotBefore, times.IssuedAt} {
+		if seconds, err := strconv.ParseInt(string(at), 10, 64); present(at) && (err != nil || seconds < 0 || seconds > lastSecond) {
+			return errors.New("a time is no number of seconds")
+		}
+	}
+	type plain claims
+	return json.Unmarshal(data, (*plain)(c))
+}
+
 func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
 func (c *claims) invocation() Invocation {
@@ -92,7 +118,20 @@ func (c *claims) invocation() Invocation {
 
 // addWorkspace keeps what is no UUID as well: it then equals no workspace, rather than being left out.
 func (i *Invocation) addWorkspace(id string) {
-	if id != "" {
-		i.workspaces = append(i.workspaces, strings.ToLower(strings.Trim(id, "{}")))
+	if id == "" {
+		return
 	}
+	if uuid := workspaceUUID(id); uuid != "" {
+		id = uuid
+	}
+	i.workspaces = append(i.workspaces, strings.ToLower(id))
+}
+
+// workspaceUUID reads a workspace's UUID, with or without braces, alone or at the end of an ARI such as
+// ari:cloud:bitbucket::workspace/UUID.
+func workspaceUUID(id string) string {
+	if strings.HasPrefix(strings.ToLower(id), "ari:") {
+		id = id[strings.LastIndexByte(id, '/')+1:]
+	}
+	return mergecheck.BareUUID(id)
 }

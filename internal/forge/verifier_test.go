@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -170,6 +171,49 @@ func sampleClaims(t *testing.T) map[string]any {
 	return claims
 }
 
+// TestTimesThatAreNone: a parser that reads them as floating-point numbers takes what is beyond int64 for long ago.
+func TestTimesThatAreNone(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t)
+	at := time.Now().Truncate(time.Second)
+	verifier := newVerifier(t, issuer, forge.Config{Now: func() time.Time { return at }})
+	now := strconv.FormatInt(at.Unix(), 10)
+	for name, value := range map[string]any{
+		"beyond int64":           json.RawMessage("9223372036854775808"),
+		"the most of int64":      json.RawMessage("9223372036854775807"),
+		"in the year 10000":      json.RawMessage("253402300800"),
+		"huge":                   json.RawMessage("1e300"),
+		"beyond float64":         json.RawMessage("1e400"),
+		"with an exponent":       json.RawMessage("1.8e9"),
+		"negative":               json.RawMessage("-1"),
+		"negative, beyond int64": json.RawMessage("-9223372036854775809"),
+		"fractional":             json.RawMessage(now + ".5"),
+		"whole, with a fraction": json.RawMessage(now + ".0"),
+		"a text":                 now,
+		"a time":                 at.Format(time.RFC3339),
+		"a list":                 []int64{at.Unix()},
+		"true":                   true,
+	} {
+		for _, claim := range []string{"exp", "nbf", "iat"} {
+			t.Run(claim+" "+name, func(t *testing.T) {
+				t.Parallel()
+				_, err := verifier.Verify(t.Context(), issuer.Token(forgetest.WithIssued(at), forgetest.WithClaim(claim, value)))
+				if !errors.Is(err, forge.ErrUnauthorized) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+	}
+	for name, option := range map[string]forgetest.Option{
+		"without nbf": forgetest.WithoutClaim("nbf"), "without iat": forgetest.WithoutClaim("iat"),
+		"null": forgetest.WithClaim("nbf", nil), "zero": forgetest.WithClaim("nbf", 0),
+	} {
+		if _, err := verifier.Verify(t.Context(), issuer.Token(forgetest.WithIssued(at), option)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestForWorkspace(t *testing.T) {
 	t.Parallel()
 	const own, other = forgetest.WorkspaceUUID, "cc8e193d-7603-4dfd-8771-fcc8960aa0fb"
@@ -195,7 +239,20 @@ func TestForWorkspace(t *testing.T) {
 		"two installations":     {options: []forgetest.Option{contexts(context("bitbucket", own), context("bitbucket", other))}, asked: own},
 		"another product":       {options: []forgetest.Option{contexts(context("jira", other), context("bitbucket", own))}, asked: own, want: true},
 		"no UUID in it":         {options: []forgetest.Option{contexts(context("bitbucket", "ws"))}, asked: own},
-		"a wide context":        {options: []forgetest.Option{contexts(context("bitbucket", "")), forgetest.WithClaim("context.workspaceId", own)}, asked: own, want: true},
+		"an ARI":                {options: []forgetest.Option{contexts(context("bitbucket", "ari:cloud:bitbucket::workspace/"+own))}, asked: own, want: true},
+		"an ARI with braces":    {options: []forgetest.Option{contexts(context("bitbucket", "ari:cloud:bitbucket::workspace/{"+strings.ToUpper(own)+"}"))}, asked: own, want: true},
+		"an ARI in the context": {options: []forgetest.Option{forgetest.WithClaim("context.workspaceId", "ari:cloud:bitbucket::workspace/"+own)}, asked: own, want: true},
+		"ARIs alone": {options: []forgetest.Option{
+			contexts(context("bitbucket", "ari:cloud:bitbucket::workspace/"+own)), forgetest.WithClaim("context.workspaceId", "ari:cloud:bitbucket::workspace/{"+own+"}"),
+		}, asked: own, want: true},
+		"an ARI of another one":   {options: []forgetest.Option{contexts(context("bitbucket", "ari:cloud:bitbucket::workspace/"+other))}, asked: own},
+		"an ARI of two":           {options: []forgetest.Option{contexts(context("bitbucket", "ari:cloud:bitbucket::workspace/"+own+"/"+other))}, asked: own},
+		"an ARI of none":          {options: []forgetest.Option{contexts(context("bitbucket", "ari:cloud:bitbucket::workspace/"))}, asked: own},
+		"an ARI with a slug":      {options: []forgetest.Option{contexts(context("bitbucket", "ari:cloud:bitbucket::workspace/ws"))}, asked: own},
+		"a path that is no ARI":   {options: []forgetest.Option{contexts(context("bitbucket", "workspace/"+own))}, asked: own},
+		"a UUID in odd braces":    {options: []forgetest.Option{contexts(context("bitbucket", "{{"+own+"}}"))}, asked: own},
+		"a UUID in single braces": {options: []forgetest.Option{contexts(context("bitbucket", "{"+own+"}"))}, asked: own, want: true},
+		"a wide context":          {options: []forgetest.Option{contexts(context("bitbucket", "")), forgetest.WithClaim("context.workspaceId", own)}, asked: own, want: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -143,6 +143,9 @@ func (s *Store) record(ctx context.Context, b mergecheck.Build, delivery int64, 
 		if delivery == 0 {
 			return nil
 		}
+		if err := s.retryStatusOf(ctx, tx, rec.Repository, rec.Build); err != nil {
+			return err
+		}
 		return settleDelivery(ctx, tx, delivery, Processed, rec.Unsettled)
 	})
 	if err != nil {

@@ -152,7 +152,7 @@ func upsertStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bui
 			build_id = excluded.build_id, state = excluded.state, name = excluded.name,
 			description = excluded.description, url = excluded.url, refname = excluded.refname,
 			wanted_version = s.wanted_version + 1, delivery = 'pending', http_status = NULL, reason = '', attempts = 0,
-			pending_since = now(), next_attempt_on = NULL, updated_on = now()
+			wanted_on = now(), pending_since = now(), next_attempt_on = NULL, updated_on = now()
 		WHERE (s.state, s.name, s.description, s.url, s.refname, s.source_repository)
 			IS DISTINCT FROM (excluded.state, excluded.name, excluded.description, excluded.url, excluded.refname, excluded.source_repository)
 		RETURNING id`, pgx.NamedArgs{
@@ -181,9 +181,10 @@ func followUps(r Repository, b mergecheck.Build) []river.JobArgs {
 	return jobs
 }
 
-// ClaimStatus leases a commit status that is not settled, for lease. Nothing is
-// claimed, and claimed is false, when there is nothing to post (settled) or
-// another worker or too many of the same repository are at it (busy).
+// ClaimStatus leases a commit status that is not settled and due, for lease.
+// Nothing is claimed, and claimed is false, when there is nothing to post
+// (settled), or it is not due, or another worker or too many of the same
+// repository are at it (busy).
 func (s *Store) ClaimStatus(ctx context.Context, id int64, lease time.Duration) (status CommitStatus, claimed, busy bool, err error) {
 	var list []CommitStatus
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
@@ -194,9 +195,12 @@ func (s *Store) ClaimStatus(ctx context.Context, id int64, lease time.Duration) 
 		if err != nil {
 			return err
 		}
+		// A status can have several jobs. The first that comes when it is due claims
+		// it, and clocks differ a little.
 		rows, err := tx.Query(ctx, `
 			UPDATE commit_statuses c SET leased_until = now() + $2, attempts = attempts + 1
 			WHERE id = $1 AND posted_version < wanted_version AND coalesce(leased_until <= now(), true)
+				AND coalesce(next_attempt_on <= now() + interval '500 ms', true)
 				AND (SELECT count(*) FROM commit_statuses o WHERE o.workspace_uuid = c.workspace_uuid
 					AND o.repository_uuid = c.repository_uuid AND o.leased_until > now()) < $3
 			RETURNING `+statusColumns, id, lease, maxPerRepository)
@@ -209,11 +213,14 @@ func (s *Store) ClaimStatus(ctx context.Context, id int64, lease time.Duration) 
 	if len(list) == 1 {
 		return list[0], true, false, nil
 	}
-	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM commit_statuses WHERE id = $1 AND posted_version < wanted_version)`, id).Scan(&busy)
-	if err != nil {
+	rows, err := s.pool.Query(ctx, `SELECT `+statusColumns+` FROM commit_statuses WHERE id = $1 AND posted_version < wanted_version`, id)
+	if list, err = all[CommitStatus](rows, err); err != nil {
 		return status, false, false, fmt.Errorf("look at commit status %d: %w", id, err)
 	}
-	return status, false, busy, nil
+	if len(list) == 0 {
+		return status, false, false, nil
+	}
+	return list[0], false, true, nil
 }
 
 // StatusResult is how an attempt to post a commit status ended.
@@ -262,9 +269,10 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 	return nil
 }
 
-// notifyRefusal tells of a status that Bitbucket doesn't take.
+// notifyRefusal tells of a status that Bitbucket doesn't take, unless that is what
+// was told before.
 func (s *Store) notifyRefusal(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult) error {
-	if result.Delivery != StatusFailed && result.Delivery != StatusNotPostable {
+	if result.Delivery != StatusFailed && result.Delivery != StatusNotPostable || status.Reason == result.Reason {
 		return nil
 	}
 	return s.notify(ctx, tx, status.WorkspaceUUID, EventStatusRefused, toldStatus(status, result))

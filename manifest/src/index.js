@@ -2,13 +2,13 @@
 // mergegate whether it may be merged, and returns mergegate's answer. Whatever goes wrong, the answer
 // is a refusal that says what to do: a function that throws shows as a failed check without a word.
 
-import { asApp, invokeRemote, route, routeFromAbsolute } from '@forge/api';
+import { asApp, assumeTrustedRoute, invokeRemote, route } from '@forge/api';
 
 // Forge ends a function after 25 seconds. mergegate answers within 4 wherever it is reached.
 export const LIMITS = { readMs: 8_000, askMs: 10_000 };
 
 const REMOTE = 'backend'; // the remote's key in manifest.yml
-const MAX_PAGES = 10; // of 100 commits each; mergegate looks no further either
+const MAX_PAGES = 10; // of 100 commits each; mergegate keeps what it reads, and reads on
 const MAX_MESSAGE = 255;
 
 /** The handler in manifest.yml: Forge's event in, { success, message } out. It never throws. */
@@ -16,7 +16,7 @@ export const run = mergeCheck();
 
 export function mergeCheck(limits = LIMITS) {
   return async (event) => {
-    const pullRequest = await tryToRead(event, limits.readMs);
+    const pullRequest = await attempt('reading the pull request', () => readPullRequest(event, limits.readMs));
     try {
       return await within(limits.askMs, ask(event, pullRequest));
     } catch (error) {
@@ -26,40 +26,76 @@ export function mergeCheck(limits = LIMITS) {
   };
 }
 
-// tryToRead answers undefined where Bitbucket doesn't tell: mergegate then reads the pull request
-// itself, with the app's token that Forge sends along or with its own, and refuses if it can't either.
-async function tryToRead(event, ms) {
+// attempt answers undefined where Bitbucket doesn't tell: mergegate then reads what is missing itself,
+// with the app's token that Forge sends along or with its own, and refuses if it can't either.
+async function attempt(doing, read) {
   try {
-    return await within(ms, readPullRequest(event));
+    return await read();
   } catch (error) {
-    warn('reading the pull request', error);
+    warn(doing, error);
     return undefined;
   }
 }
 
-async function readPullRequest({ workspace, repository, pullrequest }) {
+async function readPullRequest({ workspace, repository, pullrequest }, ms) {
+  const end = Date.now() + ms;
   const address = route`/2.0/repositories/${workspace.uuid}/${repository.uuid}/pullrequests/${pullrequest.id}`;
-  const { id, state, source, destination } = await get(address);
+  const { id, state, draft, updated_on, source, destination } = await within(ms, get(address));
   if (id !== pullrequest.id) {
     throw new Failure('another pull request');
   }
+  const repositories = { own: { workspace: workspace.uuid, uuid: repository.uuid }, source: source.repository };
   return {
     state,
+    draft,
+    updated_on,
     source: {
-      commit: await fullCommit(address, source.commit?.hash),
+      commit: await fullCommit(address, repositories, source, () => end - Date.now()),
       branch: source.branch?.name,
-      repository: { uuid: source.repository?.uuid, full_name: source.repository?.full_name },
+      repository: reference(source.repository),
     },
-    destination: { commit: destination.commit?.hash, branch: destination.branch?.name },
+    destination: {
+      commit: destination.commit?.hash,
+      branch: destination.branch?.name,
+      repository: reference(destination.repository),
+    },
   };
 }
 
-// fullCommit finds the 40 characters of a commit that Bitbucket abbreviates to 12. An author can make
-// two commits that share those, so all commits are looked at; undefined where they don't tell.
-async function fullCommit(pullRequest, short) {
+const reference = (repository) => ({ uuid: repository?.uuid, full_name: repository?.full_name });
+
+// fullCommit finds the 40 characters of a commit that Bitbucket abbreviates to 12: the source branch
+// names them, and where that can't be read, or has moved, the commits do. undefined where neither tells.
+async function fullCommit(pullRequest, repositories, { commit, branch }, left) {
+  const short = commit?.hash;
   if (!short) {
     return undefined; // the branch is gone
   }
+  const named = await attempt('reading the source branch', () => within(left() / 2, branchHead(repositories, branch?.name)));
+  if (named?.startsWith(short)) {
+    return named;
+  }
+  return attempt('reading the commits', () => within(left(), headAmongCommits(pullRequest, short)));
+}
+
+// branchHead answers undefined where there is nothing to ask for: a fork that was deleted. A fork is
+// asked for by its UUID: its name may have been taken over by another repository.
+async function branchHead({ own, source }, branch) {
+  if (!source?.uuid || !branch || branch === '.' || branch === '..') {
+    return undefined;
+  }
+  const workspace = source.uuid === own.uuid ? own.workspace : source.full_name?.split('/')[0];
+  if (!workspace) {
+    return undefined;
+  }
+  const repository = route`/2.0/repositories/${workspace}/${source.uuid}`;
+  const { name, target } = await get(assumeTrustedRoute(`${repository.value}/refs/branches/${encodeURIComponent(branch)}`));
+  return name === branch && isFull(target.hash) ? target.hash : undefined;
+}
+
+// headAmongCommits reads all commits, for an author can make two that share 12 characters: the head is
+// the one that begins with short and is no other's parent.
+async function headAmongCommits(pullRequest, short) {
   const commits = new Map();
   let next = route`${pullRequest}/commits?pagelen=100`;
   for (let page = 0; next; page++) {
@@ -68,20 +104,34 @@ async function fullCommit(pullRequest, short) {
     }
     const answer = await get(next);
     answer.values.forEach(({ hash, parents }) => commits.set(hash, parents.map((parent) => parent.hash)));
-    next = answer.next && routeFromAbsolute(answer.next);
+    next = answer.next && linked(answer.next, next);
   }
   return pickHead(commits, short);
 }
 
-// pickHead answers the only commit that begins with short; of several, the only one that is no
-// other's parent. commits has the parents of each.
+// linked answers where a link to the next page leads. Bitbucket writes them to api.bitbucket.org, to
+// bitbucket.org/!api and relative ones: only what begins with /2.0 is used.
+function linked(link, from) {
+  const { pathname, search } = new URL(link, `https://api.bitbucket.org${from.value}`);
+  const start = pathname.indexOf('/2.0/');
+  if (start < 0) {
+    throw new Failure('a page elsewhere');
+  }
+  return assumeTrustedRoute(pathname.slice(start) + search);
+}
+
+// pickHead answers the only commit that begins with short and is no other's parent; commits has the
+// parents of each. An abbreviated commit could be any: then it answers none.
 function pickHead(commits, short) {
-  const fit = [...commits.keys()].filter((hash) => /^[0-9a-f]{40}$/.test(hash) && hash.startsWith(short));
+  if (![...commits.keys()].every(isFull)) {
+    return undefined;
+  }
   const parents = [...commits.values()].flat();
-  const tips = fit.filter((hash) => !parents.some((parent) => hash.startsWith(parent)));
-  const [head, ...others] = fit.length > 1 ? tips : fit;
+  const [head, ...others] = [...commits.keys()].filter((hash) => hash.startsWith(short) && !parents.some((parent) => hash.startsWith(parent)));
   return others.length > 0 ? undefined : head;
 }
+
+const isFull = (hash) => /^[0-9a-f]{40}$/.test(hash);
 
 async function get(address) {
   const response = await asApp().requestBitbucket(address, { headers: { accept: 'application/json' } });
@@ -120,32 +170,32 @@ function oneLine(text) {
 function explain(error, limits) {
   const { name, reason, status } = error ?? {};
   if (name === 'INVALID_REMOTE_ERR' || name === 'REQUEST_EGRESS_ALLOWLIST_ERR') {
-    return 'This app may not ask mergegate. Deploy it with BACKEND_URL set, let a workspace admin approve the new version, then re-run this check.';
+    return 'This app isn\'t allowed to call mergegate. Deploy it with BACKEND_URL set, have a workspace admin approve the new version, then re-run this check.';
   }
   switch (name === 'SyntaxError' ? 'not an answer' : reason) {
     case 'too late':
-      return `mergegate did not answer within ${limits.askMs / 1000} seconds. Re-run this check in a minute; if it lasts, tell who runs mergegate.`;
+      return `mergegate didn't answer within ${limits.askMs / 1000} seconds. Re-run this check in a minute. If this continues, ask your mergegate admin.`;
     case 'not an answer':
-      return 'What answers at the app\'s BACKEND_URL is not mergegate. Deploy the app with the right BACKEND_URL, then re-run this check.';
+      return 'The server at the app\'s BACKEND_URL isn\'t mergegate. Deploy the app with the right BACKEND_URL, then re-run this check.';
     case 'status':
       return explainStatus(status);
     default:
-      return 'mergegate could not be reached. Re-run this check in a minute; if it lasts, tell who runs mergegate.';
+      return 'The app couldn\'t reach mergegate. Re-run this check in a minute. If this continues, ask your mergegate admin.';
   }
 }
 
 function explainStatus(status) {
   switch (status) {
     case 400:
-      return 'mergegate did not understand the question. Deploy the app and mergegate in the same version, then re-run this check.';
+      return 'mergegate didn\'t understand the question. Deploy the app and mergegate in the same version, then re-run this check.';
     case 401:
-      return 'mergegate does not accept this app. Check its MERGEGATE_FORGE_APP_ID, MERGEGATE_FORGE_ENVIRONMENTS and clock; its log says which. Then re-run this check.';
+      return 'mergegate doesn\'t accept this app. Check its MERGEGATE_FORGE_APP_ID, MERGEGATE_FORGE_ENVIRONMENTS and clock; its log says which. Then re-run this check.';
     case 403:
       return 'mergegate refused: the app is installed for another workspace. Install it again for this one, then re-run this check.';
     case 404:
-      return 'mergegate does not answer merge checks. Set its MERGEGATE_FORGE_APP_ID, or deploy the app with the right BACKEND_URL, then re-run this check.';
+      return 'mergegate doesn\'t answer merge checks. Set its MERGEGATE_FORGE_APP_ID, or deploy the app with the right BACKEND_URL, then re-run this check.';
     default:
-      return `mergegate answered with HTTP status ${status}. Re-run this check in a minute; if it lasts, tell who runs mergegate.`;
+      return `mergegate answered with HTTP status ${status}. Re-run this check in a minute. If this continues, ask your mergegate admin.`;
   }
 }
 

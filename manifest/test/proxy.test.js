@@ -28,9 +28,14 @@ const event = {
   mergeProperties: { commitMessage: 'Merged by jane@example.com', mergeStrategy: 'squash' },
 };
 
+const branchPath = `/2.0/repositories/${workspace}/${repository}/refs/branches/feature`;
+const commitsPath = `${pullRequestPath}/commits?pagelen=100`;
+
 const pullRequest = {
   id: 7,
   state: 'OPEN',
+  draft: false,
+  updated_on: '2026-11-22T09:00:00.000001+00:00',
   title: 'Add widgets',
   author: { display_name: 'Jane Smith' },
   source: { commit: { hash: head.slice(0, 12) }, branch: { name: 'feature' }, repository: { uuid: repository, full_name: 'acme/widgets' } },
@@ -39,9 +44,14 @@ const pullRequest = {
 
 const brought = {
   state: 'OPEN',
+  draft: false,
+  updated_on: '2026-11-22T09:00:00.000001+00:00',
   source: { commit: head, branch: 'feature', repository: { uuid: repository, full_name: 'acme/widgets' } },
-  destination: { commit: root.slice(0, 12), branch: 'main' },
+  destination: { commit: root.slice(0, 12), branch: 'main', repository: { uuid: repository, full_name: 'acme/widgets' } },
 };
+
+// What is brought where the head isn't found.
+const headless = { ...brought, source: { branch: 'feature', repository: brought.source.repository } };
 
 const commit = (hash, ...parents) => ({ hash, parents: parents.map((parent) => ({ hash: parent })), message: 'secret plans' });
 const page = (commits, next) => Response.json({ values: commits, next });
@@ -51,20 +61,27 @@ const broken = () => Promise.reject(new TypeError(`fetch failed: ${secret}`));
 
 let questions; // what mergegate was asked
 let asked; // what Bitbucket was asked
+let raw; // the same, escaped
 let logged;
 const log = {};
 
+const gone = () => new Response('', { status: 404 });
+
 // forge installs the app in a world with answers that differ from the proper ones.
-function forge({ pr, commits, gate } = {}) {
+function forge({ pr, branch, commits, gate } = {}) {
   const answer = (value, proper) => (typeof value === 'function' ? value() : value) ?? proper();
   new App(manifest, {
     bitbucket: async (address) => {
       const where = decodeURI(address);
       asked.push(where);
+      raw.push(address);
       if (where === pullRequestPath) {
         return answer(pr, () => Response.json(pullRequest));
       }
-      assert.ok(where.startsWith(`${pullRequestPath}/commits?pagelen=100`), where);
+      if (where.includes('/refs/branches/')) {
+        return answer(branch, () => Response.json({ name: 'feature', target: { hash: head } }));
+      }
+      assert.ok(where.startsWith(commitsPath), where);
       return answer(typeof commits === 'function' ? commits(where) : commits, () => page([commit(head, older), commit(older, root)]));
     },
     remote: async (where, init, withSystemToken) => {
@@ -77,6 +94,7 @@ function forge({ pr, commits, gate } = {}) {
 beforeEach(() => {
   questions = [];
   asked = [];
+  raw = [];
   logged = [];
   for (const level of ['log', 'info', 'warn', 'error', 'debug']) {
     log[level] = console[level];
@@ -111,8 +129,14 @@ describe('the question', () => {
       where: '/forge/merge-check', method: 'POST', type: 'application/json', withSystemToken: true,
       body: { ...event, pullRequest: brought },
     }]);
-    assert.deepEqual(asked, [pullRequestPath, `${pullRequestPath}/commits?pagelen=100`]);
+    assert.deepEqual(asked, [pullRequestPath, branchPath]);
     assert.deepEqual(logged, []);
+  });
+
+  test('says that it is of a draft', async () => {
+    forge({ pr: Response.json({ ...pullRequest, draft: true }) });
+    await run(event);
+    assert.equal(questions[0].body.pullRequest.draft, true);
   });
 
   test('has a fork as the source repository', async () => {
@@ -120,7 +144,76 @@ describe('the question', () => {
     forge({ pr: Response.json({ ...pullRequest, source: { ...pullRequest.source, repository: fork } }) });
     await run(event);
     assert.deepEqual(questions[0].body.pullRequest.source.repository, fork);
+    assert.deepEqual(questions[0].body.pullRequest.destination.repository, brought.destination.repository);
+    assert.deepEqual(asked, [pullRequestPath, `/2.0/repositories/someone/${fork.uuid}/refs/branches/feature`]);
   });
+
+  test('has the branch escaped', async () => {
+    const name = 'feature/a b#%?é';
+    forge({
+      pr: Response.json({ ...pullRequest, source: { ...pullRequest.source, branch: { name } } }),
+      branch: () => Response.json({ name, target: { hash: head } }),
+    });
+    await run(event);
+    assert.equal(questions[0].body.pullRequest.source.commit, head);
+    assert.equal(raw[1], branchPath.replace('feature', encodeURIComponent(name)));
+  });
+
+  // Where the source branch doesn't tell, the commits do.
+  const branches = {
+    'can not be read': () => new Response('', { status: 403 }),
+    'is not accepted': () => new Response('', { status: 401 }),
+    'is gone': gone,
+    'is not told': () => new Response('', { status: 502 }),
+    'is a page in HTML': () => new Response('<!DOCTYPE html>'),
+    'is nothing': () => Response.json(null),
+    'has moved on': () => Response.json({ name: 'feature', target: { hash: older } }),
+    'is another one': () => Response.json({ name: 'main', target: { hash: twin } }),
+    'has an abbreviated commit': () => Response.json({ name: 'feature', target: { hash: head.slice(0, 12) } }),
+    'has no commit': () => Response.json({ name: 'feature', target: null }),
+    'breaks off': broken,
+    'is not answered': never,
+  };
+  for (const [name, branch] of Object.entries(branches)) {
+    test(`has the commit although its branch ${name}`, async () => {
+      forge({ branch });
+      assert.deepEqual(await mergeCheck({ readMs: 1000, askMs: 1000 })(event), passed);
+      assert.deepEqual(questions[0].body.pullRequest, brought);
+      assert.deepEqual(asked, [pullRequestPath, branchPath, commitsPath]);
+    });
+  }
+
+  const nowhere = {
+    'a fork that was deleted': { repository: null },
+    'a repository without a name': { repository: { uuid: '{0c3a7799-53ae-4a5b-9e7e-03338980abb5}' } },
+    'a repository with a name that is a path': { repository: { uuid: '{0c3a7799-53ae-4a5b-9e7e-03338980abb5}', full_name: '../x' } },
+    'no branch': { branch: null },
+    'no name of a branch': { branch: { name: '..' } },
+  };
+  for (const [name, source] of Object.entries(nowhere)) {
+    test(`has the commit of ${name}`, async () => {
+      forge({ pr: Response.json({ ...pullRequest, source: { ...pullRequest.source, ...source } }) });
+      await run(event);
+      assert.equal(questions[0].body.pullRequest.source.commit, head);
+      assert.deepEqual(asked, [pullRequestPath, commitsPath]);
+    });
+  }
+
+  // How Bitbucket writes the link to the next page.
+  const links = {
+    'of the API': `https://api.bitbucket.org${encodeURI(commitsPath)}&page=2`,
+    'of the site': `https://bitbucket.org/!api${encodeURI(commitsPath)}&page=2`,
+    'of the host': `${encodeURI(commitsPath)}&page=2`,
+    'of the same list': '?pagelen=100&page=2',
+  };
+  for (const [name, link] of Object.entries(links)) {
+    test(`has the commit on a page with a link ${name}`, async () => {
+      forge({ branch: gone, commits: (where) => (where.includes('page=2') ? page([commit(older, root)]) : page([commit(head, older)], link)) });
+      await run(event);
+      assert.equal(questions[0].body.pullRequest.source.commit, head);
+      assert.deepEqual(asked.slice(2), [commitsPath, `${commitsPath}&page=2`]);
+    });
+  }
 
   // What is looked for in the commits, by what they are.
   const next = (where) => `https://api.bitbucket.org${where.split('&page=')[0]}&page=${(Number(new URLSearchParams(where).get('page')) || 1) + 1}`;
@@ -133,7 +226,8 @@ describe('the question', () => {
     'with a twin on another page': [(where) => (where.includes('page=2') ? page([commit(head, twin)]) : page([commit(twin, root)], next(where))), head],
     'with an unrelated twin': [() => page([commit(head, root), commit(twin, root)]), undefined],
     'with a twin that is each other’s parent by 12': [() => page([commit(head, twin.slice(0, 12)), commit(twin, root)]), undefined],
-    'below one that was pushed meanwhile': [() => page([commit(older, head), commit(head, root)]), head],
+    'below one that was pushed meanwhile': [() => page([commit(older, head), commit(head, root)]), undefined],
+    'with an abbreviated one': [() => page([commit(head, root), commit(twin.slice(0, 12), head)]), undefined],
     'told twice': [() => page([commit(head, older), commit(head, older)]), head],
     'not there': [() => page([commit(older, root)]), undefined],
     'abbreviated there too': [() => page([commit(head.slice(0, 12), root)]), undefined],
@@ -141,10 +235,9 @@ describe('the question', () => {
   };
   for (const [name, [commits, expected]] of Object.entries(cases)) {
     test(`has the right commit when it is ${name}`, async () => {
-      forge({ commits });
+      forge({ branch: gone, commits });
       assert.deepEqual(await run(event), passed);
-      assert.equal(questions[0].body.pullRequest.source.commit, expected);
-      assert.equal(questions[0].body.pullRequest.state, 'OPEN');
+      assert.deepEqual(questions[0].body.pullRequest, expected ? { ...brought, source: { ...brought.source, commit: expected } } : headless);
     });
   }
 
@@ -164,18 +257,13 @@ describe('when Bitbucket does not tell, mergegate is asked without the pull requ
     'too many requests': { pr: () => new Response('', { status: 429 }) },
     'an outage': { pr: () => new Response('Bad gateway', { status: 502 }) },
     'an outage with an old answer': { pr: () => Response.json(pullRequest, { status: 500 }) },
-    'an outage in between': { commits: () => new Response('', { status: 503 }) },
-    'a fork that is gone': { commits: () => new Response('', { status: 404 }) },
     'no connection': { pr: broken },
     'a platform that refuses': { pr: () => new Response('', { status: 403, headers: { 'forge-proxy-error': 'BLOCKED_EGRESS' } }) },
     'a page in HTML': { pr: () => new Response('<!DOCTYPE html>') },
     'null': { pr: () => Response.json(null) },
     'another pull request': { pr: () => Response.json({ ...pullRequest, id: 8 }) },
     'no source': { pr: () => Response.json({ id: 7 }) },
-    'commits of another shape': { commits: () => Response.json({ values: 'none' }) },
-    'a next page that is no address': { commits: () => page([commit(older)], 'page two') },
     'no answer': { pr: never },
-    'no answer in between': { commits: never },
     'an answer that breaks off': { pr: () => new Response(new ReadableStream({ start: (c) => c.error(new Error(secret)) })) },
   };
   for (const [name, world] of Object.entries(failures)) {
@@ -184,6 +272,23 @@ describe('when Bitbucket does not tell, mergegate is asked without the pull requ
       assert.deepEqual(await mergeCheck({ readMs: 50, askMs: 1000 })(event), passed);
       assert.deepEqual(questions[0].body, event);
       assert.match(logged.join(), /^reading the pull request failed: /);
+    });
+  }
+
+  const commits = {
+    'an outage': () => new Response('', { status: 503 }),
+    'a fork that is gone': gone,
+    'commits of another shape': () => Response.json({ values: 'none' }),
+    'a next page that is elsewhere': () => page([commit(older)], 'https://elsewhere.example/page/2'),
+    'a next page that is no address': () => page([commit(older)], 'http://['),
+    'no answer': never,
+  };
+  for (const [name, answer] of Object.entries(commits)) {
+    test(`or without its head: ${name}`, async () => {
+      forge({ branch: gone, commits: answer });
+      assert.deepEqual(await mergeCheck({ readMs: 200, askMs: 1000 })(event), passed);
+      assert.deepEqual(questions[0].body.pullRequest, headless);
+      assert.match(logged.join(), /reading the commits failed: /);
     });
   }
 
@@ -207,13 +312,13 @@ describe('what goes wrong with mergegate is a refusal with the next step', () =>
     'draining': [status(503), /status 503/],
     'a redirect': [() => new Response(null, { status: 302, headers: { location: 'https://elsewhere.example' } }), /status 302/],
     'accepted for later': [() => Response.json(passed, { status: 202 }), /status 202/],
-    'no connection': [broken, /could not be reached/],
-    'a rejection with nothing': [() => Promise.reject(undefined), /could not be reached/],
-    'a platform that gives up': [() => new Response('', { status: 504, headers: { 'forge-proxy-error': 'UPSTREAM_TIMEOUT' } }), /could not be reached/],
+    'no connection': [broken, /couldn't reach mergegate/],
+    'a rejection with nothing': [() => Promise.reject(undefined), /couldn't reach mergegate/],
+    'a platform that gives up': [() => new Response('', { status: 504, headers: { 'forge-proxy-error': 'UPSTREAM_TIMEOUT' } }), /couldn't reach mergegate/],
     'an unknown remote': [() => new Response('', { status: 400, headers: { 'forge-proxy-error': 'INVALID_REMOTE' } }), /Deploy it with BACKEND_URL/],
-    'an answer that breaks off': [() => new Response(new ReadableStream({ start: (c) => c.error(new TypeError(secret)) })), /could not be reached/],
-    'no answer': [never, /did not answer within 0.05 seconds/],
-    'an answer that never ends': [() => new Response(new ReadableStream({})), /did not answer within/],
+    'an answer that breaks off': [() => new Response(new ReadableStream({ start: (c) => c.error(new TypeError(secret)) })), /couldn't reach mergegate/],
+    'no answer': [never, /didn't answer within 0.05 seconds/],
+    'an answer that never ends': [() => new Response(new ReadableStream({})), /didn't answer within/],
     'a page in HTML': [() => new Response('<!DOCTYPE html>'), /BACKEND_URL/],
     'an empty answer': [() => new Response(''), /BACKEND_URL/],
     'null': [() => Response.json(null), /BACKEND_URL/],

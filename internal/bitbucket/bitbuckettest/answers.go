@@ -77,10 +77,12 @@ func (s *Server) endpointAnswer(repo *repository, branch, sha string) object {
 		answer["repository"] = s.repositoryReference(repo)
 	}
 	if sha != "" {
-		answer["commit"] = object{"type": "commit", "hash": sha[:min(12, len(sha))]}
+		answer["commit"] = object{"type": "commit", "hash": short(sha)}
 	}
 	return answer
 }
+
+func short(sha string) string { return sha[:min(12, len(sha))] }
 
 func (s *Server) commitAnswer(repo *repository, sha string) object {
 	answer := s.commitReference(repo, sha)

@@ -1,8 +1,10 @@
 package bitbuckettest
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -72,26 +74,69 @@ func (r *repository) reach(sha string, reached map[string]bool) {
 	}
 }
 
-// getDiffstat answers what a pull request's source commit changes, for the spec "source..destination".
+// getPullRequestDiffstat redirects to the diffstat of the repository, as Bitbucket does.
+func (s *Server) getPullRequestDiffstat(r *http.Request, repo *repository) (int, any, *refusal) {
+	pr, refusal := repo.pullRequest(r)
+	if refusal != nil {
+		return 0, nil, refusal
+	}
+	if pr.SourceGone || pr.SourceCommit == "" {
+		return 0, nil, refused(http.StatusNotFound, "Resource not found")
+	}
+	to := fmt.Sprintf("%s/2.0/repositories/%s/diffstat/%s:%s%%0D%s?from_pullrequest_id=%d&topic=true",
+		s.URL, repo.FullName, pr.SourceRepo, short(pr.SourceCommit), short(pr.DestinationCommit), pr.ID)
+	if pagelen := r.URL.Query().Get("pagelen"); pagelen != "" {
+		to += "&pagelen=" + pagelen
+	}
+	return http.StatusFound, redirect(to), nil
+}
+
+// getDiffstat answers what a pull request's source commit changes, for the spec "source..destination" of two commits
+// that are in the repository, or for the one that a pull request's own diffstat redirects to.
 func (s *Server) getDiffstat(r *http.Request, repo *repository) (int, any, *refusal) {
-	source, destination, ok := strings.Cut(r.PathValue("spec"), "..")
-	if !ok || r.URL.Query().Get("topic") != "true" {
-		return 0, nil, refused(http.StatusBadRequest, "the stand-in compares two commits, by topic")
+	changes, refusal := s.compared(r, repo)
+	if refusal != nil {
+		return 0, nil, refusal
+	}
+	pagelen, page := queryNumber(r, "pagelen", 500, 5000), queryNumber(r, "page", 1, 1<<20)
+	start, end := min((page-1)*pagelen, len(changes)), min(page*pagelen, len(changes))
+	values := []object{}
+	for _, change := range changes[start:end] {
+		values = append(values, change.answer())
+	}
+	answer := object{"values": values, "page": page, "pagelen": pagelen, "size": len(changes)}
+	if end < len(changes) {
+		query := r.URL.Query()
+		query.Set("page", strconv.Itoa(page+1))
+		answer["next"] = s.URL + r.URL.EscapedPath() + "?" + query.Encode()
+	}
+	return http.StatusOK, answer, nil
+}
+
+func (s *Server) compared(r *http.Request, repo *repository) ([]Change, *refusal) {
+	query, spec := r.URL.Query(), r.PathValue("spec")
+	if id, err := strconv.ParseInt(query.Get("from_pullrequest_id"), 10, 64); err == nil {
+		pr, ok := repo.pullRequests[id]
+		if !ok || !strings.HasSuffix(spec, ":"+short(pr.SourceCommit)+"\r"+short(pr.DestinationCommit)) {
+			return nil, refused(http.StatusNotFound, "Commit not found")
+		}
+		return pr.Changes, nil
+	}
+	source, destination, ok := strings.Cut(spec, "..")
+	if !ok || query.Get("topic") != "true" {
+		return nil, refused(http.StatusBadRequest, "the stand-in compares two commits, by topic")
 	}
 	head, ok := repo.only(source)
 	if _, known := repo.only(destination); !ok || !known {
-		return 0, nil, refused(http.StatusNotFound, "Commit not found")
+		return nil, refused(http.StatusNotFound, "Commit not found")
 	}
-	values := []object{}
+	var changes []Change
 	for _, pr := range repo.pullRequests {
-		if pr.SourceCommit != head {
-			continue
-		}
-		for _, change := range pr.Changes {
-			values = append(values, change.answer())
+		if pr.SourceCommit == head {
+			changes = append(changes, pr.Changes...)
 		}
 	}
-	return http.StatusOK, object{"values": values, "page": 1, "pagelen": 500, "size": len(values)}, nil
+	return changes, nil
 }
 
 func (c Change) answer() object {

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	repositoryPath  = "/repositories/{workspace}/{repo_slug}"
+	workspacePath   = "/repositories/{workspace}"
+	repositoryPath  = workspacePath + "/{repo_slug}"
 	pullRequestPath = repositoryPath + "/pullrequests/{pull_request_id}"
 	commitPath      = repositoryPath + "/commit/{commit}"
 )
@@ -18,11 +19,16 @@ func (s *Server) routes() http.Handler {
 	handle := func(method, path string, h handler) {
 		mux.HandleFunc(method+" /2.0"+path, s.operation(path, h))
 	}
+	handle("GET", workspacePath, s.getRepositories)
 	handle("GET", repositoryPath, s.getRepository)
+	handle("GET", repositoryPath+"/refs/branches/{name}", s.getBranch)
 	handle("GET", pullRequestPath, s.getPullRequest)
 	handle("GET", pullRequestPath+"/commits", s.getPullRequestCommits)
 	handle("GET", repositoryPath+"/commits", s.getCommits)
+	handle("GET", pullRequestPath+"/diffstat", s.getPullRequestDiffstat)
 	handle("GET", repositoryPath+"/diffstat/{spec}", s.getDiffstat)
+	// Bitbucket's own links have the slash of a fork's name in the spec.
+	mux.HandleFunc("GET /2.0"+repositoryPath+"/diffstat/{fork}/{spec}", s.operation(repositoryPath+"/diffstat/{spec}", s.getDiffstat))
 	handle("GET", commitPath, s.getCommit)
 	handle("GET", commitPath+"/statuses", s.getStatuses)
 	handle("POST", commitPath+"/statuses/build", s.postStatus)
@@ -56,11 +62,59 @@ func (s *Server) find(r *http.Request) (*repository, *refusal) {
 			return repo, s.refuse(r, repo)
 		}
 	}
+	for _, repo := range s.repositories {
+		if slices.ContainsFunc(repo.formerly, func(name string) bool { return strings.EqualFold(name, workspace+"/"+slug) }) {
+			return nil, s.moved(r, repo)
+		}
+	}
 	return nil, noRepository(workspace + "/" + slug)
+}
+
+// moved is Bitbucket's answer to a name that a repository had before.
+func (s *Server) moved(r *http.Request, repo *repository) *refusal {
+	to := s.URL + "/2.0/repositories/" + repo.FullName
+	const before = 5 // "", 2.0, repositories, the workspace and the slug
+	if parts := strings.SplitN(r.URL.EscapedPath(), "/", before+1); len(parts) > before {
+		to += "/" + parts[before]
+	}
+	if r.URL.RawQuery != "" {
+		to += "?" + r.URL.RawQuery
+	}
+	return &refusal{status: http.StatusMovedPermanently, message: "Repository has moved", location: to}
 }
 
 func isEither(name, slug, uuid string) bool {
 	return strings.EqualFold(name, slug) || strings.EqualFold(name, uuid)
+}
+
+// getRepositories lists the repositories of a workspace that the credential may read.
+func (s *Server) getRepositories(r *http.Request, _ *repository) (int, any, *refusal) {
+	workspace, values, known := r.PathValue("workspace"), []object{}, false
+	for _, repo := range s.repositories {
+		if !repo.inWorkspace(strings.Trim(workspace, "{}")) {
+			continue
+		}
+		known = true
+		switch refusal := s.refuse(r, repo); {
+		case refusal == nil:
+			values = append(values, s.repositoryAnswer(repo))
+		case refusal.status == http.StatusUnauthorized && identity(r) != "":
+			return 0, nil, refusal
+		}
+	}
+	if !known {
+		return 0, nil, refused(http.StatusNotFound, "No workspace with identifier '"+workspace+"'.")
+	}
+	return http.StatusOK, object{"values": values, "page": 1, "pagelen": 10, "size": len(values)}, nil
+}
+
+func (s *Server) getBranch(r *http.Request, repo *repository) (int, any, *refusal) {
+	name := r.PathValue("name")
+	sha, ok := repo.branches[name]
+	if !ok {
+		return 0, nil, refused(http.StatusNotFound, "Branch \""+name+"\" does not exist.")
+	}
+	return http.StatusOK, object{"type": "branch", "name": name, "target": s.commitAnswer(repo, sha)}, nil
 }
 
 func (s *Server) getRepository(_ *http.Request, repo *repository) (int, any, *refusal) {

@@ -84,6 +84,8 @@ type PullRequest struct {
 // repository is a repository with what is in it.
 type repository struct {
 	Repository
+	formerly     []string            // full names that lead here
+	branches     map[string]string   // commits by name
 	commits      map[string][]string // parents by commit
 	pullRequests map[int64]*PullRequest
 	statuses     map[string][]*status // by commit, oldest first
@@ -128,12 +130,14 @@ func (s *Server) AddRepository(r Repository) error {
 	defer s.mu.Unlock()
 	for _, known := range s.repositories {
 		if known.UUID == r.UUID {
+			s.renameSources(known.FullName, r.FullName)
 			known.Repository = r
 			return nil
 		}
 	}
 	s.repositories = append(s.repositories, &repository{
 		Repository:   r,
+		branches:     map[string]string{},
 		commits:      map[string][]string{},
 		pullRequests: map[int64]*PullRequest{},
 		statuses:     map[string][]*status{},
@@ -141,6 +145,51 @@ func (s *Server) AddRepository(r Repository) error {
 		reports:      map[string][]*Report{},
 	})
 	return nil
+}
+
+// Rename gives a repository another full name. Requests to the old one are redirected, as long as no other repository has
+// it.
+func (s *Server) Rename(repoFullName, newFullName string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo, err := s.named(repoFullName)
+	if err == nil {
+		s.renameSources(repo.FullName, newFullName)
+		repo.formerly = append(repo.formerly, repo.FullName)
+		repo.FullName = newFullName
+	}
+	return err
+}
+
+// renameSources has pull requests from a repository name it as it is called now.
+func (s *Server) renameSources(from, to string) {
+	for _, repo := range s.repositories {
+		for _, pr := range repo.pullRequests {
+			if strings.EqualFold(pr.SourceRepo, from) {
+				pr.SourceRepo = to
+			}
+		}
+	}
+}
+
+// SetBranch makes a branch of a repository point to a commit of 40 characters, "" to delete the branch. Pull requests
+// stay as they are: Bitbucket changes them a moment later.
+func (s *Server) SetBranch(repoFullName, branch, sha string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo, err := s.named(repoFullName)
+	if err == nil {
+		repo.setBranch(branch, sha)
+	}
+	return err
+}
+
+func (r *repository) setBranch(name, sha string) {
+	if sha == "" {
+		delete(r.branches, name)
+		return
+	}
+	r.branches[name] = sha
 }
 
 // AddCommit adds a commit with its parents, all of 40 characters, to a repository.
@@ -154,8 +203,8 @@ func (s *Server) AddCommit(repoFullName, sha string, parents ...string) error {
 	return err
 }
 
-// PutPullRequest creates or replaces a pull request, and its commits where they belong: the source's in the source
-// repository, the destination's in the repository itself.
+// PutPullRequest creates or replaces a pull request, and its commits and branches where they belong: the source's in
+// the source repository, the destination's in the repository itself.
 func (s *Server) PutPullRequest(repoFullName string, pr PullRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,15 +226,22 @@ func (s *Server) put(repoFullName string, pr PullRequest) error {
 		pr.Commits = []string{pr.SourceCommit}
 	}
 	pr.Commits = slices.Clone(pr.Commits)
+	before := repo.pullRequests[pr.ID]
 	if !pr.SourceGone {
 		source, err := s.named(pr.SourceRepo)
 		if err != nil {
 			return err
 		}
 		source.addChain(pr.Commits, pr.DestinationCommit)
+		if before == nil || before.SourceBranch != pr.SourceBranch || before.SourceCommit != pr.SourceCommit {
+			source.setBranch(pr.SourceBranch, pr.SourceCommit)
+		}
 	}
 	repo.addChain([]string{pr.DestinationCommit}, "")
-	pr.UpdatedOn = updatedOn(pr, repo.pullRequests[pr.ID])
+	if before == nil || before.DestinationBranch != pr.DestinationBranch || before.DestinationCommit != pr.DestinationCommit {
+		repo.setBranch(pr.DestinationBranch, pr.DestinationCommit)
+	}
+	pr.UpdatedOn = updatedOn(pr, before)
 	repo.pullRequests[pr.ID] = &pr
 	return nil
 }

@@ -31,6 +31,7 @@ const (
 type appToken string
 
 func (a appToken) Token(context.Context, string) string { return string(a) }
+func (appToken) Doubt(context.Context, string, string)  {}
 func (appToken) Reject(context.Context, string, string) {}
 
 var (
@@ -415,6 +416,59 @@ func TestOtherOperations(t *testing.T) {
 		code, answer := send(t, step.method, step.url, step.body)
 		if code != step.want || answer[step.field] != step.value {
 			t.Errorf("%d: %d %v", i, code, answer)
+		}
+	}
+	noViolations(t, server)
+}
+
+func TestBranchesAndRenames(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	branch := bitbuckettest.PullRequest{
+		ID: 9, SourceBranch: "feature/x", SourceCommit: next, DestinationBranch: "main", DestinationCommit: base,
+		Changes: []bitbuckettest.Change{{New: "a"}, {New: "b"}, {New: "c"}},
+	}
+	if err := server.PutPullRequest("ws/repo", branch); err != nil {
+		t.Fatal(err)
+	}
+	hash := func(path string, want int) any {
+		t.Helper()
+		code, answer := send(t, http.MethodGet, server.URL+"/2.0/repositories/"+path, "")
+		if code != want {
+			t.Errorf("%s: %d %v", path, code, answer)
+		}
+		target, _ := answer["target"].(map[string]any)
+		return target["hash"]
+	}
+	for path, want := range map[string]any{
+		"ws/repo/refs/branches/feature%2Fx": next, "ws/repo/refs/branches/main": base, "fork/repo/refs/branches/feature": next,
+		"ws/%7B" + repoUUID + "%7D/refs/branches/feature": head,
+	} {
+		if got := hash(path, http.StatusOK); got != want {
+			t.Errorf("%s is %v", path, got)
+		}
+	}
+	if err := errors.Join(server.SetBranch("ws/repo", "main", head), server.SetBranch("ws/repo", "feature/x", "")); err != nil {
+		t.Fatal(err)
+	}
+	if got := hash("ws/repo/refs/branches/main", http.StatusOK); got != head {
+		t.Errorf("main is %v", got)
+	}
+	hash("ws/repo/refs/branches/feature%2Fx", http.StatusNotFound)
+	if err := errors.Join(server.Decline("ws/repo", 9), server.Rename("ws/repo", "ws/new")); err != nil {
+		t.Fatal(err)
+	}
+	hash("ws/new/refs/branches/feature%2Fx", http.StatusNotFound)
+	client := clientOf(t, server, bitbucket.Config{})
+	if pr, err := client.PullRequest(t.Context(), "ws", "repo", 9); err != nil || pr.Source.Repository.FullName != "ws/new" {
+		t.Errorf("at the old name: %+v, %v", pr, err)
+	}
+	if paths, err := client.PullRequestPaths(t.Context(), "ws", "new", 9); len(paths) != 3 || err != nil {
+		t.Errorf("paths %v, %v", paths, err)
+	}
+	for workspace, want := range map[string]float64{"ws": 1, "%7B" + workspaceUUID + "%7D": 1, "fork": 1} {
+		if code, answer := send(t, http.MethodGet, server.URL+"/2.0/repositories/"+workspace+"?pagelen=1", ""); code != 200 || answer["size"] != want {
+			t.Errorf("repositories of %s: %d %v", workspace, code, answer)
 		}
 	}
 	noViolations(t, server)

@@ -83,7 +83,7 @@ func (s *Server) operation(path string, handle handler) http.HandlerFunc {
 		case lacking != nil:
 			status, answer = lacking.status, lacking.json()
 		default:
-			status, answer = s.answer(r, handle)
+			status, answer = s.answer(r, handle, w.Header())
 		}
 		if err := checkAnswer(input, status, answer); err != nil {
 			s.violation(r, "answer", err)
@@ -92,17 +92,28 @@ func (s *Server) operation(path string, handle handler) http.HandlerFunc {
 	}
 }
 
-func (s *Server) answer(r *http.Request, handle handler) (int, []byte) {
+func (s *Server) answer(r *http.Request, handle handler, header http.Header) (int, []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	repo, refusal := s.find(r)
+	var repo *repository // none for what is of a workspace
+	var refusal *refusal
+	if r.PathValue("repo_slug") != "" {
+		repo, refusal = s.find(r)
+	}
 	var status int
 	var body any
 	if refusal == nil {
 		status, body, refusal = handle(r, repo)
 	}
 	if refusal != nil {
+		if refusal.location != "" {
+			header.Set("Location", refusal.location)
+		}
 		return refusal.status, refusal.json()
+	}
+	if to, ok := body.(redirect); ok {
+		header.Set("Location", string(to))
+		return status, nil
 	}
 	if status == http.StatusNoContent {
 		return status, nil
@@ -137,11 +148,15 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body)
 }
 
+// redirect is the body of an answer that sends the client elsewhere.
+type redirect string
+
 // refusal is an answer that is no success, in Bitbucket's shape.
 type refusal struct {
-	status  int
-	message string
-	fields  map[string][]string
+	status   int
+	message  string
+	fields   map[string][]string
+	location string // of a redirect
 }
 
 func refused(status int, message string) *refusal { return &refusal{status: status, message: message} }

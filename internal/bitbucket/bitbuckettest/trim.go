@@ -17,15 +17,19 @@ import (
 type object = map[string]any
 
 const (
-	repository  = "/repositories/{workspace}/{repo_slug}"
+	workspace   = "/repositories/{workspace}"
+	repository  = workspace + "/{repo_slug}"
 	pullRequest = repository + "/pullrequests/{pull_request_id}"
 	commit      = repository + "/commit/{commit}"
 )
 
 var operations = []struct{ path, method string }{
+	{workspace, "get"},
 	{repository, "get"},
+	{repository + "/refs/branches/{name}", "get"},
 	{pullRequest, "get"},
 	{pullRequest + "/commits", "get"},
+	{pullRequest + "/diffstat", "get"},
 	{repository + "/commits", "get"},
 	{repository + "/diffstat/{spec}", "get"},
 	{commit, "get"},
