@@ -38,6 +38,11 @@ CREATE TABLE waiver_endings (
 ALTER TABLE builds ADD COLUMN by_history boolean NOT NULL DEFAULT false;
 ALTER TABLE reports ADD COLUMN by_history boolean NOT NULL DEFAULT false;
 
+-- The merge check says too where an account may not speak for the workspace.
+DROP INDEX deliveries_unconfirmed;
+CREATE INDEX deliveries_unconfirmed ON deliveries (lower(hinted_repository), hinted_pull_request)
+    WHERE outcome IN ('pending', 'failed') OR reason = 'untrusted_account';
+
 -- When the project's newest builds were last read from AppVeyor.
 ALTER TABLE projects ADD COLUMN looked_on timestamptz;
 -- Names come from AppVeyor alone: '' where only build scripts have named a project.
@@ -53,6 +58,9 @@ ALTER TABLE decisions ADD COLUMN checked text NOT NULL DEFAULT '';
 ALTER TABLE decisions DROP COLUMN checked;
 ALTER TABLE tokens ADD COLUMN report_repository uuid;
 ALTER TABLE projects DROP COLUMN looked_on;
+DROP INDEX deliveries_unconfirmed;
+CREATE INDEX deliveries_unconfirmed ON deliveries (lower(hinted_repository), hinted_pull_request)
+    WHERE outcome IN ('pending', 'failed');
 ALTER TABLE reports DROP COLUMN by_history;
 ALTER TABLE builds DROP COLUMN by_history;
 DROP TABLE waiver_endings, looks;

@@ -43,13 +43,13 @@ func TestBitbucketDown(t *testing.T) {
 		fault   bitbuckettest.Fault
 		message string
 	}{
-		{name: "hangs", fault: bitbuckettest.Fault{Hang: true}, message: "Bitbucket could not be reached"},
-		{name: "trickles", fault: bitbuckettest.Fault{Trickle: true}, message: "Bitbucket could not be reached"},
+		{name: "hangs", fault: bitbuckettest.Fault{Hang: true}, message: "Bitbucket didn't answer in time"},
+		{name: "trickles", fault: bitbuckettest.Fault{Trickle: true}, message: "Bitbucket didn't answer in time"},
 		{name: "breaks off", fault: bitbuckettest.Fault{Reset: true}, message: "Bitbucket could not be reached"},
 		{name: "503", fault: bitbuckettest.Fault{Status: 503}, message: "503"},
 		{name: "429", fault: bitbuckettest.Fault{Status: 429, RetryAfter: "60"}, message: "429"},
-		{name: "a page", fault: bitbuckettest.Fault{HTML: true}, message: "The head commit of pull request 7 is not known"},
-		{name: "another document", fault: bitbuckettest.Fault{Body: `{"id":7}`}, message: "The head commit of pull request 7 is not known"},
+		{name: "a page", fault: bitbuckettest.Fault{HTML: true}, message: "mergegate can't tell which commit is the head"},
+		{name: "another document", fault: bitbuckettest.Fault{Body: `{"id":7}`}, message: "mergegate can't tell which commit is the head"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -82,23 +82,12 @@ func (c *Client) PathsOfHead(ctx context.Context, workspace, repo string, id int
 	if after != before {
 		return nil, changed
 	}
-	if after.UpdatedOn.IsZero() { // nothing says that no head with the same 12 characters was there for a moment
-		return nil, &Error{Op: op, Message: "Bitbucket doesn't say when the pull request changed", permanent: true}
+	if after.UpdatedOn.IsZero() { // nothing says that no head with the same 12 characters is there now
+		if now, err := c.PullRequestHead(ctx, workspace, repo, after); err != nil || now != head {
+			return nil, errors.Join(err, changed)
+		}
 	}
 	return paths, nil
-}
-
-// ChangedPaths lists every path that head changes since it left destination, old
-// and new names of what was renamed, sorted. It fails rather than leave one out.
-// The head of a fork isn't in the repository: then Bitbucket answers 404.
-func (c *Client) ChangedPaths(ctx context.Context, workspace, repo, head, destination string) ([]string, error) {
-	op := fmt.Sprintf("list what %s changes in %s/%s", head, workspace, repo)
-	u, err := c.repositoryURL(op, workspace, repo, "diffstat", head+".."+destination)
-	if err != nil {
-		return nil, err
-	}
-	u.RawQuery = url.Values{"topic": {"true"}, "pagelen": {strconv.Itoa(pathsPerPage)}}.Encode()
-	return c.changedPaths(ctx, op, u)
 }
 
 func (c *Client) changedPaths(ctx context.Context, op string, u *url.URL) ([]string, error) {

@@ -80,28 +80,6 @@ func TestCommitsBehind(t *testing.T) {
 	}
 }
 
-func TestChangedPaths(t *testing.T) {
-	t.Parallel()
-	server, client := standIn(t)
-	err := server.PutPullRequest("ws/repo", bitbuckettest.PullRequest{
-		ID: 7, SourceBranch: "feature", SourceCommit: sha(2), DestinationBranch: "main", DestinationCommit: sha(1),
-		Changes: []bitbuckettest.Change{{Old: "b", New: "b"}, {New: "docs/added"}, {Old: "removed"}, {Old: "a/from", New: "z/to"}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if paths, err := client.ChangedPaths(t.Context(), "ws", "repo", sha(2), sha(1)[:12]); err == nil {
-		t.Errorf("a hash that fits several commits was taken for one: %v", paths)
-	}
-	paths, err := client.ChangedPaths(t.Context(), "ws", "repo", sha(2), sha(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"a/from", "b", "docs/added", "removed", "z/to"}, paths); diff != "" {
-		t.Errorf("paths (-want +got):\n%s", diff)
-	}
-}
-
 func TestPathsLeaveNothingOut(t *testing.T) {
 	t.Parallel()
 	const elsewhere = `{"values":[],"next":"https://elsewhere.example/2.0/page"}`

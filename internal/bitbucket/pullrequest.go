@@ -108,7 +108,7 @@ type endpointAnswer struct {
 func (a endpointAnswer) endpoint() Endpoint {
 	e := Endpoint{Repository: a.Repository.repository()}
 	if a.Branch != nil {
-		e.Branch = a.Branch.Name
+		e.Branch = mergecheck.BranchName(a.Branch.Name)
 	}
 	if a.Commit != nil {
 		e.Commit = mergecheck.CommitHash(a.Commit.Hash)

@@ -53,7 +53,7 @@ func ParseWebhook(eventKey string, body []byte) (mergecheck.Event, error) {
 	}
 	repository := answer.Repository.repository()
 	event := mergecheck.Event{
-		WorkspaceUUID: repository.WorkspaceUUID, RepositoryUUID: repository.UUID, FullName: storable(repository.FullName),
+		WorkspaceUUID: repository.WorkspaceUUID, RepositoryUUID: repository.UUID, FullName: mergecheck.Name(repository.FullName, mergecheck.MaxFullName),
 	}
 	switch {
 	case eventKey == "repo:push":
@@ -87,8 +87,8 @@ type webhookPull struct {
 func (p *webhookPull) event() *mergecheck.PullRequestEvent {
 	source, destination := p.Source.endpoint(), p.Destination.endpoint()
 	return &mergecheck.PullRequestEvent{
-		ID: p.ID, State: storable(p.State), SourceBranch: storable(source.Branch), SourceCommit: source.Commit,
-		SourceRepository: source.Repository.UUID, DestinationBranch: storable(destination.Branch), DestinationCommit: destination.Commit,
+		ID: p.ID, State: mergecheck.Name(p.State, mergecheck.MaxState), SourceBranch: source.Branch, SourceCommit: source.Commit,
+		SourceRepository: source.Repository.UUID, DestinationBranch: destination.Branch, DestinationCommit: destination.Commit,
 	}
 }
 
@@ -108,15 +108,10 @@ func branchHeads(changes []pushChange) []mergecheck.BranchHead {
 		if change.New == nil || change.New.Type != "branch" {
 			continue // deleted, or a tag
 		}
-		head := mergecheck.BranchHead{Branch: storable(change.New.Name), Commit: mergecheck.CommitHash(change.New.Target.Hash)}
+		head := mergecheck.BranchHead{Branch: mergecheck.BranchName(change.New.Name), Commit: mergecheck.CommitHash(change.New.Target.Hash)}
 		if head.Branch != "" && mergecheck.IsFullCommit(head.Commit) {
 			heads = append(heads, head)
 		}
 	}
 	return heads
-}
-
-// storable makes a text one that PostgreSQL can store.
-func storable(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
 }

@@ -28,8 +28,8 @@ type Snapshot struct {
 	// On is when all that was so, by Bitbucket's clock; zero where it wasn't told.
 	// Latest is when at the latest: an answer's time has whole seconds.
 	On, Latest time.Time
-	// Problem says why SourceCommit is empty.
-	Problem string
+	// Problem says why SourceCommit is empty, and NextStep what to do about it.
+	Problem, NextStep string
 
 	read bool // by us, just now
 }
@@ -41,7 +41,7 @@ func (s *Snapshot) complete() bool {
 
 func (s Snapshot) pullRequest(id int64) mergecheck.PullRequest {
 	return mergecheck.PullRequest{
-		ID: id, State: s.State, Head: s.SourceCommit, HeadProblem: s.Problem, SourceBranch: s.SourceBranch, SourceRepository: s.SourceRepositoryUUID,
+		ID: id, State: s.State, Head: s.SourceCommit, HeadProblem: s.Problem, HeadNextStep: s.NextStep, SourceBranch: s.SourceBranch, SourceRepository: s.SourceRepositoryUUID,
 		DestinationBranch: s.DestinationBranch, DestinationCommit: s.DestinationCommit, Author: s.Author, On: s.On,
 	}
 }
@@ -76,7 +76,9 @@ func (g *Gate) read(ctx context.Context, q Question) Snapshot {
 	workspace, repository := q.address()
 	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
 	if err != nil {
-		return Snapshot{Problem: g.bitbucketProblem(ctx, client, err), read: true}
+		s := Snapshot{read: true}
+		s.Problem, s.NextStep = g.bitbucketProblem(ctx, client, err)
+		return s
 	}
 	s := Snapshot{
 		State: pr.State, SourceBranch: pr.Source.Branch, SourceRepositoryUUID: pr.Source.Repository.UUID,
@@ -85,7 +87,8 @@ func (g *Gate) read(ctx context.Context, q Question) Snapshot {
 		On: pr.Told().On, Latest: pr.Latest(), read: true,
 	}
 	if s.SourceCommit, err = client.PullRequestHead(ctx, workspace, repository, pr); err != nil {
-		s.SourceCommit, s.Problem = "", g.bitbucketProblem(ctx, client, err)
+		s.SourceCommit = ""
+		s.Problem, s.NextStep = g.bitbucketProblem(ctx, client, err)
 	}
 	return s
 }
@@ -102,7 +105,7 @@ func (g *Gate) readAgain(ctx context.Context, q Question, s Snapshot, recorded m
 	if read.State != "" { // only its head can't be told
 		known.State, known.DestinationBranch, known.DestinationCommit = read.State, read.DestinationBranch, read.DestinationCommit
 	}
-	s.State, s.SourceCommit, s.Problem = known.State, known.Head, problem
+	s.State, s.SourceCommit, s.Problem, s.NextStep = known.State, known.Head, problem, read.NextStep
 	s.DestinationBranch, s.DestinationCommit = known.DestinationBranch, known.DestinationCommit
 	return s
 }
@@ -111,18 +114,31 @@ func (g *Gate) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.C
 	return g.client.AsApp(ctx, g.tokens, workspaceUUID)
 }
 
-func (g *Gate) bitbucketProblem(ctx context.Context, client *bitbucket.Client, err error) string {
-	g.log.WarnContext(ctx, "pull request could not be read", "error", err)
+const (
+	rerun    = "Re-run this check in a minute. If this continues, ask your mergegate admin."
+	askAdmin = "Ask your mergegate admin."
+)
+
+// bitbucketProblem says in a few words why Bitbucket couldn't be read, and what to do.
+// The log has the whole error.
+func (g *Gate) bitbucketProblem(ctx context.Context, client *bitbucket.Client, err error) (problem, nextStep string) {
+	g.log.WarnContext(ctx, "Bitbucket could not be read", "error", err)
+	var unknown *bitbucket.HeadUnknown
+	if errors.As(err, &unknown) {
+		return unknown.Cause(), unknown.NextStep
+	}
 	var e *bitbucket.Error
 	switch {
-	case errors.Is(err, bitbucket.ErrHeadUnknown):
-		return strings.TrimSuffix(err.Error(), ".")
-	case !errors.As(err, &e) || e.StatusCode == 0:
-		return "Bitbucket could not be reached"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "Bitbucket didn't answer in time", rerun
+	case !errors.As(err, &e):
+		return "Bitbucket could not be reached", rerun
+	case e.Temporary():
+		return e.Cause(), rerun
 	case !client.HasCredential():
-		return "mergegate has no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN"
+		return "mergegate has no Bitbucket credential", "Ask your mergegate admin to install the Forge app or to set MERGEGATE_BITBUCKET_TOKEN."
 	default:
-		return strings.TrimSuffix(e.Error(), ".")
+		return e.Cause(), askAdmin
 	}
 }
 
@@ -163,7 +179,8 @@ func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postg
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	name, err := client.NameOf(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID)
 	if err != nil {
-		return "", "mergegate couldn't read what this repository is called now: " + g.bitbucketProblem(ctx, client, err) + ". Re-run this check in a minute."
+		problem, nextStep := g.bitbucketProblem(ctx, client, err)
+		return "", "mergegate couldn't read what this repository is called now: " + problem + ". " + nextStep
 	}
 	if strings.EqualFold(name, stored.FullName) {
 		return "", ""

@@ -42,7 +42,7 @@ func (g *Gate) readWanted(ctx context.Context, q Question, wants mergecheck.Want
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	note := func(err error) {
 		if err != nil {
-			facts.Unread = g.bitbucketProblem(ctx, client, err)
+			facts.Unread, _ = g.bitbucketProblem(ctx, client, err)
 		}
 	}
 	if wants.Author {
@@ -80,7 +80,7 @@ func (g *Gate) readChanged(ctx context.Context, client *bitbucket.Client, q Ques
 		return nil
 	}
 	workspace, repository := q.address()
-	paths, err := client.ChangedPaths(ctx, workspace, repository, pr.Head, pr.DestinationCommit)
+	paths, err := client.PathsOfHead(ctx, workspace, repository, q.PullRequest.PullRequestID, pr.Head, pr.DestinationCommit)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,9 @@ const MaxMessage = 255
 // explain puts a verdict into words: what is the case, and what to do about it.
 func explain(f Facts, v Verdict) (message, nextStep string) {
 	message, nextStep = sentences(f, v)
+	if rules := f.unevaluated(); !v.Success && v.Code != PullRequestClosed && len(rules) > 0 {
+		message = withNextStep(message, fmt.Sprintf("mergegate couldn't check the policy's rule %q: %s.", rules[0], f.Unread))
+	}
 	if !v.Success && nextStep != "" {
 		message = withNextStep(message, nextStep)
 	}
@@ -47,10 +50,15 @@ func sentences(f Facts, v Verdict) (message, nextStep string) {
 	case PullRequestClosed:
 		return fmt.Sprintf("Pull request %d is %s.", pr.ID, strings.ToLower(pr.State)), "There is nothing left to merge."
 	case HeadUnknown:
-		return fmt.Sprintf("The head commit of pull request %d is not known: %s.", pr.ID, orDefault(pr.HeadProblem, "Bitbucket did not tell it")), "Re-run this check."
+		return "mergegate can't tell which commit is the head of this pull request: " + orDefault(pr.HeadProblem, "Bitbucket doesn't say") + ".",
+			orDefault(pr.HeadNextStep, "Re-run this check in a minute.")
 	case Unavailable:
 		return unavailableMessage(f, v)
 	case NoBuild:
+		if u := untrusted(f); u != nil {
+			return fmt.Sprintf("mergegate ignored AppVeyor build %d: the AppVeyor account %s may not speak for this workspace.", u.BuildID, u.Untrusted),
+				"Ask your mergegate admin to check MERGEGATE_APPVEYOR_ACCOUNTS."
+		}
 		return fmt.Sprintf("AppVeyor has not built %s of pull request %d yet.", abbreviate(pr.Head), pr.ID),
 			"Wait for the build, or start it on AppVeyor, then re-run this check."
 	case MissingProject:
@@ -58,6 +66,16 @@ func sentences(f Facts, v Verdict) (message, nextStep string) {
 	default:
 		return buildMessage(f, v)
 	}
+}
+
+// untrusted is the newest delivery of an account that may not speak for the workspace.
+func untrusted(f Facts) (newest *Unconfirmed) {
+	for _, u := range f.Unconfirmed {
+		if u.Untrusted != "" && (newest == nil || u.BuildID > newest.BuildID) {
+			newest = &u
+		}
+	}
+	return newest
 }
 
 func passedMessage(f Facts, v Verdict) (message string) {
@@ -118,7 +136,7 @@ func projectState(p ProjectVerdict) string {
 	case code == StaleDestination && p.Moved != nil:
 		return fmt.Sprintf("AppVeyor build %s is not fresh", p.Build.Version)
 	case code == StaleDestination:
-		return fmt.Sprintf("AppVeyor build %s merged into %s", p.Build.Version, p.Build.DestinationBranch)
+		return fmt.Sprintf("AppVeyor build %s merged into %s", p.Build.Version, orDefault(p.Build.DestinationBranch, "a branch that AppVeyor doesn't name"))
 	case code == Unavailable:
 		return fmt.Sprintf("AppVeyor build %s may be of another commit", p.Build.Version)
 	case p.Build.State.Finished():
@@ -160,11 +178,12 @@ func unavailableMessage(f Facts, v Verdict) (message, nextStep string) {
 			return p.Detail + ".", "Push a commit or build the pull request again on AppVeyor, then re-run this check."
 		}
 	}
-	if len(f.Unconfirmed) == 0 {
+	pending := slices.DeleteFunc(slices.Clone(f.Unconfirmed), func(u Unconfirmed) bool { return u.Untrusted != "" })
+	if len(pending) == 0 {
 		return "mergegate can't tell whether this pull request was built.", "Re-run this check in a minute. If this continues, ask your mergegate admin."
 	}
 	// The newest delivery says most about what is wrong now.
-	newest := slices.MaxFunc(f.Unconfirmed, func(a, b Unconfirmed) int {
+	newest := slices.MaxFunc(pending, func(a, b Unconfirmed) int {
 		if a.BuildID != b.BuildID {
 			return int(max(-1, min(1, a.BuildID-b.BuildID)))
 		}
@@ -173,8 +192,11 @@ func unavailableMessage(f Facts, v Verdict) (message, nextStep string) {
 	if newest.Reason == "" {
 		return fmt.Sprintf("AppVeyor has not confirmed build %d yet.", newest.BuildID), "Re-run this check in a minute."
 	}
-	return fmt.Sprintf("AppVeyor did not confirm build %d: %s.", newest.BuildID, newest.Reason),
-		"It is asked again by itself; if this lasts, tell who runs mergegate."
+	message = fmt.Sprintf("AppVeyor did not confirm build %d: %s.", newest.BuildID, newest.Reason)
+	if newest.Failed {
+		return message, "mergegate has stopped asking. Build the pull request again on AppVeyor, or ask your mergegate admin to replay the delivery."
+	}
+	return message, "mergegate keeps retrying. If this continues, ask your mergegate admin."
 }
 
 func missingMessage(v Verdict) string {
@@ -202,13 +224,21 @@ func buildMessage(f Facts, v Verdict) (message, nextStep string) {
 			return fmt.Sprintf("AppVeyor build %s passed, but %s%s; the policy asks for %s.", b.Version, first.Moved.Detail, more, v.Policy.Freshness.words()),
 				"Build the pull request again on AppVeyor, then re-run this check."
 		}
-		return fmt.Sprintf("AppVeyor build %s merged into %s, but the pull request now goes to %s%s.", b.Version, b.DestinationBranch, f.PullRequest.DestinationBranch, more),
+		return fmt.Sprintf("AppVeyor build %s merged into %s, but %s%s.", b.Version, orDefault(b.DestinationBranch, "a branch that AppVeyor doesn't name"),
+				goesTo(f.PullRequest), more),
 			"Build the pull request again on AppVeyor, then re-run this check."
 	case QueuedCode:
 		return fmt.Sprintf("AppVeyor build %s has been queued%s%s.", b.Version, since(b.CreatedOn, f.Now), more), waitAndRerun
 	default:
 		return fmt.Sprintf("AppVeyor build %s has been running%s%s.", b.Version, since(started(b), f.Now), more), waitAndRerun
 	}
+}
+
+func goesTo(pr PullRequest) string {
+	if pr.DestinationBranch == "" {
+		return "Bitbucket doesn't say where the pull request goes now"
+	}
+	return "the pull request now goes to " + pr.DestinationBranch
 }
 
 // withURL keeps the link whole: it shortens what stands before it, since a build

@@ -51,6 +51,7 @@ type PullRequest struct {
 	State             string `json:"state"`                  // OPEN, MERGED, DECLINED or SUPERSEDED; "" is unknown
 	Head              string `json:"head,omitempty"`         // 40 hex characters, or "" when it can't be told
 	HeadProblem       string `json:"head_problem,omitempty"` // why Head is empty, one sentence without full stop
+	HeadNextStep      string `json:"head_next_step,omitempty"`
 	SourceBranch      string `json:"source_branch,omitempty"`
 	DestinationBranch string `json:"destination_branch,omitempty"`
 	DestinationCommit string `json:"destination_commit,omitempty"` // 40 or 12 hex characters
@@ -65,6 +66,10 @@ type PullRequest struct {
 type Unconfirmed struct {
 	BuildID int64  `json:"build_id"`
 	Reason  string `json:"reason,omitempty"` // "" while AppVeyor is still being asked
+	Failed  bool   `json:"failed,omitempty"` // mergegate has stopped asking
+	// Untrusted is the AppVeyor account where it may not speak for the workspace: such
+	// a delivery is ignored, whatever AppVeyor says of the build.
+	Untrusted string `json:"untrusted,omitempty"`
 }
 
 // Look is when mergegate last read a project's newest builds from AppVeyor.
@@ -230,7 +235,7 @@ func projectCodes(f Facts, v Verdict) []Code {
 		return []Code{WaivedCode} // nothing was ever built here
 	case len(codes) == 0 && !missing && slices.ContainsFunc(v.Timers, func(t Timer) bool { return t.Expired }):
 		return []Code{TimedOut}
-	case len(codes) == 0 && len(f.Unconfirmed) > 0:
+	case len(codes) == 0 && slices.ContainsFunc(f.Unconfirmed, func(u Unconfirmed) bool { return u.Untrusted == "" }):
 		return []Code{Unavailable}
 	case len(codes) == 0:
 		return []Code{NoBuild}
@@ -249,6 +254,26 @@ func skippedBy(f Facts) string {
 		}
 	}
 	return ""
+}
+
+// unevaluated are the skip rules that may apply, but for something that can't be read
+// now.
+func (f Facts) unevaluated() (names []string) {
+	for _, rule := range f.Policy.Skip {
+		known := rule
+		if f.PullRequest.Author == "" {
+			known.Authors = nil
+		}
+		if f.Changed == nil {
+			known.Path = nil
+		}
+		missing := len(known.Authors) < len(rule.Authors) || known.Path == nil && rule.Path != nil
+		rest := known.DestinationBranch == nil && len(known.Authors) == 0 && known.Path == nil || known.applies(f)
+		if f.Unread != "" && missing && rest {
+			names = append(names, rule.Name)
+		}
+	}
+	return names
 }
 
 // applies is false for what isn't known: a skip rule lets pull requests through.

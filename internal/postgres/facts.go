@@ -55,10 +55,11 @@ func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 	var f Facts
 	queueRecorded(batch, asked, &f)
 	queueBuilds(batch, asked, &f)
-	batch.Queue(`SELECT d.build_id, d.reason FROM deliveries d
+	batch.Queue(`SELECT d.build_id, CASE WHEN d.outcome = 'ignored' THEN '' ELSE d.reason END AS reason, d.outcome = 'failed' AS failed,
+			CASE WHEN d.outcome = 'ignored' THEN d.account ELSE '' END AS untrusted FROM deliveries d
 		JOIN repositories r ON lower(d.hinted_repository) = lower(r.full_name)
 		WHERE r.workspace_uuid = $1 AND r.repository_uuid = $2 AND d.hinted_pull_request = $3
-			AND d.outcome IN ('pending', 'failed')
+			AND (d.outcome IN ('pending', 'failed') OR d.reason = 'untrusted_account')
 			AND NOT EXISTS (SELECT FROM builds b WHERE b.build_id = d.build_id)
 		ORDER BY d.id DESC LIMIT $4`, append(key[:3:3], maxUnconfirmed)...).Query(into(&f.Unconfirmed))
 	queuePolicy(batch, asked, &f)

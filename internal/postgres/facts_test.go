@@ -113,7 +113,8 @@ func TestFactsUnconfirmed(t *testing.T) {
 	for _, d := range []postgres.Delivery{
 		{BuildID: 1, Outcome: postgres.Pending},
 		{BuildID: 2, Outcome: postgres.Failed, Reason: "AppVeyor says no", HintedRepository: "WS/Repo"},
-		{BuildID: 3, Outcome: postgres.Ignored},
+		{BuildID: 3, Outcome: postgres.Ignored, Reason: "not_pull_request"},
+		{BuildID: 8, Outcome: postgres.Ignored, Reason: "untrusted_account", Account: "mallory"},
 		{BuildID: 4, Outcome: postgres.Processed},
 		{BuildID: 5, Outcome: postgres.Pending, HintedPullRequest: 8},
 		{BuildID: 6, Outcome: postgres.Pending, HintedRepository: "ws/elsewhere"},
@@ -129,10 +130,10 @@ func TestFactsUnconfirmed(t *testing.T) {
 		addDelivery(t, store, d)
 	}
 	record(t, store, build(7, of("ws/elsewhere"))) // the id exists, wherever
-	want := []mergecheck.Unconfirmed{{BuildID: 2, Reason: "AppVeyor says no"}, {BuildID: 1}}
+	want := []mergecheck.Unconfirmed{{BuildID: 8, Untrusted: "mallory"}, {BuildID: 2, Reason: "AppVeyor says no", Failed: true}, {BuildID: 1}}
 	equal(t, "unconfirmed", want, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
 	record(t, store, build(1), build(2))
-	equal(t, "unconfirmed after the builds", nil, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
+	equal(t, "unconfirmed after the builds", []mergecheck.Unconfirmed{{BuildID: 8, Untrusted: "mallory"}}, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
 }
 
 // TestFactsInOneRoundTrip counts how often the client speaks after the server did.

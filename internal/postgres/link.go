@@ -47,6 +47,12 @@ func (m move) args() pgx.NamedArgs {
 }
 
 func (s *Store) link(ctx context.Context, tx pgx.Tx, m move) error {
+	var renamed bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2 AND full_name IS DISTINCT FROM $3)`,
+		m.to.WorkspaceUUID, m.to.RepositoryUUID, m.to.FullName).Scan(&renamed)
+	if err != nil {
+		return err
+	}
 	for _, statement := range []string{
 		`DELETE FROM repositories WHERE workspace_uuid = @from_workspace AND repository_uuid = @from_repository`,
 		`UPDATE repositories SET full_name = NULL WHERE lower(full_name) = lower(@full_name)
@@ -79,6 +85,12 @@ func (s *Store) link(ctx context.Context, tx pgx.Tx, m move) error {
 	}
 	if err := s.moveStatuses(ctx, tx, m); err != nil {
 		return err
+	}
+	if renamed {
+		_, err := s.retryRefused(ctx, tx, NameChanges, Refused{WorkspaceUUID: m.to.WorkspaceUUID, RepositoryUUID: m.to.RepositoryUUID})
+		if err != nil {
+			return err
+		}
 	}
 	withHeads, err := moved[int64](ctx, tx, moveHeads, m)
 	if err != nil {

@@ -155,6 +155,10 @@ func (s *Store) headSeen(ctx context.Context, tx pgx.Tx, pr PullRequestKey, comm
 	if err := s.endWaivers(ctx, tx, pr, commit, "", at.on); err != nil || !isNew {
 		return err
 	}
+	appeared := Refused{WorkspaceUUID: pr.WorkspaceUUID, RepositoryUUID: pr.RepositoryUUID, Commit: commit}
+	if _, err := s.retryRefused(ctx, tx, HeadAppears, appeared); err != nil {
+		return err
+	}
 	return s.enqueue(ctx, tx, SettleHeads(pr))
 }
 

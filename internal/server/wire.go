@@ -232,6 +232,7 @@ type wireDecision struct {
 	PolicyVersion *int64          `json:"policy_version"`
 	Builds        []int64         `json:"builds"`
 	Inputs        json.RawMessage `json:"inputs"`
+	Checked       *string         `json:"checked"`
 	DurationMs    int             `json:"duration_ms"`
 	CreatedOn     time.Time       `json:"created_on"`
 }
@@ -240,7 +241,7 @@ func decisionOf(d postgres.Decision) wireDecision {
 	return wireDecision{
 		ID: formatID(d.ID), PullRequest: d.PullRequestID, Trigger: d.Trigger, Success: d.Success, Code: d.Code, Message: d.Message,
 		Head: null(d.Head), Destination: null(d.Destination), PolicyVersion: d.PolicyVersion, Builds: d.Builds, Inputs: d.Inputs,
-		DurationMs: d.DurationMs, CreatedOn: d.CreatedOn.UTC(),
+		Checked: null(d.Checked), DurationMs: d.DurationMs, CreatedOn: d.CreatedOn.UTC(),
 	}
 }
 
