@@ -102,7 +102,7 @@ func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postg
 	if brought {
 		name = s.SourceRepository
 	}
-	if name == "" && stored.FullName == "" {
+	if name == "" && stored.FullName == "" && q.seen == nil {
 		name, problem = g.askName(ctx, q)
 	}
 	if strings.EqualFold(name, stored.FullName) || !strings.Contains(name, "/") {
