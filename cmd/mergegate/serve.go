@@ -76,7 +76,7 @@ func newLogger(cfg config, w io.Writer, least slog.Level) *slog.Logger {
 }
 
 func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+	file, ok := rawWriter(w).(*os.File)
 	if !ok {
 		return false
 	}
