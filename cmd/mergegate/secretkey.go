@@ -44,7 +44,7 @@ func makeSecretKey(file string) (content []byte, err error) {
 	}
 	defer func() { _ = os.Remove(fresh.Name()) }()
 	_, err = fresh.WriteString(base64.StdEncoding.EncodeToString(key))
-	if err = errors.Join(err, fresh.Sync(), fresh.Close()); err != nil {
+	if err := errors.Join(err, fresh.Sync(), fresh.Close()); err != nil {
 		return nil, err
 	}
 	if err := os.Link(fresh.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
