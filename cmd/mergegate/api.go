@@ -326,7 +326,7 @@ func operatorAPI(cfg config, store *postgres.Store, log *slog.Logger) (*server.S
 	}
 	confirming := builds.New(store, remotes.appveyor, remotes.bitbucket, cfg.accounts, builds.Options{Log: log})
 	return server.New(server.Config{
-		Store: store, Checks: store, Builds: confirming, Waivers: waivers.New(store), Log: log,
+		Store: store, Checks: store, Writing: store, Builds: confirming, Waivers: waivers.New(store), Log: log,
 		Webhooks: newWebhooks(store, box, cfg, log, nil), PublicURL: cfg.PublicURL, SigningKey: cfg.signingKey(),
 		Explaining: gate.New(store, remotes.bitbucket, tokens, gate.Options{Log: log, BranchBuilds: confirming.BranchBuilds}),
 	}), nil

@@ -236,11 +236,13 @@ func TestTextOfOthersDoesNotControlTheTerminal(t *testing.T) {
 	w.notify(b)
 	w.shows(commit('1'), "FAILED")
 	w.expect("failed", "")
+	w.policy("# " + strings.ReplaceAll(evil, "\r\n", "") + "\nrules: [{accept_reports: [acme/widgets]}]")
 	var builds struct{ Values []struct{ ID string } }
 	w.get("/api/v1/repositories/acme/widgets/builds", &builds)
 	for _, args := range []string{
 		"builds list acme/widgets", "builds show " + builds.Values[0].ID, "explain acme/widgets 7", "decisions list acme/widgets 7",
 		"deliveries list", "statuses list", "projects list", "waive acme/widgets 7 --list",
+		"policy show", "policy show --effective acme/widgets main",
 	} {
 		for _, more := range []string{"", " --json"} {
 			code, out, errs := w.outcome("", strings.Fields(args+more)...)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -300,26 +299,6 @@ func parseKeys(s string) ([][]byte, error) {
 			return nil, errors.New("is not base64 of 32 bytes: make one with openssl rand -base64 32")
 		}
 		keys = append(keys, key)
-	}
-	return keys, nil
-}
-
-// ownSecretKey returns the key in the data folder, made when it isn't there.
-func ownSecretKey(dir string) ([][]byte, error) {
-	file := filepath.Join(dir, "secret.key")
-	content, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		key := make([]byte, sealed.KeySize)
-		_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
-		content = []byte(base64.StdEncoding.EncodeToString(key))
-		err = os.WriteFile(file, content, 0o600)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("secret key: %w", err)
-	}
-	keys, err := parseKeys(strings.TrimSpace(string(content)))
-	if err != nil {
-		return nil, fmt.Errorf("%s %w", file, err)
 	}
 	return keys, nil
 }

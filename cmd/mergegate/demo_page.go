@@ -22,7 +22,11 @@ type demoPage struct {
 }
 
 func newDemoPage(w io.Writer, getenv func(string) string) *demoPage {
-	return &demoPage{w: w, colour: isTerminal(w) && getenv("NO_COLOR") == ""}
+	page := &demoPage{w: w, colour: isTerminal(w) && getenv("NO_COLOR") == ""}
+	if page.colour {
+		page.w = rawWriter(w)
+	}
+	return page
 }
 
 // How a text is shown on a terminal.

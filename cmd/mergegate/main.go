@@ -82,6 +82,7 @@ Examples:
 
 // run is the program without the process around it: what tests call too.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (code int) {
+	stdout, stderr = printable{stdout}, printable{stderr}
 	type exited int
 	defer func() { // --help prints and leaves
 		if value := recover(); value != nil {

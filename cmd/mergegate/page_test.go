@@ -37,3 +37,29 @@ func TestPageOfAPullRequest(t *testing.T) {
 		t.Errorf("home: answered %d %s", home.status, home.body)
 	}
 }
+
+// TestReloadsLeaveBitbucketAlone reloads the page, the badge and the API's answer.
+func TestReloadsLeaveBitbucketAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, secretKey)
+	w.expect("no_build", "")
+	w.built(commit('1'), "success")
+	const path = "/api/v1/repositories/acme/widgets/pullrequests/7"
+	var verdict struct {
+		Page  string `json:"page_url"`
+		Badge string `json:"badge_url"`
+	}
+	w.get(path, &verdict)
+	before := len(w.bb.Requests())
+	for range 100 {
+		for _, address := range []string{verdict.Page, verdict.Badge, path, path + "/effects"} {
+			if res := w.fetch(address); res.status != http.StatusOK {
+				t.Fatalf("GET %s answered %d %s", address, res.status, res.body)
+			}
+		}
+	}
+	// Two for each reading; a look of the sweep may come between.
+	if n := len(w.bb.Requests()) - before; n > 10 {
+		t.Errorf("400 reloads made %d requests to Bitbucket", n)
+	}
+}

@@ -105,7 +105,7 @@ func (p shownPolicy) heading() string {
 	if p.Version == nil {
 		return "No policy is set; this is what applies:"
 	}
-	return fmt.Sprintf("Version %d, applied by %s on %s:", *p.Version, *p.AppliedBy, when(p.AppliedOn, ""))
+	return fmt.Sprintf("Version %d, applied by %s on %s:", *p.Version, plain(*p.AppliedBy), when(p.AppliedOn, ""))
 }
 
 // read is the document with its rules; where no policy is set it has none.
@@ -160,7 +160,7 @@ func (s policyShow) effective(stdout io.Writer, w postgres.Workspace, inForce sh
 		if setting.Rule != nil {
 			from = fmt.Sprintf("rule %d, line %d", setting.Rule.Number, setting.Rule.Line)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", setting.Name, shownValue(setting.Value), from)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", setting.Name, mergecheck.OneLine(shownValue(setting.Value), longestMessage), from)
 	}
 	return table.Flush()
 }

@@ -61,7 +61,8 @@ func connsOf(url string) (int32, error) {
 	return given, nil
 }
 
-func openPools(ctx context.Context, url string) (p pools, err error) {
+// openPools opens them. failed is told of what can't be written.
+func openPools(ctx context.Context, url string, failed func(postgres.WriteFailure)) (p pools, err error) {
 	conns, err := connsOf(url)
 	if err != nil {
 		return p, err
@@ -77,7 +78,10 @@ func openPools(ctx context.Context, url string) (p pools, err error) {
 		{&p.reading, s.reading, 4 * time.Second},
 		{&p.jobs, s.jobs, 10 * time.Second},
 	} {
-		if *pool.store, err = postgres.Open(ctx, url, postgres.Options{MaxConns: pool.conns, StatementTimeout: pool.timeout}); err != nil {
+		*pool.store, err = postgres.Open(ctx, url, postgres.Options{
+			MaxConns: pool.conns, StatementTimeout: pool.timeout, OnWriteFailure: failed,
+		})
+		if err != nil {
 			p.close()
 			return p, usageError{err}
 		}

@@ -122,12 +122,12 @@ func newProgressBar(w io.Writer) *progressBar {
 	if !isTerminal(w) {
 		w = io.Discard
 	}
-	return &progressBar{w: w}
+	return &progressBar{w: rawWriter(w)}
 }
 
 func (b *progressBar) show(line string) {
 	b.shown = true
-	fmt.Fprintf(b.w, "\r\x1b[K%s", line)
+	fmt.Fprintf(b.w, "\r\x1b[K%s", plain(line))
 }
 
 func (b *progressBar) done() {

@@ -76,7 +76,7 @@ func newLogger(cfg config, w io.Writer, least slog.Level) *slog.Logger {
 }
 
 func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+	file, ok := rawWriter(w).(*os.File)
 	if !ok {
 		return false
 	}
@@ -156,7 +156,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		}
 	}()
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if s.pools, err = openPools(ctx, url); err != nil {
+	if s.pools, err = openPools(ctx, url, newWriteFailures(log, s.metrics).note); err != nil {
 		return s, err
 	}
 	remotes, err := newRemotes(cfg)
@@ -200,7 +200,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		Gate: gate.New(s.checks, bb, tokens, gate.Options{
 			Log: log, Metrics: s.metrics, Look: looking.LookNow, Recheck: looking.Recheck, BranchBuilds: looking.BranchBuilds,
 		}),
-		Receiving: confirming.WithStore(s.receiving), PullRequests: following.WithStore(s.receiving),
+		Writing: s.receiving, Receiving: confirming.WithStore(s.receiving), PullRequests: following.WithStore(s.receiving),
 		Forge: verifier, Log: log, Metrics: s.metrics,
 		AppVeyorSecrets: cfg.appveyorSecrets, BitbucketSecrets: cfg.bitbucketSecrets, PublicURL: cfg.PublicURL, SigningKey: cfg.signingKey(),
 	})

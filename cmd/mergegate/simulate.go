@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/simulation"
@@ -95,10 +96,11 @@ func (p *program) progress(ctx context.Context, store *postgres.Store, w postgre
 	if err != nil || all == 0 {
 		return nil, err
 	}
+	terminal := rawWriter(p.stderr)
 	return func(done int) {
-		fmt.Fprintf(p.stderr, "\r%d of %d", done, all)
+		fmt.Fprintf(terminal, "\r%d of %d", done, all)
 		if done >= all {
-			fmt.Fprint(p.stderr, "\r\033[K")
+			fmt.Fprint(terminal, "\r\033[K")
 		}
 	}, nil
 }
@@ -121,7 +123,7 @@ func printSimulation(w io.Writer, since time.Time, s policy.Simulation) error {
 	}
 	fmt.Fprintln(w, "\nNot judged:")
 	for _, u := range s.Unjudged {
-		fmt.Fprintf(w, "  %s: %s\n", counted(u.Decisions, "decision"), u.Reason)
+		fmt.Fprintf(w, "  %s: %s\n", counted(u.Decisions, "decision"), mergecheck.OneLine(u.Reason, longestMessage))
 	}
 	return nil
 }
@@ -135,7 +137,7 @@ func printChanges(w io.Writer, title string, changes []policy.Change) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "  REPOSITORY\tCODE\tDECISIONS\tPULL REQUESTS")
 	for _, c := range changes {
-		fmt.Fprintf(table, "  %s\t%s\t%d\t%s\n", c.Repository, c.Code, c.Decisions, pullRequestNumbers(c))
+		fmt.Fprintf(table, "  %s\t%s\t%d\t%s\n", plain(c.Repository), plain(string(c.Code)), c.Decisions, pullRequestNumbers(c))
 	}
 	return table.Flush()
 }

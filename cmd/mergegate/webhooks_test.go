@@ -245,7 +245,7 @@ func TestWebhooksStayOutOfPrivateNetworks(t *testing.T) {
 	w := newWorld(t, secretKey, "MERGEGATE_WEBHOOK_NETWORKS=10.99.0.0/16")
 	w.expect("no_build", "")
 	r := newReceiver(t)
-	made := w.subscribe(strings.Replace(r.URL, "127.0.0.1", "localhost", 1), "waiver.given")
+	made := w.subscribe(strings.Replace(r.URL, "http://127.0.0.1", "https://localhost", 1), "waiver.given")
 	path := hooksPath + "/" + made.ID
 	w.post(path+"/test", w.token, "")
 	var messages struct {

@@ -61,6 +61,7 @@ type Gate struct {
 	looks  recent
 	// policies keeps documents that were read.
 	policies policy.Cache
+	shown    snapshotCache
 
 	answers  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -93,6 +94,8 @@ type Question struct {
 	Trigger     string
 	Brought     *Snapshot // nil: read it from Bitbucket
 	SystemToken string    // the Forge app's, valid for this workspace; "" for none
+
+	seen *extra // what was read a moment ago, instead of reading it; nil: it is read
 }
 
 // Ask answers q and keeps the answer as a decision. It never fails: what could

@@ -174,6 +174,9 @@ func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postg
 	if s.read && s.Repository != "" { // by UUID, as every linked repository is
 		return s.Repository, ""
 	}
+	if q.seen != nil { // it is only shown
+		return "", ""
+	}
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget/2)
 	defer cancel()
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)

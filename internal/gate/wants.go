@@ -19,6 +19,10 @@ const wantsBudget = 1200 * time.Millisecond
 // builds cost anything here, and most of it once: commits don't change, so what
 // was read of them is kept.
 func (g *Gate) complete(ctx context.Context, q Question, facts *mergecheck.Facts, r postgres.Repository) mergecheck.Verdict {
+	if q.seen != nil {
+		q.seen.fill(facts)
+		return mergecheck.Evaluate(*facts)
+	}
 	verdict := mergecheck.Evaluate(*facts)
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc

@@ -33,6 +33,9 @@ type Options struct {
 	MaxConns int32 // 0: 16, or what the URL's pool_max_conns says
 	// StatementTimeout is how long PostgreSQL works on one statement; 0: 10 s.
 	StatementTimeout time.Duration
+	// OnWriteFailure is told of each statement that failed because the database takes
+	// nothing; nil: nobody is.
+	OnWriteFailure func(WriteFailure)
 }
 
 // Store reads and writes facts. It is safe for concurrent use.
@@ -78,6 +81,9 @@ func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
 	params["timezone"] = "UTC"
 	params["statement_timeout"] = fmt.Sprint(opts.StatementTimeout.Milliseconds())
 	params["idle_in_transaction_session_timeout"] = "60000"
+	if opts.OnWriteFailure != nil {
+		cfg.ConnConfig.Tracer = writeWatch(opts.OnWriteFailure)
+	}
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	}

@@ -102,7 +102,7 @@ func (s *Server) getPullRequest(c *gin.Context, token postgres.Token) error {
 	if q := newQuery(c.Request); q.err != nil {
 		return q.err
 	}
-	wire := verdictOf(repository, s.Explaining.Explain(c.Request.Context(), repository, id))
+	wire := verdictOf(repository, s.Explaining.Show(c.Request.Context(), repository, id))
 	wire.BadgeURL = s.signedURL("/badges/%s/pullrequests/%d.svg", signedBadge, repository, id)
 	wire.PageURL = s.signedURL("/repositories/%s/pullrequests/%d", signedPage, repository, id)
 	c.JSON(http.StatusOK, wire)

@@ -45,7 +45,7 @@ func (s *Server) observed(c *gin.Context, took time.Duration) {
 		route = "none"
 	}
 	s.requests.WithLabelValues(methodLabel(c.Request.Method), route, strconv.Itoa(status)).Observe(took.Seconds())
-	if route == "/healthz" || route == "/readyz" {
+	if route == "/healthz" || route == readyPath {
 		return // a line every few seconds would hide the others
 	}
 	s.Log.InfoContext(c.Request.Context(), "request", "request_id", requestID(c), "method", c.Request.Method,

@@ -1,32 +1,14 @@
 package server
 
 import (
-	"context"
 	"net/http"
 	"regexp"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"mergegate/api"
 	"mergegate/internal/postgres"
 )
-
-// readyz reports whether the service can do its work: 503 while the database
-// can't be used and from the beginning of shutdown.
-func (s *Server) readyz(c *gin.Context) error {
-	if s.draining.Load() {
-		return errUnavailable.with("shutting down")
-	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
-	defer cancel()
-	if err := s.Checks.Ping(ctx); err != nil {
-		s.Log.WarnContext(ctx, "not ready", "error", err)
-		return errUnavailable
-	}
-	c.JSON(http.StatusOK, gin.H{"status": "ready"})
-	return nil
-}
 
 func (s *Server) openAPI(c *gin.Context) error {
 	writeTagged(c, "application/yaml", api.OpenAPI)

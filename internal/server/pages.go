@@ -36,7 +36,7 @@ func (s *Server) pullRequestPage(c *gin.Context) error {
 		return errNotFound
 	}
 	var page bytes.Buffer
-	if err := web.PullRequest(&page, repository.FullName, s.Explaining.Explain(c.Request.Context(), repository, id)); err != nil {
+	if err := web.PullRequest(&page, repository.FullName, s.Explaining.Show(c.Request.Context(), repository, id)); err != nil {
 		return err
 	}
 	writeHTML(c, page.Bytes())

@@ -134,7 +134,7 @@ func (s *Server) handle(f func(*gin.Context) error) gin.HandlerFunc {
 func (s *Server) fail(c *gin.Context, err error) {
 	p := s.limited(c, asProblem(err))
 	p.RequestID = requestID(c)
-	if p.Status >= 500 {
+	if p.Status >= 500 && c.FullPath() != readyPath { // which says itself what is worth a line
 		level := slog.LevelError
 		if p.Code == errBusy.Code || p.Code == errTooSlow.Code {
 			level = slog.LevelWarn // the service is well; somebody asks for too much

@@ -55,7 +55,7 @@ func (s *Server) routes() *gin.Engine {
 	engine.NoMethod(s.handle(func(*gin.Context) error { return errMethod }))
 
 	engine.GET("/healthz", s.handle(s.healthz))
-	engine.GET("/readyz", s.handle(s.readyz))
+	engine.GET(readyPath, s.handle(s.readyz))
 	engine.GET("/openapi.yaml", s.handle(s.openAPI))
 	engine.GET(docsPath, docs())
 	engine.GET(docsPath+"/*file", docs())

@@ -44,6 +44,7 @@ type Config struct {
 	Checks *postgres.Store
 	Gate   *gate.Gate
 	// For webhooks and events.
+	Writing      *postgres.Store // for /readyz?full
 	Receiving    *builds.Service
 	PullRequests *pullrequests.Service
 
@@ -69,6 +70,7 @@ type Server struct {
 	draining atomic.Bool
 	failures failures
 	policies policy.Cache
+	probe    probe
 	requests *prometheus.HistogramVec
 
 	api, stats, simulations, streams kind

@@ -136,7 +136,7 @@ func (s *Server) listWaivers(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	verdict := s.Explaining.Explain(c.Request.Context(), repository, id)
+	verdict := s.Explaining.Show(c.Request.Context(), repository, id)
 	list, err := s.Store.Waivers(c.Request.Context(), keyOf(repository, id), before, length+1)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,6 +27,8 @@ const (
 	timeout = 15 * time.Second
 	// lease is longer than an attempt takes.
 	lease = 30 * time.Second
+	// resolveTimeout is how long a name is looked up for who subscribes.
+	resolveTimeout = 2 * time.Second
 	// busyWait is how long to leave a subscriber that is sent enough.
 	busyWait = time.Second
 	// maxRetryAfter bounds what an answer can ask for.
@@ -104,7 +107,11 @@ func (s *Service) attempt(ctx context.Context, m postgres.WebhookMessage, sub po
 	if err != nil {
 		return outcome{delivery: postgres.WebhookFailed, reason: "the request could not be made"}
 	}
-	res, err := s.client.Do(req)
+	client := s.client
+	if req.URL.Scheme != "https" {
+		client = s.plain
+	}
+	res, err := client.Do(req)
 	took := time.Since(start)
 	if err != nil {
 		return again(m, outcome{reason: transportProblem(err), took: took}, 0)
@@ -185,6 +192,8 @@ func transportProblem(err error) string {
 	switch {
 	case errors.Is(err, ssrf.ErrProhibitedIP):
 		return "the name leads to a private address; MERGEGATE_WEBHOOK_NETWORKS can allow its network"
+	case errors.Is(err, errPlain):
+		return "the name leads out of MERGEGATE_WEBHOOK_NETWORKS, where messages go by https alone"
 	case errors.As(err, &dns):
 		return "the name is not known"
 	case errors.As(err, &netErr) && netErr.Timeout():
@@ -194,11 +203,10 @@ func transportProblem(err error) string {
 	}
 }
 
-// newClient connects to public addresses and those networks. What a name leads to
-// is checked when it is connected to, so that no answer of a name server comes
-// between.
-func newClient(networks []netip.Prefix) *http.Client {
-	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: guard(networks)}
+// newClient connects to what control lets it. What a name leads to is checked when it is
+// connected to, so that no answer of a name server comes between.
+func newClient(control func(network, address string, _ syscall.RawConn) error) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: control}
 	return &http.Client{
 		Timeout: timeout,
 		// No proxy: it would connect for us, to wherever.
@@ -210,6 +218,7 @@ func newClient(networks []netip.Prefix) *http.Client {
 	}
 }
 
+// guard lets through public addresses and those networks.
 func guard(networks []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
 	var v4, v6 []netip.Prefix
 	for _, prefix := range networks {
@@ -220,6 +229,25 @@ func guard(networks []netip.Prefix) func(network, address string, _ syscall.RawC
 		}
 	}
 	return ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...)).Safe
+}
+
+// errPlain is what http to anywhere but the networks ends with.
+var errPlain = errors.New("http leads out of MERGEGATE_WEBHOOK_NETWORKS")
+
+// guardPlain lets through those networks alone.
+func guardPlain(networks []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil || !inside(networks, to.Addr()) {
+			return errPlain
+		}
+		return nil
+	}
+}
+
+func inside(networks []netip.Prefix, ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	return slices.ContainsFunc(networks, func(network netip.Prefix) bool { return network.Contains(ip) })
 }
 
 // reachable reports whether messages may go to the address.

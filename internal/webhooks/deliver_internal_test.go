@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mergegate/internal/postgres"
+	"mergegate/internal/sealed"
 )
 
 func TestOnlyPublicAddressesAreReachable(t *testing.T) {
@@ -55,6 +56,42 @@ func TestOnlyPublicAddressesAreReachable(t *testing.T) {
 				t.Errorf("reachable %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestHTTPGoesToTheNetworksAlone has networks set, which never make http to others right.
+func TestHTTPGoesToTheNetworksAlone(t *testing.T) {
+	t.Parallel()
+	networks := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32")}
+	s := New(nil, sealed.Box{}, Options{Networks: networks})
+	tests := []struct {
+		name, address string
+		want          bool
+	}{
+		{name: "https to anywhere", address: "https://example.com/hook", want: true},
+		{name: "https to a public address", address: "https://93.184.216.34/", want: true},
+		{name: "http to a network", address: "http://10.1.2.3:8080/hook", want: true},
+		{name: "http to a network by IPv6", address: "http://[fd00:1::5]/hook", want: true},
+		{name: "http to a network by a mapped address", address: "http://[::ffff:10.1.2.3]/hook", want: true},
+		{name: "http to a name in a network", address: "http://localhost/hook", want: true},
+		{name: "http to a public address", address: "http://93.184.216.34/hook"},
+		{name: "http to a public address by IPv6", address: "http://[2606:2800:220:1:248:1893:25c8:1946]/hook"},
+		{name: "http beside the networks", address: "http://10.2.2.3/hook"},
+		{name: "http to a name that leads nowhere", address: "http://nowhere.invalid/hook"},
+		{name: "HTTP in capitals", address: "HTTP://93.184.216.34/hook"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if err := s.checkURL(t.Context(), tt.address); (err == nil) != tt.want {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	for address, want := range map[string]bool{"10.1.2.3:80": true, "[fd00:1::5]:80": true, "93.184.216.34:80": false, "10.2.2.3:80": false, "169.254.169.254:80": false} {
+		if err := guardPlain(networks)("tcp", address, nil); (err == nil) != want {
+			t.Errorf("http to %s: %v", address, err)
+		}
 	}
 }
 

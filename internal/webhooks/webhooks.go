@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -60,8 +61,8 @@ var (
 type Options struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: not counted
-	// Networks are private networks that messages may go to; to those http is
-	// allowed as well.
+	// Networks are private networks that messages may go to; to those, and nowhere
+	// else, http is allowed as well.
 	Networks  []netip.Prefix
 	UserAgent string // "": mergegate
 }
@@ -71,7 +72,8 @@ type Service struct {
 	store    *postgres.Store
 	box      sealed.Box
 	opts     Options
-	client   *http.Client
+	client   *http.Client // for https
+	plain    *http.Client // for http: to those networks alone
 	attempts *prometheus.CounterVec
 }
 
@@ -81,7 +83,7 @@ func New(store *postgres.Store, box sealed.Box, opts Options) *Service {
 		opts.UserAgent = "mergegate"
 	}
 	return &Service{
-		store: store, box: box, opts: opts, client: newClient(opts.Networks),
+		store: store, box: box, opts: opts, client: newClient(guard(opts.Networks)), plain: newClient(guardPlain(opts.Networks)),
 		attempts: promauto.With(opts.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_webhook_attempts_total", Help: "Attempts to deliver an outgoing webhook, by how they ended.",
 		}, []string{"result"}),
@@ -100,7 +102,7 @@ func (s *Service) Subscribe(ctx context.Context, workspaceUUID, address string, 
 	if !s.box.Usable() {
 		return sub, "", ErrNoKey
 	}
-	if err := s.checkURL(address); err != nil {
+	if err := s.checkURL(ctx, address); err != nil {
 		return sub, "", err
 	}
 	if err := checkEvents(events); err != nil {
@@ -162,8 +164,8 @@ func (s *Service) secrets(sub postgres.WebhookSubscription, now time.Time) ([]se
 }
 
 // checkURL refuses what can't be told to anybody. Where a name leads is checked
-// each time when it is called.
-func (s *Service) checkURL(address string) error {
+// each time when it is called; for http once before, so that whoever subscribes learns it.
+func (s *Service) checkURL(ctx context.Context, address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "" || len(address) > maxURL || strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f }):
@@ -178,7 +180,18 @@ func (s *Service) checkURL(address string) error {
 	if ip, err := netip.ParseAddr(strings.Trim(u.Hostname(), "[]")); err == nil && !s.reachable(ip) {
 		return fmt.Errorf("%w: url is a private address; MERGEGATE_WEBHOOK_NETWORKS can allow its network", ErrInvalid)
 	}
+	if u.Scheme == "http" && !s.leadsInside(ctx, u.Hostname()) {
+		return fmt.Errorf("%w: url has to begin with https://, since it doesn't lead to a network in MERGEGATE_WEBHOOK_NETWORKS", ErrInvalid)
+	}
 	return nil
+}
+
+// leadsInside reports whether a host is in one of the networks.
+func (s *Service) leadsInside(ctx context.Context, host string) bool {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return err == nil && slices.ContainsFunc(ips, func(ip netip.Addr) bool { return inside(s.opts.Networks, ip) })
 }
 
 func checkEvents(events []string) error {

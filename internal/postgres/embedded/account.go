@@ -3,9 +3,11 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -14,6 +16,7 @@ import (
 type account struct {
 	name     string
 	uid, gid int
+	nameless bool // the system has no name for it; name is for people
 }
 
 func (a account) other() bool { return a.name != "" }
@@ -26,9 +29,21 @@ func (a account) take(path string) error {
 	return os.Chown(path, a.uid, a.gid)
 }
 
-// accountFor picks the user to run PostgreSQL as. Existing data is run by its owner, so that a
-// folder made as an ordinary user, or before the user postgres existed, goes on working.
-func accountFor(data string) (account, error) {
+// takeAll makes the account own a folder with everything in it.
+func (a account) takeAll(path string) error {
+	return filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, a.uid, a.gid)
+	})
+}
+
+// account picks the user to run PostgreSQL as. Existing data is run by its owner, so that a
+// folder made as an ordinary user, or before the user postgres existed, goes on working. New data
+// that root makes gets a user of its own.
+func (f folder) account() (account, error) {
+	data := f.data()
 	owner, err := ownerOf(data)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -39,21 +54,66 @@ func accountFor(data string) (account, error) {
 	switch me := os.Geteuid(); {
 	case me == 0 && owner == 0:
 		return account{}, fmt.Errorf("%s belongs to root, as which PostgreSQL refuses to run: give it to another user (chown -R postgres %[1]s)", data)
+	case me == 0 && owner >= 0:
+		return accountOf(owner)
 	case me == 0:
-		return unprivileged(owner)
+		return f.newAccount()
 	case owner >= 0 && owner != me:
 		return account{}, fmt.Errorf("%s belongs to user %d, not to user %d", data, owner, me)
 	}
 	return account{}, nil
 }
 
-// unprivileged returns the user of that id, or for -1 the user postgres, else nobody. A user
-// needs a name: PostgreSQL doesn't run as one that it can't look up.
-func unprivileged(uid int) (account, error) {
-	if uid >= 0 {
-		u, err := user.LookupId(strconv.Itoa(uid))
-		return newAccount(u, err)
+// Ids that Linux distributions and systemd leave alone, for users that exist nowhere else:
+// https://systemd.io/UIDS-GIDS/
+const (
+	firstOwnID = 60706
+	lastOwnID  = 61183
+)
+
+// newAccount returns a user whom nobody else is, where the system takes one. Whoever runs as the
+// same user as the server reaches its folders through /proc, and so its data and its socket; as
+// the users postgres and nobody many programs run.
+func (f folder) newAccount() (account, error) {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(f.root))
+	const ids = lastOwnID - firstOwnID + 1
+	for i := range 20 {
+		id := firstOwnID + (int(sum.Sum32()%ids)+i)%ids
+		if _, err := user.LookupId(strconv.Itoa(id)); err == nil {
+			continue // it has a name, so somebody is it
+		}
+		if canPassFolders && f.takes(id) {
+			return ownAccount(id), nil
+		}
+		break
 	}
+	return unprivileged()
+}
+
+func ownAccount(id int) account {
+	return account{name: "number " + strconv.Itoa(id), uid: id, gid: id, nameless: true}
+}
+
+// takes reports whether files can belong to a user of that id: a container may have fewer.
+func (f folder) takes(id int) bool {
+	probe, err := os.MkdirTemp(filepath.Dir(f.data()), "unfinished-")
+	if err != nil {
+		return false
+	}
+	return errors.Join(os.Chown(probe, id, id), os.Remove(probe)) == nil
+}
+
+// accountOf returns the user of that id.
+func accountOf(uid int) (account, error) {
+	if uid >= firstOwnID && uid <= lastOwnID {
+		return ownAccount(uid), nil
+	}
+	return newAccount(user.LookupId(strconv.Itoa(uid)))
+}
+
+// unprivileged returns the user postgres, else nobody. initdb needs one that has a name.
+func unprivileged() (account, error) {
 	u, err := user.Lookup("postgres")
 	if err != nil {
 		u, err = user.Lookup("nobody")

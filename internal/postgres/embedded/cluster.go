@@ -30,7 +30,10 @@ func openCluster(ctx context.Context, at folder, opts Options) (*cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	runAs, err := accountFor(at.data())
+	runAs, err := at.account()
+	if opts.follow != "" && runAs.nameless {
+		runAs, err = followerAccount(opts.follow) // or it wouldn't be let in there
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +63,19 @@ func (c *cluster) initialise(ctx context.Context, log *slog.Logger) error {
 	if c.follow != "" {
 		create = c.baseBackup
 	}
-	if err := errors.Join(c.account.take(fresh), create(ctx, fresh)); err != nil {
+	maker := c.account
+	if maker.nameless && c.follow == "" {
+		if maker, err = unprivileged(); err != nil { // initdb doesn't run without a name
+			return err
+		}
+	}
+	if err := errors.Join(maker.take(fresh), create(ctx, maker, fresh)); err != nil {
 		return err
+	}
+	if maker != c.account {
+		if err := c.account.takeAll(fresh); err != nil {
+			return err
+		}
 	}
 	if err := os.Rename(fresh, c.data()); err != nil {
 		return err
@@ -77,8 +91,8 @@ func (c *cluster) sweepUnfinished() error {
 	return err
 }
 
-func (c *cluster) initdb(ctx context.Context, data string) error {
-	cmd := c.command(ctx, "initdb")
+func (c *cluster) initdb(ctx context.Context, as account, data string) error {
+	cmd := c.command(ctx, as, "initdb")
 	cmd.Args = append(cmd.Args, "--username="+userName, "--auth=trust", "--encoding=UTF8", "--no-locale",
 		"--data-checksums", "--no-instructions")
 	if c.noSync {
@@ -98,7 +112,7 @@ func (c *cluster) initdb(ctx context.Context, data string) error {
 // serve starts the server itself, which outlives the context. Settings are given here rather
 // than in postgresql.conf, so that a later mergegate's apply to older data too.
 func (c *cluster) serve(ctx context.Context, socket string) (*process, error) {
-	cmd := c.command(context.WithoutCancel(ctx), "postgres")
+	cmd := c.command(context.WithoutCancel(ctx), c.account, "postgres")
 	settings := []string{
 		"listen_addresses=", "port=5432", "unix_socket_permissions=0700", "max_connections=100",
 		"timezone=UTC", "log_timezone=UTC", "cluster_name=mergegate", c.mark(),
@@ -133,15 +147,15 @@ type command struct {
 	account account
 }
 
-// command prepares a program to run as the cluster's user. It gets no variables of ours: PGPORT,
+// command prepares a program to run as a user. It gets no variables of ours: PGPORT,
 // PGOPTIONS and their like would change what it does.
-func (c *cluster) command(ctx context.Context, program string) *command {
+func (c *cluster) command(ctx context.Context, as account, program string) *command {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.programs.dir, program))
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + c.programs.dir + ":/usr/bin:/bin", "LC_ALL=C", "HOME=/"}
 	cmd.Stdout, cmd.Stderr = c.log.File, c.log.File
-	cmd.SysProcAttr = processAttributes(c.account)
-	return &command{Cmd: cmd, account: c.account}
+	cmd.SysProcAttr = processAttributes(as)
+	return &command{Cmd: cmd, account: as}
 }
 
 // addFolder gives the program a folder as an option.

@@ -11,7 +11,8 @@
 //
 // The child belongs to whoever called Start: a second Start on the folder is refused, and other
 // processes reach the running server with Attach. PostgreSQL refuses to run as root, so as root
-// the child runs as an unprivileged user.
+// the child runs as a user of its own, whom no other program runs as; where the system has none for
+// it, as the user postgres, else nobody.
 package embedded
 
 import (

@@ -2,9 +2,11 @@ package embedded
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,7 +91,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return
 	}
-	ordinary, err := unprivileged(-1)
+	ordinary, err := unprivileged()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,5 +102,33 @@ func TestAsOrdinaryUser(t *testing.T) {
 	again.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(ordinary.uid), Gid: uint32(ordinary.gid)}}
 	if out, err := again.CombinedOutput(); err != nil {
 		t.Fatalf("as %s: %v\n%s", ordinary.name, err, out)
+	}
+}
+
+// TestOtherProgramsOfTheUserPostgresStayOutside looks through /proc as processes do that run as
+// the users whom other servers run as.
+func TestOtherProgramsOfTheUserPostgresStayOutside(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // the server runs as us, and everything that we run may reach it
+	}
+	s := start(t, privateFolder(t))
+	pid := s.process.cmd.Process.Pid
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue // nobody can be it
+		}
+		as, err := newAccount(u, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, place := range []string{"fd/", "fd/3/", "fd/4/", "cwd/", "environ"} {
+			look := exec.CommandContext(t.Context(), "/bin/sh", "-c", `ls "$0" >/dev/null && cat "$0" >/dev/null 2>&1 || ls "$0/"`, fmt.Sprintf("/proc/%d/%s", pid, place))
+			look.SysProcAttr = processAttributes(as)
+			if out, err := look.CombinedOutput(); err == nil {
+				t.Errorf("user %s sees %s: %s", name, place, out)
+			}
+		}
 	}
 }

@@ -18,6 +18,15 @@ func StandBy(ctx context.Context, dir string, primary *Server, opts Options) (*S
 	return Start(ctx, dir, opts)
 }
 
+// followerAccount is the user who may enter the folder of a server's socket.
+func followerAccount(socket string) (account, error) {
+	owner, err := ownerOf(socket)
+	if err != nil {
+		return account{}, err
+	}
+	return accountOf(owner)
+}
+
 // Promote makes a server that follows another one a primary, and returns when it is.
 func (s *Server) Promote(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.url)
@@ -49,8 +58,8 @@ func (s *Server) Crash() error {
 }
 
 // baseBackup makes data a copy of the server that is followed.
-func (c *cluster) baseBackup(ctx context.Context, data string) error {
-	cmd := c.command(ctx, "pg_basebackup")
+func (c *cluster) baseBackup(ctx context.Context, as account, data string) error {
+	cmd := c.command(ctx, as, "pg_basebackup")
 	cmd.Args = append(cmd.Args, "--username="+userName, "--port=5432", "--wal-method=stream", "--checkpoint=fast", "--no-password")
 	if c.noSync {
 		cmd.Args = append(cmd.Args, "--no-sync")
