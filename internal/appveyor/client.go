@@ -153,14 +153,19 @@ func (c *Client) BranchHistory(ctx context.Context, account, slug, branch string
 	return c.history(ctx, account, slug, url.Values{"branch": {branch}}, count)
 }
 
-func (c *Client) history(ctx context.Context, account, slug string, query url.Values, count int) (answers []Answer, err error) {
+func (c *Client) history(ctx context.Context, account, slug string, query url.Values, count int) ([]Answer, error) {
+	_, answers, err := c.historyOf(ctx, account, slug, query, count)
+	return answers, err
+}
+
+func (c *Client) historyOf(ctx context.Context, account, slug string, query url.Values, count int) (p ListedProject, answers []Answer, err error) {
 	query.Set("recordsNumber", strconv.Itoa(count))
 	target := c.projectURL(Ref{Account: account, Slug: slug}, "history") + "?" + query.Encode()
 	err = c.get(ctx, account, target, func(body []byte) error {
-		_, answers, err = readHistory(body, count)
+		p, answers, err = readHistory(body, count)
 		return err
 	})
-	return answers, err
+	return p, answers, err
 }
 
 // readHistory reads {"project":…,"builds":[…]}, count builds at most. A build that
@@ -185,6 +190,44 @@ func readHistory(body []byte, count int) (ListedProject, []Answer, error) {
 		return len(answers) < count
 	})
 	return project, answers, nil
+}
+
+// absenceRows is how many builds before one that is missing are read: enough to see
+// whether AppVeyor began the list where it was asked to.
+const absenceRows = 10
+
+// Lacks reports whether AppVeyor, which shows the project that ref names, shows no
+// such build in it: neither by its id nor in the project's history. It is false
+// where that can't be told. Errors are *[Error]; one of kind [NotFound] says that it
+// doesn't show the project, or that another one is called so.
+func (c *Client) Lacks(ctx context.Context, ref Ref, projectID int64) (bool, error) {
+	_, err := c.buildAt(ctx, ref, "builds", strconv.FormatInt(ref.BuildID, 10))
+	if !isNotFound(err) {
+		return false, err
+	}
+	query := url.Values{"startBuildId": {strconv.FormatInt(ref.BuildID+1, 10)}}
+	project, rows, err := c.historyOf(ctx, ref.Account, ref.Slug, query, absenceRows)
+	if err != nil {
+		return false, err
+	}
+	if project.Project.ID != projectID {
+		return false, statusError(http.StatusNotFound, 0)
+	}
+	return lacks(rows, ref.BuildID), nil
+}
+
+// lacks reports whether a page of a history, which was asked to begin at a build,
+// goes past it without it. One that begins elsewhere tells only if it ends beyond.
+func lacks(rows []Answer, buildID int64) bool {
+	newer, older := false, false
+	for _, row := range rows {
+		if row.Build.BuildID == buildID || row.Build.BuildID == 0 {
+			return false
+		}
+		newer = newer || row.Build.BuildID > buildID
+		older = older || row.Build.BuildID < buildID
+	}
+	return older || !newer
 }
 
 func (c *Client) projectURL(ref Ref, route ...string) string {
@@ -278,17 +321,28 @@ type ListedProject struct {
 // IsBitbucket reports whether the project builds a Bitbucket Cloud repository.
 func (p ListedProject) IsBitbucket() bool { return strings.EqualFold(p.RepositoryType, "bitBucket") }
 
-// Projects lists an account's projects as far as they can be read. AppVeyor tells
-// them only to a token, so without one for the account it is refused without being
-// asked.
+// Projects lists the projects that the account's token is for, as far as they can
+// be read. AppVeyor tells them only to a token, so without one it is refused without
+// being asked.
 func (c *Client) Projects(ctx context.Context, account string) ([]ListedProject, error) {
-	list, _, err := c.ProjectList(ctx, account)
+	list, _, err := c.projects(ctx, account)
 	return list, err
 }
 
-// ProjectList is [Client.Projects], and whether the list is complete: only where
-// everything in it could be read does it mean anything that a project isn't there.
+// ProjectList lists the projects of one account, and reports whether the list is
+// complete: only where everything in it could be read, and it is the account's own,
+// does it mean anything that a project isn't there.
 func (c *Client) ProjectList(ctx context.Context, account string) (list []ListedProject, complete bool, err error) {
+	list, complete, err = c.projects(ctx, account)
+	// Where the token is another account's, so is the list. It is told by what it
+	// has, and if it has nothing by the token having been given for the account.
+	_, given := c.tokens[strings.ToLower(account)]
+	empty := len(list) == 0
+	list = slices.DeleteFunc(list, func(p ListedProject) bool { return !strings.EqualFold(p.Project.Account, account) })
+	return list, complete && (len(list) > 0 || empty && given), err
+}
+
+func (c *Client) projects(ctx context.Context, account string) (list []ListedProject, complete bool, err error) {
 	if c.token(account) == "" {
 		return nil, false, statusError(http.StatusUnauthorized, 0)
 	}

@@ -60,3 +60,8 @@ func routeMissing(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && (e.Kind == NotFound || errors.Is(err, errNotJSON))
 }
+
+func isNotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == NotFound
+}

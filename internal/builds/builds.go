@@ -41,6 +41,7 @@ type Service struct {
 	now       func() time.Time
 	interval  time.Duration
 	faults    *faults
+	lists     *lists
 
 	deliveries *prometheus.CounterVec
 	confirmed  *prometheus.CounterVec
@@ -51,7 +52,7 @@ func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accou
 	metrics := promauto.With(opts.Metrics)
 	return &Service{
 		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log, now: time.Now,
-		interval: cmp.Or(opts.Interval, 2*time.Minute), faults: &faults{},
+		interval: cmp.Or(opts.Interval, 2*time.Minute), faults: &faults{}, lists: &lists{},
 		deliveries: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_deliveries_total", Help: "Deliveries received, by outcome at once.",
 		}, []string{"source", "outcome"}),

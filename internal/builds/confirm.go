@@ -16,6 +16,7 @@ import (
 type result struct {
 	ignored  string // the reason, when the build is none of ours
 	problem  string // why nothing can be concluded yet; ask again
+	notFound bool   // the problem is that AppVeyor doesn't show the build
 	retryIn  time.Duration
 	recorded postgres.Recorded
 }
@@ -81,7 +82,7 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64) (re
 func unconfirmed(err error) result {
 	var e *appveyor.Error
 	if errors.As(err, &e) {
-		return result{problem: e.Reason, retryIn: e.RetryAfter}
+		return result{problem: e.Reason, retryIn: e.RetryAfter, notFound: e.Kind == appveyor.NotFound}
 	}
 	return result{problem: "AppVeyor could not be asked"}
 }

@@ -85,7 +85,7 @@ func (s *Service) ignored(ctx context.Context, d postgres.Delivery) (postgres.De
 
 func (s *Service) watchBuild(ctx context.Context, job *river.Job[postgres.WatchBuild]) error {
 	ref := appveyor.Ref(job.Args)
-	r, err := s.confirm(ctx, ref, 0, "watch")
+	r, err := s.watch(ctx, ref)
 	if err != nil {
 		return err
 	}

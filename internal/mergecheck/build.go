@@ -115,6 +115,10 @@ type Build struct {
 	FinishedOn time.Time `json:"finished_on,omitzero"`
 	UpdatedOn  time.Time `json:"updated_on,omitzero"`
 
+	// DeletedOn is when the build, which had not ended, was taken for deleted on
+	// AppVeyor. It is cancelled then.
+	DeletedOn time.Time `json:"deleted_on,omitzero"`
+
 	ConfirmedBy string `json:"confirmed_by,omitzero"`
 }
 

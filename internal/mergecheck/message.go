@@ -119,7 +119,7 @@ func projectState(p ProjectVerdict) string {
 	case code == Unavailable:
 		return fmt.Sprintf("AppVeyor build %s may be of another commit", p.Build.Version)
 	case p.Build.State.Finished():
-		return fmt.Sprintf("AppVeyor build %s %s", p.Build.Version, ended(p.Build.State))
+		return fmt.Sprintf("AppVeyor build %s %s", p.Build.Version, ended(*p.Build))
 	default:
 		return fmt.Sprintf("AppVeyor build %s is %s", p.Build.Version, p.Build.State)
 	}
@@ -190,7 +190,10 @@ func buildMessage(f Facts, v Verdict) (message, nextStep string) {
 	case FailedCode:
 		return withURL(fmt.Sprintf("AppVeyor build %s failed%s%s", b.Version, tests(b.Tests()), more), b.URL), ""
 	case CancelledCode:
-		return withURL(fmt.Sprintf("AppVeyor build %s was cancelled%s", b.Version, more), b.URL), "Build the pull request again on AppVeyor."
+		if !b.DeletedOn.IsZero() {
+			b.URL = "" // it leads nowhere
+		}
+		return withURL(fmt.Sprintf("AppVeyor build %s %s%s", b.Version, ended(b), more), b.URL), "Build the pull request again on AppVeyor."
 	case StaleDestination:
 		if first.Moved != nil {
 			return fmt.Sprintf("AppVeyor build %s passed, but %s%s; the policy asks for %s.", b.Version, first.Moved.Detail, more, v.Policy.Freshness.words()),
@@ -241,11 +244,13 @@ func deciding(v Verdict) (first ProjectVerdict, more string) {
 	return first, more
 }
 
-func ended(s State) string {
-	switch s {
-	case Success:
+func ended(b Build) string {
+	switch {
+	case b.State == Success:
 		return "passed"
-	case Cancelled:
+	case b.State == Cancelled && !b.DeletedOn.IsZero():
+		return "was deleted on AppVeyor"
+	case b.State == Cancelled:
 		return "was cancelled"
 	default:
 		return "failed"
