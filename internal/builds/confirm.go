@@ -48,7 +48,7 @@ func (s *Service) confirm(ctx context.Context, ref appveyor.Ref, delivery int64,
 }
 
 func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64) (result, error) {
-	answer, err := s.appveyor.Build(ctx, ref)
+	answer, err := s.read(ctx, ref)
 	if err != nil {
 		return unconfirmed(err), nil
 	}

@@ -17,14 +17,13 @@ const (
 	deletedAfter = 2 * time.Minute
 )
 
-// watch looks at an unfinished build, under the name that its project has now, and
-// ends one that is no more.
+// watch looks at an unfinished build, and ends one that is no more.
 func (s *Service) watch(ctx context.Context, ref appveyor.Ref) (result, error) {
 	r, err := s.confirm(ctx, ref, 0, "watch")
-	if err != nil || r.problem != "" && !r.notFound {
+	switch {
+	case err != nil || r.problem != "" && !r.notFound:
 		return r, err
-	}
-	if r.problem == "" {
+	case r.problem == "":
 		return r, s.store.NoteShown(ctx, ref.BuildID)
 	}
 	b, err := s.store.ConfirmedBuild(ctx, ref.BuildID)
@@ -36,16 +35,7 @@ func (s *Service) watch(ctx context.Context, ref appveyor.Ref) (result, error) {
 	case b.State.Finished(): // by another look, or a delivery
 		return result{recorded: postgres.Recorded{Build: b}}, nil
 	}
-	p, err := s.projectOf(ctx, b)
-	if err != nil {
-		return r, err
-	}
-	if moved := (appveyor.Ref{Account: p.Account, Slug: p.Slug, BuildID: ref.BuildID, Version: ref.Version}); moved != ref {
-		if r, err = s.confirm(ctx, moved, 0, "watch"); err != nil || !r.notFound {
-			return r, err
-		}
-	}
-	ended, err := s.endIfDeleted(ctx, b, p)
+	ended, err := s.endIfDeleted(ctx, b)
 	if ended {
 		b.State = mergecheck.Cancelled
 		r = result{recorded: postgres.Recorded{Build: b}}
@@ -53,21 +43,12 @@ func (s *Service) watch(ctx context.Context, ref appveyor.Ref) (result, error) {
 	return r, err
 }
 
-// projectOf is the project of a build as it is called now.
-func (s *Service) projectOf(ctx context.Context, b mergecheck.Build) (mergecheck.Project, error) {
-	p, err := s.store.ProjectByID(ctx, b.Project.ID)
-	if errors.Is(err, postgres.ErrNotFound) {
-		return b.Project, nil
-	}
-	return p, err
-}
-
 // endIfDeleted ends an unfinished build that AppVeyor doesn't show any more, as
 // cancelled: nothing else would ever be heard of it. A finished one keeps its result
 // whatever is deleted, or deleting a failure would bring an older success back. It
 // reports whether the build has ended. An error is the database's.
-func (s *Service) endIfDeleted(ctx context.Context, b mergecheck.Build, p mergecheck.Project) (ended bool, err error) {
-	missing, err := s.lacks(ctx, b, p)
+func (s *Service) endIfDeleted(ctx context.Context, b mergecheck.Build) (ended bool, err error) {
+	missing, err := s.lacks(ctx, b)
 	if err != nil || !missing {
 		return false, err
 	}
@@ -104,9 +85,10 @@ func deleted(b mergecheck.Build, m postgres.Missing) mergecheck.Build {
 // lacks reports whether AppVeyor shows the build's project without the build, or
 // lists the account's projects without that project. Where neither can be told, as
 // without a token for a private project, nothing is.
-func (s *Service) lacks(ctx context.Context, b mergecheck.Build, p mergecheck.Project) (bool, error) {
-	if p.ID == 0 || !s.accounts.known(p.Account) {
-		return false, nil
+func (s *Service) lacks(ctx context.Context, b mergecheck.Build) (bool, error) {
+	p, err := s.projectOf(ctx, b)
+	if err != nil || p.ID == 0 || !s.accounts.known(p.Account) {
+		return false, err
 	}
 	ref := appveyor.Ref{Account: p.Account, Slug: p.Slug, BuildID: b.BuildID, Version: b.Version}
 	lacking, err := s.appveyor.Lacks(ctx, ref, p.ID)

@@ -2,6 +2,7 @@ package builds
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -145,4 +146,32 @@ func (s *Service) unlisted(ctx context.Context, p mergecheck.Project) bool {
 	}
 	_, ok := listedByID(list, p.ID)
 	return !ok
+}
+
+// read reads a build from AppVeyor. One that isn't found where ref says, and is
+// recorded, is asked for again under the name that its project has now.
+func (s *Service) read(ctx context.Context, ref appveyor.Ref) (appveyor.Answer, error) {
+	answer, err := s.appveyor.Build(ctx, ref)
+	if !isNotFound(err) {
+		return answer, err
+	}
+	b, unknown := s.store.ConfirmedBuild(ctx, ref.BuildID)
+	if unknown != nil {
+		return answer, err // as AppVeyor said
+	}
+	p, unknown := s.projectOf(ctx, b)
+	if unknown != nil || p.Account == ref.Account && p.Slug == ref.Slug {
+		return answer, err
+	}
+	ref.Account, ref.Slug = p.Account, p.Slug
+	return s.appveyor.Build(ctx, ref)
+}
+
+// projectOf is the project of a build as it is called now.
+func (s *Service) projectOf(ctx context.Context, b mergecheck.Build) (mergecheck.Project, error) {
+	p, err := s.store.ProjectByID(ctx, b.Project.ID)
+	if errors.Is(err, postgres.ErrNotFound) {
+		return b.Project, nil
+	}
+	return p, err
 }

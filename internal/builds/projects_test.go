@@ -158,6 +158,23 @@ func TestRunningBuildOfARenamedProjectIsFollowed(t *testing.T) {
 	}
 }
 
+// TestDeliveryFromBeforeARenameIsProcessed has a delivery name the project as it was
+// called then, and its build be found by a round.
+func TestDeliveryFromBeforeARenameIsProcessed(t *testing.T) {
+	t.Parallel()
+	b, _ := linked(t)
+	b.build = b.put(t, "widgets", pullRequestBuild())
+	id := b.receive(t)
+	b.project(t, appveyortest.Project{ID: 12064, Slug: "gadgets"})
+	b.round(t)
+	if err := b.confirm(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Processed {
+		t.Errorf("%s, %q", outcome, reason)
+	}
+}
+
 // TestRenamedAccountIsNotFollowed: the account's name is what is trusted.
 func TestRenamedAccountIsNotFollowed(t *testing.T) {
 	t.Parallel()
