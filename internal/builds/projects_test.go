@@ -237,6 +237,40 @@ func TestOneListARound(t *testing.T) {
 	}
 }
 
+// TestReplacedProjectIsNotRequired has the new project be required from the moment
+// that AppVeyor's list tells of it, whether it has built anything or not, and the old
+// one again if the list has it again.
+func TestReplacedProjectIsNotRequired(t *testing.T) {
+	t.Parallel()
+	b, r := linked(t)
+	seen := func() []mergecheck.Project {
+		t.Helper()
+		facts, err := b.store.Facts(t.Context(), postgres.Asked{
+			PullRequest: postgres.PullRequestKey{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: 7},
+			Head:        b.build.PullRequestHeadCommit,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return facts.Seen
+	}
+	if err := b.appveyor.DeleteProject(12064); err != nil {
+		t.Fatal(err)
+	}
+	b.project(t, appveyortest.Project{ID: 502, Slug: "widgets"})
+	b.round(t)
+	want := []mergecheck.Project{{ID: 502, Account: "acme", Slug: "widgets", Replaces: 12064}}
+	if diff := cmp.Diff(want, seen()); diff != "" {
+		t.Errorf("required projects (-want +got):\n%s", diff)
+	}
+	b.project(t, appveyortest.Project{ID: 12064, Slug: "gadgets"})
+	b.round(t)
+	want = []mergecheck.Project{{ID: 502, Account: "acme", Slug: "widgets"}, {ID: 12064, Account: "acme", Slug: "gadgets"}}
+	if diff := cmp.Diff(want, seen()); diff != "" {
+		t.Errorf("required projects when it is back (-want +got):\n%s", diff)
+	}
+}
+
 // TestProjectThatWasCreatedAgainReplaces deletes a project and creates another.
 func TestProjectThatWasCreatedAgainReplaces(t *testing.T) {
 	t.Parallel()

@@ -54,7 +54,7 @@ func sentences(f Facts, v Verdict) (message, nextStep string) {
 		return fmt.Sprintf("AppVeyor has not built %s of pull request %d yet.", abbreviate(pr.Head), pr.ID),
 			"Wait for the build, or start it on AppVeyor, then re-run this check."
 	case MissingProject:
-		return missingMessage(v), "Start it on AppVeyor, then re-run this check."
+		return missingMessage(v), missingStep(v)
 	default:
 		return buildMessage(f, v)
 	}
@@ -80,6 +80,9 @@ func remark(p ProjectVerdict) (text string) {
 	}
 	if p.Build.ConfirmedBy == ConfirmedByReport {
 		text += " (reported by its build script)"
+	}
+	if replaced := p.replaced(); replaced != "" {
+		text += " (" + replaced + ")"
 	}
 	if m := p.Moved; m != nil && (m.Commits == nil || *m.Commits > 0) {
 		text += "; " + m.Detail
@@ -175,7 +178,7 @@ func missingMessage(v Verdict) string {
 	var names []string
 	for _, p := range v.Projects {
 		if p.Required && p.Code == NoBuild {
-			names = append(names, p.Project.Name())
+			names = append(names, p.name())
 		}
 	}
 	return fmt.Sprintf("AppVeyor has not built %s in %s yet.", abbreviate(v.PullRequest.Head), strings.Join(names, ", "))
@@ -190,8 +193,8 @@ func buildMessage(f Facts, v Verdict) (message, nextStep string) {
 	case FailedCode:
 		return withURL(fmt.Sprintf("AppVeyor build %s failed%s%s", b.Version, tests(b.Tests()), more), b.URL), ""
 	case CancelledCode:
-		if !b.DeletedOn.IsZero() {
-			b.URL = "" // it leads nowhere
+		if !b.DeletedOn.IsZero() { // its link leads nowhere
+			return fmt.Sprintf("AppVeyor build %s %s%s.", b.Version, ended(b), more), "Build the pull request again on AppVeyor."
 		}
 		return withURL(fmt.Sprintf("AppVeyor build %s %s%s", b.Version, ended(b), more), b.URL), "Build the pull request again on AppVeyor."
 	case StaleDestination:

@@ -127,7 +127,7 @@ func (s *Store) NoteReplaced(ctx context.Context, p SeenProject, by mergecheck.P
 // where it was never seen.
 func (s *Store) ProjectByID(ctx context.Context, projectID int64) (mergecheck.Project, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT project_id AS id, account, slug, reports_only FROM projects WHERE project_id = $1
+		SELECT project_id AS id, account, slug, reports_only, 0 AS replaces FROM projects WHERE project_id = $1
 		ORDER BY reports_only, greatest(listed_on, first_seen_on) DESC LIMIT 1`, projectID)
 	p, err := one[mergecheck.Project](rows, err)
 	if err != nil {
