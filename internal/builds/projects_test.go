@@ -2,6 +2,7 @@ package builds
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -188,6 +189,33 @@ func TestRenamedAccountIsNotFollowed(t *testing.T) {
 	b.round(t)
 	if diff := cmp.Diff([]string{"12064 acme/widgets"}, b.projects(t)); diff != "" {
 		t.Errorf("projects (-want +got):\n%s", diff)
+	}
+}
+
+// TestRenamedAccountIsFollowedOnceItIsTrusted has the mapping name the account anew.
+func TestRenamedAccountIsFollowedOnceItIsTrusted(t *testing.T) {
+	t.Parallel()
+	b, _ := linked(t)
+	if err := b.appveyor.AddProject(appveyortest.Project{ID: 12064, Account: "acme2", Slug: "widgets", RepositoryName: "acme/widgets"}); err != nil {
+		t.Fatal(err)
+	}
+	build, err := b.appveyor.PutBuild("acme2", "widgets", pullRequestBuild())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := appveyor.NewClient(appveyor.Config{URL: b.appveyor.URL, Tokens: map[string]string{"acme2": "token"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	b.service = New(b.store, client, b.service.bitbucket, Accounts{"acme2": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)})
+	b.round(t)
+	if diff := cmp.Diff([]string{"12064 acme2/widgets"}, b.projects(t)); diff != "" {
+		t.Errorf("projects (-want +got):\n%s", diff)
+	}
+	b.build = build
+	if got := b.stored(t); got.State != mergecheck.Success {
+		t.Errorf("build %s", got.State)
 	}
 }
 

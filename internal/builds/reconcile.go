@@ -60,17 +60,20 @@ func (s *Service) reconcile(ctx context.Context, _ *river.Job[reconcile]) error 
 	if err != nil {
 		return err
 	}
-	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool { return p.Forgotten || p.ReplacedBy != 0 })
+	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool {
+		return p.Forgotten || p.ReplacedBy != 0 || !s.accounts.known(p.Account)
+	})
 	return s.lookThrough(ctx, append(projects, unseen...), "reconcile")
 }
 
 // readLists reads each trusted account's list of projects, where a token allows to,
 // and once a round. It returns the projects that were seen, as they are called now,
-// and those that have built no pull request so far.
+// and those that have built no pull request so far, or none under an account that
+// is trusted.
 func (s *Service) readLists(ctx context.Context, seen []postgres.SeenProject) (known, unseen []postgres.SeenProject, err error) {
 	ids := map[int64]bool{}
 	for _, p := range seen {
-		ids[p.ProjectID] = true
+		ids[p.ProjectID] = ids[p.ProjectID] || s.accounts.known(p.Account) || p.Forgotten
 	}
 	for account := range s.accounts {
 		list, complete, err := s.listed(ctx, account, 0)
