@@ -1,10 +1,9 @@
 package appveyor
 
 // The longest accepted value of every text that AppVeyor, or who poses as it,
-// sends, in bytes, and how many entries of a list are kept. Of a
-// history, as many builds are kept as were asked for. PostgreSQL indexes account and
-// slug, version and branches, and takes no more than 2,704 bytes for an index's
-// row.
+// sends, in bytes, and how many entries of a list are kept; of a history, as many
+// as were asked for. PostgreSQL indexes account and slug, which take no more than
+// 2,704 bytes together.
 //
 // A text that names something is never cut, since a part of a name is another
 // name: what it belongs to is refused, or it is taken as missing where that only
