@@ -12,7 +12,7 @@ const (
 	maxAccount    = 255      // longer: the project, and each build of it, is refused
 	maxSlug       = 255      // longer: the same
 	maxRepository = 255      // longer: taken as missing, and a build of no repository is refused
-	maxProvider   = 64       // longer: taken as missing, which is another provider
+	maxProvider   = 64       // longer: taken as missing, which is another provider; in a webhook, AppVeyor is asked
 	maxEventName  = 64       // longer: taken as missing, which is an unknown event
 	maxVersion    = 512      // longer: taken as missing; a build is found by its id
 	maxBranch     = 1024     // longer: the build is refused where it is the target, else taken as missing

@@ -41,6 +41,10 @@ func nameOf(raw json.RawMessage, limit int) string {
 	return identity(stringOf(raw), limit)
 }
 
+// hintOf is [nameOf] for a webhook, which proves nothing: what can't be stored is
+// left out of the text.
+func hintOf(raw json.RawMessage, limit int) string { return identity(storable(stringOf(raw)), limit) }
+
 // proseOf reads a string for people; "" for any other type.
 func proseOf(raw json.RawMessage, limit int) string { return prose(stringOf(raw), limit) }
 

@@ -50,13 +50,13 @@ func ParseWebhook(body []byte) (Webhook, error) {
 		return Webhook{}, fmt.Errorf("%w: eventData is not an object", ErrNotBuild)
 	}
 	hook := Webhook{
-		EventName:      nameOf(envelope["eventName"], maxEventName),
+		EventName:      hintOf(envelope["eventName"], maxEventName),
 		BuildID:        intOf(data["buildId"]),
 		ProjectID:      intOf(data["projectId"]),
-		Provider:       nameOf(data["repositoryProvider"], maxProvider),
-		Repository:     identity(storable(stringOf(data["repositoryName"])), maxRepository),
-		Version:        nameOf(data["buildVersion"], maxVersion),
-		BuildURL:       identity(storable(stringOf(data["buildUrl"])), maxURL),
+		Provider:       hintOf(data["repositoryProvider"], maxProvider),
+		Repository:     hintOf(data["repositoryName"], maxRepository),
+		Version:        hintOf(data["buildVersion"], maxVersion),
+		BuildURL:       hintOf(data["buildUrl"], maxURL),
 		PullRequestID:  intOf(data["pullRequestId"]),
 		NotPullRequest: string(data["isPullRequest"]) == "false",
 	}
