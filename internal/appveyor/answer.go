@@ -1,9 +1,14 @@
 package appveyor
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
 	"strings"
-	"time"
 
+	"mergegate/internal/jsonobject"
 	"mergegate/internal/mergecheck"
 )
 
@@ -26,79 +31,62 @@ func (a Answer) Workspace() string {
 	return workspace
 }
 
-type wireProject struct {
-	ProjectID      integer `json:"projectId"`
-	AccountName    label   `json:"accountName"`
-	Slug           label   `json:"slug"`
-	RepositoryType label   `json:"repositoryType"`
-	RepositoryName label   `json:"repositoryName"`
+// readProject reads AppVeyor's project. One whose names can't be kept is refused:
+// a part of a name is another project's.
+func readProject(m jsonobject.Members) (ListedProject, error) {
+	p := ListedProject{
+		Project: mergecheck.Project{
+			ID: intOf(m["projectId"]), Account: nameOf(m["accountName"], maxAccount), Slug: nameOf(m["slug"], maxSlug),
+		},
+		RepositoryType: nameOf(m["repositoryType"], maxProvider), RepositoryName: nameOf(m["repositoryName"], maxRepository),
+	}
+	if p.Project.Account == "" && given(m["accountName"]) || p.Project.Slug == "" && given(m["slug"]) {
+		return ListedProject{}, &Error{Kind: Unusable, Status: http.StatusOK, Reason: fmt.Sprintf("the name of the account or project is too long: AppVeyor told more than %d bytes", maxSlug)}
+	}
+	return p, nil
 }
 
-type wireBuild struct {
-	BuildID                   integer   `json:"buildId"`
-	Version                   label     `json:"version"`
-	Branch                    label     `json:"branch"`
-	CommitID                  label     `json:"commitId"`
-	PullRequestID             integer   `json:"pullRequestId"`
-	PullRequestName           label     `json:"pullRequestName"`
-	PullRequestHeadCommitID   label     `json:"pullRequestHeadCommitId"`
-	PullRequestHeadRepository label     `json:"pullRequestHeadRepository"`
-	PullRequestHeadBranch     label     `json:"pullRequestHeadBranch"`
-	Status                    label     `json:"status"`
-	Created                   instant   `json:"created"`
-	Started                   instant   `json:"started"`
-	Finished                  instant   `json:"finished"`
-	Updated                   instant   `json:"updated"`
-	Jobs                      []wireJob `json:"jobs"`
+// given reports whether a member has a text.
+func given(raw json.RawMessage) bool { return len(raw) > len(`""`) && raw[0] == '"' }
+
+var projectMembers = []string{"projectId", "accountName", "slug", "repositoryType", "repositoryName"}
+
+var buildMembers = []string{
+	"buildId", "version", "branch", "commitId", "pullRequestId", "pullRequestName", "pullRequestHeadCommitId", "pullRequestHeadRepository",
+	"pullRequestHeadBranch", "status", "created", "started", "finished", "updated", "jobs",
 }
 
-type wireJob struct {
-	JobID        label   `json:"jobId"`
-	Name         label   `json:"name"`
-	Status       label   `json:"status"`
-	AllowFailure flag    `json:"allowFailure"`
-	TestsCount   integer `json:"testsCount"`
-	PassedTests  integer `json:"passedTestsCount"`
-	FailedTests  integer `json:"failedTestsCount"`
-}
-
-func (c *Client) answer(p wireProject, w wireBuild) Answer {
+// readBuild reads AppVeyor's build of a project. One whose target branch can't be
+// kept is refused.
+func readBuild(p ListedProject, m jsonobject.Members) (Answer, error) {
 	b := mergecheck.Build{
-		BuildID:           int64(w.BuildID),
-		Project:           mergecheck.Project{ID: int64(p.ProjectID), Account: string(p.AccountName), Slug: string(p.Slug)},
-		Repository:        string(p.RepositoryName),
-		PullRequestID:     int64(w.PullRequestID),
-		PullRequestTitle:  string(w.PullRequestName),
-		Version:           string(w.Version),
-		State:             stateOf(string(w.Status)),
-		ReportedCommit:    mergecheck.CommitPrefix(string(w.PullRequestHeadCommitID)),
-		SourceBranch:      string(w.PullRequestHeadBranch),
-		SourceRepository:  string(w.PullRequestHeadRepository),
-		DestinationBranch: string(w.Branch),
-		CommitID:          mergecheck.CommitPrefix(string(w.CommitID)),
-		URL:               c.BuildURL(string(p.AccountName), string(p.Slug), int64(w.BuildID)),
-		Jobs:              jobsOf(w.Jobs),
-		CreatedOn:         w.Created.Time,
-		StartedOn:         w.Started.Time,
-		FinishedOn:        w.Finished.Time,
-		UpdatedOn:         updatedOn(w),
+		BuildID:           intOf(m["buildId"]),
+		Project:           p.Project,
+		Repository:        p.RepositoryName,
+		PullRequestID:     intOf(m["pullRequestId"]),
+		PullRequestTitle:  proseOf(m["pullRequestName"], maxTitle),
+		Version:           nameOf(m["version"], maxVersion),
+		State:             stateOf(nameOf(m["status"], maxStatus)),
+		ReportedCommit:    mergecheck.CommitPrefix(nameOf(m["pullRequestHeadCommitId"], maxCommit)),
+		SourceBranch:      nameOf(m["pullRequestHeadBranch"], maxBranch),
+		SourceRepository:  nameOf(m["pullRequestHeadRepository"], maxRepository),
+		DestinationBranch: nameOf(m["branch"], maxBranch),
+		CommitID:          mergecheck.CommitPrefix(nameOf(m["commitId"], maxCommit)),
+		Jobs:              readJobs(m["jobs"]),
+		CreatedOn:         timeOf(m["created"]),
+		StartedOn:         timeOf(m["started"]),
+		FinishedOn:        timeOf(m["finished"]),
 		ConfirmedBy:       mergecheck.ConfirmedByAppVeyor,
 	}
+	if b.DestinationBranch == "" && given(m["branch"]) {
+		return Answer{}, &Error{Kind: Unusable, Status: http.StatusOK, Reason: fmt.Sprintf("the target branch's name is too long: AppVeyor told more than %d bytes", maxBranch)}
+	}
+	// A queued build has only been created.
+	b.UpdatedOn = cmp.Or(timeOf(m["updated"]), b.FinishedOn, b.StartedOn, b.CreatedOn)
 	if len(b.Jobs) > 0 {
 		b.JobsUpdatedOn, b.JobsState = b.UpdatedOn, b.State
 	}
-	return Answer{Build: b, RepositoryType: string(p.RepositoryType)}
-}
-
-// updatedOn falls back to the newest time there is: a queued build has only been
-// created.
-func updatedOn(w wireBuild) time.Time {
-	for _, t := range []instant{w.Updated, w.Finished, w.Started, w.Created} {
-		if !t.IsZero() {
-			return t.Time
-		}
-	}
-	return time.Time{}
+	return Answer{Build: b, RepositoryType: p.RepositoryType}, nil
 }
 
 // stateOf takes AppVeyor's "starting", "cancelling" and any word it adds later
@@ -111,13 +99,30 @@ func stateOf(word string) mergecheck.State {
 	return state
 }
 
-func jobsOf(wire []wireJob) []mergecheck.Job {
-	jobs := make([]mergecheck.Job, 0, len(wire))
-	for _, w := range wire {
-		jobs = append(jobs, mergecheck.Job{
-			ID: string(w.JobID), Name: string(w.Name), State: stateOf(string(w.Status)), AllowFailure: bool(w.AllowFailure),
-			Tests: mergecheck.Tests{Total: int(w.TestsCount), Passed: int(w.PassedTests), Failed: int(w.FailedTests)},
-		})
+// readJobs reads a build's jobs: all of them, or none where there are too many or
+// one says nothing, since what isn't known of a job may be that it failed.
+func readJobs(raw json.RawMessage) []mergecheck.Job {
+	jobs, whole := []mergecheck.Job{}, true
+	jsonobject.Elements(raw, func(element []byte) bool {
+		m := jsonobject.Object(element, "jobId", "name", "status", "allowFailure", "testsCount", "passedTestsCount", "failedTestsCount")
+		whole = len(m) > 0 && len(jobs) < maxJobs
+		if whole {
+			jobs = append(jobs, readJob(m))
+		}
+		return whole
+	})
+	if !whole {
+		return []mergecheck.Job{}
 	}
-	return jobs
+	return slices.Clip(jobs)
+}
+
+func readJob(m jsonobject.Members) mergecheck.Job {
+	return mergecheck.Job{
+		ID: nameOf(m["jobId"], maxJobID), Name: proseOf(m["name"], maxJobName), State: stateOf(nameOf(m["status"], maxStatus)),
+		AllowFailure: boolOf(m["allowFailure"]),
+		Tests: mergecheck.Tests{
+			Total: int(intOf(m["testsCount"])), Passed: int(intOf(m["passedTestsCount"])), Failed: int(intOf(m["failedTestsCount"])),
+		},
+	}
 }

@@ -2,7 +2,6 @@ package appveyor
 
 import (
 	"errors"
-	"net/url"
 	"strings"
 )
 
@@ -23,44 +22,121 @@ type Ref struct {
 
 // ParseBuildURL reads account and slug, and what else is there, out of both
 // shapes AppVeyor has: /project/{account}/{slug}/build/{version} and
-// /project/{account}/{slug}/builds/{buildId}. A URL of any host but the
-// configured one is [ErrOtherHost].
+// /project/{account}/{slug}/builds/{buildId}, with or without more behind them.
+//
+// AppVeyor puts versions into URLs as they are, so a version may hold what a URL
+// has to escape: percent signs, spaces, question marks, hash signs. Where the URL
+// leads is read strictly: a URL of any host but the configured one, or with
+// credentials, is [ErrOtherHost]; one with a control character, or with a name or
+// version that would change the path of the request made with it, is
+// [ErrNotBuildURL].
 func (c *Client) ParseBuildURL(raw string) (Ref, error) {
-	u, err := url.Parse(strings.TrimSpace(raw))
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	raw = strings.TrimSpace(raw)
+	scheme, rest, _ := strings.Cut(raw, "://")
+	scheme = strings.ToLower(scheme)
+	if scheme != "http" && scheme != "https" || strings.ContainsFunc(raw, isControl) {
 		return Ref{}, ErrNotBuildURL
 	}
-	if !strings.EqualFold(u.Host, c.base.Host) || u.User != nil {
+	host, path := rest, ""
+	if end := strings.IndexAny(rest, `/\?#`); end >= 0 {
+		host, path = rest[:end], rest[end:]
+	}
+	switch {
+	case host == "":
+		return Ref{}, ErrNotBuildURL
+	case plainHost(scheme, host) != plainHost(c.base.Scheme, c.base.Host): // also where it has user@
 		return Ref{}, ErrOtherHost
 	}
-	return parseBuildPath(strings.TrimPrefix(u.EscapedPath(), strings.TrimSuffix(c.base.EscapedPath(), "/")))
+	if inside, ok := strings.CutPrefix(path, c.base.EscapedPath()+"/"); ok {
+		return parseBuildPath(inside)
+	}
+	return Ref{}, ErrNotBuildURL
 }
 
+// plainHost is a host as it is compared: in lower case, and without the port that
+// its scheme means anyway.
+func plainHost(scheme, host string) string {
+	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	return strings.TrimSuffix(strings.ToLower(host), port)
+}
+
+// parseBuildPath reads project/{account}/{slug}, and the build behind it if one is
+// named.
 func parseBuildPath(path string) (Ref, error) {
-	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	for i, part := range parts {
-		decoded, err := url.PathUnescape(part)
-		if err != nil {
-			return Ref{}, ErrNotBuildURL
-		}
-		parts[i] = text(decoded, 512)
-	}
-	if len(parts) < 3 || parts[0] != "project" || !isName(parts[1]) || !isName(parts[2]) {
+	parts := strings.SplitN(path, "/", 4)
+	if len(parts) < 3 || parts[0] != "project" {
 		return Ref{}, ErrNotBuildURL
 	}
-	ref := Ref{Account: parts[1], Slug: parts[2]}
-	if len(parts) >= 5 && parts[3] == "build" {
-		ref.Version = parts[4]
+	slug, rest := beforeQuery(parts[2]), ""
+	if slug == parts[2] && len(parts) == 4 {
+		rest = parts[3]
 	}
-	if len(parts) >= 5 && parts[3] == "builds" {
-		ref.BuildID = intOf([]byte(parts[4]))
+	ref := Ref{Account: unescape(parts[1]), Slug: unescape(slug)}
+	if !isName(ref.Account, maxAccount) || !isName(ref.Slug, maxSlug) {
+		return Ref{}, ErrNotBuildURL
+	}
+	kind, name, _ := strings.Cut(rest, "/")
+	name, _, _ = strings.Cut(name, "/") // what follows is a part of the build's page: a job, its tests
+	switch kind {
+	case "builds":
+		ref.BuildID = digits(unescape(beforeQuery(name)))
+	case "build":
+		version := unescape(name)
+		if climbs(version) || strings.ContainsFunc(version, isControl) {
+			return Ref{}, ErrNotBuildURL
+		}
+		ref.Version = identity(version, maxVersion)
 	}
 	return ref, nil
 }
 
-// isName keeps out what would change the path of the request made with it.
-func isName(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/\\?#%") && !strings.ContainsFunc(s, isControl)
+func beforeQuery(s string) string {
+	if end := strings.IndexAny(s, "?#"); end >= 0 {
+		return s[:end]
+	}
+	return s
 }
 
-func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
+// unescape decodes what is escaped, and leaves a percent sign that escapes nothing
+// as it is.
+func unescape(s string) string {
+	var decoded strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]) {
+			decoded.WriteByte(unhex(s[i+1])<<4 | unhex(s[i+2]))
+			i += 2
+			continue
+		}
+		decoded.WriteByte(s[i])
+	}
+	return decoded.String()
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c&^0x20 - 'A' + 10
+}
+
+// isName keeps out what would change the path of the request made with it.
+func isName(s string, limit int) bool {
+	return identity(s, limit) == s && s != "" && !climbs(s) && !strings.ContainsAny(s, "/\\?#%") && !strings.ContainsFunc(s, isControl)
+}
+
+// climbs reports whether a text, where somebody unescapes it, leads to another
+// folder.
+func climbs(s string) bool {
+	for part := range strings.FieldsFuncSeq(s, func(c rune) bool { return c == '/' || c == '\\' }) {
+		if part == "." || part == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+func isControl(r rune) bool { return r < 0x20 || 0x7f <= r && r < 0xa0 }

@@ -9,19 +9,17 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"mergegate/internal/jsonobject"
 	"mergegate/internal/mergecheck"
 )
 
 // DefaultURL is AppVeyor's hosted service.
 const DefaultURL = "https://ci.appveyor.com"
-
-// maxAnswer bounds what is read of an answer. A build of hundreds of jobs takes
-// some hundred kilobytes.
-const maxAnswer = 16 << 20
 
 // Config says which AppVeyor to ask and how.
 type Config struct {
@@ -97,18 +95,32 @@ func (c *Client) Build(ctx context.Context, ref Ref) (Answer, error) {
 	return c.buildFromHistory(ctx, ref)
 }
 
-func (c *Client) buildAt(ctx context.Context, ref Ref, route, key string) (Answer, error) {
-	var wire struct {
-		Project wireProject `json:"project"`
-		Build   wireBuild   `json:"build"`
+func (c *Client) buildAt(ctx context.Context, ref Ref, route, key string) (answer Answer, err error) {
+	err = c.get(ctx, ref.Account, c.projectURL(ref, route, key), func(body []byte) error {
+		answer, err = c.readAnswer(body, ref.BuildID)
+		return err
+	})
+	return answer, err
+}
+
+// readAnswer reads {"project":…,"build":…}, which has to be of the build that was
+// asked for.
+func (c *Client) readAnswer(body []byte, buildID int64) (Answer, error) {
+	whole, err := jsonobject.Read(body, "project", "build")
+	if err != nil || whole == nil {
+		return Answer{}, notJSON()
 	}
-	if err := c.get(ctx, ref.Account, c.projectURL(ref, route, key), &wire); err != nil {
-		return Answer{}, err
-	}
-	if int64(wire.Build.BuildID) != ref.BuildID {
+	build := whole.Member("build", buildMembers...)
+	if intOf(build["buildId"]) != buildID {
 		return Answer{}, statusError(http.StatusNotFound, 0)
 	}
-	return c.answer(wire.Project, wire.Build), nil
+	project, err := readProject(whole.Member("project", projectMembers...))
+	if err != nil {
+		return Answer{}, err
+	}
+	answer, err := readBuild(project, build)
+	answer.Build.URL = c.BuildURL(project.Project.Account, project.Project.Slug, buildID)
+	return answer, err
 }
 
 func (c *Client) buildFromHistory(ctx context.Context, ref Ref) (Answer, error) {
@@ -118,6 +130,7 @@ func (c *Client) buildFromHistory(ctx context.Context, ref Ref) (Answer, error) 
 	}
 	for _, a := range answers {
 		if a.Build.BuildID == ref.BuildID {
+			a.Build.URL = c.BuildURL(a.Build.Project.Account, a.Build.Project.Slug, ref.BuildID)
 			return a, nil
 		}
 	}
@@ -141,20 +154,80 @@ func (c *Client) BranchHistory(ctx context.Context, account, slug, branch string
 }
 
 func (c *Client) history(ctx context.Context, account, slug string, query url.Values, count int) ([]Answer, error) {
+	_, answers, err := c.historyOf(ctx, account, slug, query, count)
+	return answers, err
+}
+
+func (c *Client) historyOf(ctx context.Context, account, slug string, query url.Values, count int) (p ListedProject, answers []Answer, err error) {
 	query.Set("recordsNumber", strconv.Itoa(count))
-	var wire struct {
-		Project wireProject `json:"project"`
-		Builds  []wireBuild `json:"builds"`
-	}
 	target := c.projectURL(Ref{Account: account, Slug: slug}, "history") + "?" + query.Encode()
-	if err := c.get(ctx, account, target, &wire); err != nil {
-		return nil, err
+	err = c.get(ctx, account, target, func(body []byte) error {
+		p, answers, err = readHistory(body, count)
+		return err
+	})
+	return p, answers, err
+}
+
+// readHistory reads {"project":…,"builds":[…]}, count builds at most. A build that
+// can't be kept has its id and no more.
+func readHistory(body []byte, count int) (ListedProject, []Answer, error) {
+	whole, err := jsonobject.Read(body, "project", "builds")
+	if err != nil || whole == nil {
+		return ListedProject{}, nil, notJSON()
 	}
-	answers := make([]Answer, len(wire.Builds))
-	for i, b := range wire.Builds {
-		answers[i] = c.answer(wire.Project, b)
+	project, err := readProject(whole.Member("project", projectMembers...))
+	if err != nil {
+		return ListedProject{}, nil, err
 	}
-	return answers, nil
+	answers := []Answer{}
+	jsonobject.Elements(whole["builds"], func(element []byte) bool {
+		row := jsonobject.Object(element, buildMembers...)
+		answer, err := readBuild(project, row)
+		if err != nil {
+			answer = Answer{Build: mergecheck.Build{BuildID: intOf(row["buildId"]), PullRequestID: intOf(row["pullRequestId"]), Project: project.Project}}
+		}
+		answers = append(answers, answer)
+		return len(answers) < count
+	})
+	return project, answers, nil
+}
+
+// absenceRows is how many builds before one that is missing are read: enough to see
+// whether AppVeyor began the list where it was asked to.
+const absenceRows = 10
+
+// Lacks reports whether AppVeyor, which shows the project that ref names, shows no
+// such build in it: neither by its id nor in the project's history. It is false
+// where that can't be told. Errors are *[Error]; one of kind [NotFound] says that it
+// doesn't show the project, or that another one is called so.
+func (c *Client) Lacks(ctx context.Context, ref Ref, projectID int64) (bool, error) {
+	_, err := c.buildAt(ctx, ref, "builds", strconv.FormatInt(ref.BuildID, 10))
+	if !isNotFound(err) {
+		return false, err
+	}
+	query := url.Values{"startBuildId": {strconv.FormatInt(ref.BuildID+1, 10)}}
+	project, rows, err := c.historyOf(ctx, ref.Account, ref.Slug, query, absenceRows)
+	if err != nil {
+		return false, err
+	}
+	if project.Project.ID != projectID {
+		return false, statusError(http.StatusNotFound, 0)
+	}
+	return lacks(rows, ref.BuildID), nil
+}
+
+// lacks reports whether a page of a history, which was asked to begin at a build,
+// goes past it without it. One that begins elsewhere tells only if it ends beyond.
+func lacks(rows []Answer, buildID int64) bool {
+	newer, older := false, false
+	for _, row := range rows {
+		if row.Build.BuildID == buildID || row.Build.BuildID == 0 {
+			return false
+		}
+		newer = newer || row.Build.BuildID > buildID
+		older = older || row.Build.BuildID < buildID
+	}
+	return older || !newer
 }
 
 func (c *Client) projectURL(ref Ref, route ...string) string {
@@ -170,11 +243,11 @@ func (c *Client) BuildURL(account, slug string, buildID int64) string {
 	return fmt.Sprintf("%s/project/%s/%s/builds/%d", c.base, url.PathEscape(account), url.PathEscape(slug), buildID)
 }
 
-func (c *Client) get(ctx context.Context, account, target string, into any) error {
-	return c.send(ctx, http.MethodGet, account, target, nil, into)
+func (c *Client) get(ctx context.Context, account, target string, read func(body []byte) error) error {
+	return c.send(ctx, http.MethodGet, account, target, nil, read)
 }
 
-func (c *Client) send(ctx context.Context, method, account, target string, body []byte, into any) error {
+func (c *Client) send(ctx context.Context, method, account, target string, body []byte, read func(body []byte) error) error {
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return &Error{Reason: "the address of the build is not valid"}
@@ -198,21 +271,14 @@ func (c *Client) send(ctx context.Context, method, account, target string, body 
 		_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection is used again
 		return statusError(res.StatusCode, retryAfter(res.Header.Get("Retry-After")))
 	}
-	return decodeAnswer(res.Body, into)
-}
-
-func decodeAnswer(body io.Reader, into any) error {
-	data, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return transportError(err)
 	case len(data) > maxAnswer:
 		return &Error{Reason: "AppVeyor's answer is too large"}
 	}
-	if err := json.Unmarshal(trimBOM(data), into); err != nil {
-		return &Error{Status: http.StatusOK, Reason: "AppVeyor answered with something other than JSON"}
-	}
-	return nil
+	return read(trimBOM(data))
 }
 
 func (c *Client) token(account string) string {
@@ -255,24 +321,57 @@ type ListedProject struct {
 // IsBitbucket reports whether the project builds a Bitbucket Cloud repository.
 func (p ListedProject) IsBitbucket() bool { return strings.EqualFold(p.RepositoryType, "bitBucket") }
 
-// Projects lists an account's projects. AppVeyor tells them only to a token, so
-// without one for the account it is refused without being asked.
+// Projects lists the projects that the account's token is for, as far as they can
+// be read. AppVeyor tells them only to a token, so without one it is refused without
+// being asked.
 func (c *Client) Projects(ctx context.Context, account string) ([]ListedProject, error) {
+	list, _, err := c.projects(ctx, account)
+	return list, err
+}
+
+// ProjectList lists the projects of one account, and reports whether the list is
+// complete: only where everything in it could be read, and it is the account's own,
+// does it mean anything that a project isn't there.
+func (c *Client) ProjectList(ctx context.Context, account string) (list []ListedProject, complete bool, err error) {
+	list, complete, err = c.projects(ctx, account)
+	// Where the token is another account's, so is the list. It is told by what it
+	// has, and if it has nothing by the token having been given for the account.
+	_, given := c.tokens[strings.ToLower(account)]
+	empty := len(list) == 0
+	list = slices.DeleteFunc(list, func(p ListedProject) bool { return !strings.EqualFold(p.Project.Account, account) })
+	return list, complete && (len(list) > 0 || empty && given), err
+}
+
+func (c *Client) projects(ctx context.Context, account string) (list []ListedProject, complete bool, err error) {
 	if c.token(account) == "" {
-		return nil, statusError(http.StatusUnauthorized, 0)
+		return nil, false, statusError(http.StatusUnauthorized, 0)
 	}
-	var wire []wireProject
-	if err := c.get(ctx, account, c.accountURL(account)+"/projects", &wire); err != nil {
-		return nil, err
+	err = c.get(ctx, account, c.accountURL(account)+"/projects", func(body []byte) error {
+		list, complete, err = readProjects(body)
+		return err
+	})
+	return list, complete, err
+}
+
+func readProjects(body []byte) (list []ListedProject, complete bool, err error) {
+	if !json.Valid(body) || !bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")) {
+		return nil, false, notJSON()
 	}
-	projects := make([]ListedProject, len(wire))
-	for i, p := range wire {
-		projects[i] = ListedProject{
-			Project:        mergecheck.Project{ID: int64(p.ProjectID), Account: string(p.AccountName), Slug: string(p.Slug)},
-			RepositoryType: string(p.RepositoryType), RepositoryName: string(p.RepositoryName),
+	list, complete = []ListedProject{}, true
+	jsonobject.Elements(body, func(element []byte) bool {
+		if len(list) == maxProjects {
+			complete = false
+			return false
 		}
-	}
-	return projects, nil
+		project, err := readProject(jsonobject.Object(element, projectMembers...))
+		if err != nil || project.Project.ID == 0 || project.Project.Account == "" || project.Project.Slug == "" {
+			complete = false
+			return true
+		}
+		list = append(list, project)
+		return true
+	})
+	return slices.Clip(list), complete, nil
 }
 
 // StartPullRequestBuild asks AppVeyor to build a pull request again and returns
@@ -283,14 +382,22 @@ func (c *Client) StartPullRequestBuild(ctx context.Context, account, slug string
 	if err != nil {
 		return Ref{}, &Error{Reason: "the request could not be written"}
 	}
-	var wire wireBuild
-	if err := c.send(ctx, http.MethodPost, account, target, body, &wire); err != nil {
+	ref := Ref{Account: account, Slug: slug}
+	err = c.send(ctx, http.MethodPost, account, target, body, func(answer []byte) error {
+		m, err := jsonobject.Read(answer, "buildId", "version")
+		if err != nil || m == nil {
+			return notJSON()
+		}
+		ref.BuildID, ref.Version = intOf(m["buildId"]), nameOf(m["version"], maxVersion)
+		return nil
+	})
+	if err != nil {
 		return Ref{}, err
 	}
-	if wire.BuildID == 0 {
+	if ref.BuildID == 0 {
 		return Ref{}, &Error{Status: http.StatusOK, Reason: "AppVeyor answered without a build"}
 	}
-	return Ref{Account: account, Slug: slug, BuildID: int64(wire.BuildID), Version: string(wire.Version)}, nil
+	return ref, nil
 }
 
 // accountURL is where calls go that name no project. A user's token, which

@@ -14,6 +14,7 @@ const (
 	Temporary Kind = iota // ask again: unreachable, slow, 429, 5xx, not JSON
 	Refused               // 401 or 403: the token isn't accepted
 	NotFound              // 404: AppVeyor doesn't know the build, or won't show it
+	Unusable              // what it says can't be kept; asking again gets the same
 )
 
 // Error is a request that AppVeyor did not answer with a build. Its text is
@@ -29,6 +30,10 @@ func (e *Error) Error() string { return e.Reason }
 
 // notJSON marks an answer that is a page: AppVeyor answers unknown routes so.
 var errNotJSON = errors.New("not JSON")
+
+func notJSON() *Error {
+	return &Error{Status: 200, Reason: "AppVeyor answered with something other than JSON"}
+}
 
 func (e *Error) Unwrap() error {
 	if e.Kind == Temporary && e.Status == 200 {
@@ -54,4 +59,9 @@ func statusError(status int, retryAfter time.Duration) *Error {
 func routeMissing(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && (e.Kind == NotFound || errors.Is(err, errNotJSON))
+}
+
+func isNotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == NotFound
 }

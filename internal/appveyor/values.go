@@ -5,29 +5,67 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-// text is a string that PostgreSQL can store: no NUL, valid UTF-8, bounded.
-func text(s string, limit int) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "")
+// identity is a text that names something, as PostgreSQL can store it; "" if it is
+// longer than limit or can't be stored as it is.
+func identity(s string, limit int) string {
+	if len(s) > limit || !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+		return ""
+	}
+	return s
+}
+
+// storable is a text without what PostgreSQL can't store.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "")
+}
+
+// prose is a text for people, as PostgreSQL can store it, cut to limit.
+func prose(s string, limit int) string {
+	s = storable(s)
 	if len(s) <= limit {
 		return s
 	}
-	return strings.ToValidUTF8(s[:limit], "")
+	return strings.ToValidUTF8(strings.Clone(s[:limit]), "") // a part would keep the whole in memory
 }
 
-func textOf(raw json.RawMessage, limit int) string {
+// nameOf reads a string that names something; "" for any other type, and where it
+// is too long or can't be stored.
+func nameOf(raw json.RawMessage, limit int) string {
+	const escaped = len(`\u0000`)
+	if len(raw) > escaped*limit+2 {
+		return ""
+	}
+	return identity(stringOf(raw), limit)
+}
+
+// hintOf is [nameOf] for a webhook, which proves nothing: what can't be stored is
+// left out of the text.
+func hintOf(raw json.RawMessage, limit int) string { return identity(storable(stringOf(raw)), limit) }
+
+// proseOf reads a string for people; "" for any other type.
+func proseOf(raw json.RawMessage, limit int) string { return prose(stringOf(raw), limit) }
+
+func stringOf(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
 		return ""
 	}
-	return text(s, limit)
+	return s
 }
 
 // intOf reads a number or a string of digits: AppVeyor sends pullRequestId as
 // the one in webhooks and as the other in REST answers. Anything else is 0.
 func intOf(raw json.RawMessage) int64 {
-	s := strings.Trim(string(raw), `" `)
+	if len(raw) > maxNumber {
+		return 0
+	}
+	return digits(strings.Trim(string(raw), `" `))
+}
+
+func digits(s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
 		return 0
@@ -35,40 +73,15 @@ func intOf(raw json.RawMessage) int64 {
 	return n
 }
 
-// integer decodes like intOf and never fails.
-type integer int64
+// boolOf reads a boolean; anything but true is false.
+func boolOf(raw json.RawMessage) bool { return string(raw) == "true" }
 
-func (n *integer) UnmarshalJSON(raw []byte) error {
-	*n = integer(intOf(raw))
-	return nil
-}
-
-// label decodes a string; any other type is the empty string.
-type label string
-
-func (l *label) UnmarshalJSON(raw []byte) error {
-	*l = label(textOf(raw, 2048))
-	return nil
-}
-
-// flag decodes a boolean; anything but true is false.
-type flag bool
-
-func (f *flag) UnmarshalJSON(raw []byte) error {
-	*f = string(raw) == "true"
-	return nil
-}
-
-// instant decodes AppVeyor's RFC 3339 times, to the microseconds PostgreSQL
-// keeps. Missing, unreadable and .NET's default time (year 1) are zero.
-type instant struct{ time.Time }
-
-func (t *instant) UnmarshalJSON(raw []byte) error {
-	parsed, err := time.Parse(time.RFC3339, textOf(raw, 64))
-	if err != nil || parsed.Year() <= 1 || parsed.Year() > 9999 {
-		t.Time = time.Time{}
-		return nil //nolint:nilerr // a time that can't be read is an absent one
+// timeOf reads AppVeyor's RFC 3339 times, to the microseconds PostgreSQL keeps.
+// Missing, unreadable and .NET's default time (year 1) are zero.
+func timeOf(raw json.RawMessage) time.Time {
+	t, err := time.Parse(time.RFC3339, nameOf(raw, maxInstant))
+	if err != nil || t.Year() <= 1 || t.Year() > 9999 {
+		return time.Time{}
 	}
-	t.Time = parsed.UTC().Truncate(time.Microsecond)
-	return nil
+	return t.UTC().Truncate(time.Microsecond)
 }

@@ -2,10 +2,10 @@ package appveyor
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+
+	"mergegate/internal/jsonobject"
 )
 
 // Why a webhook body can't be stored as a hint at a build.
@@ -40,47 +40,30 @@ type Webhook struct {
 // object eventData with a positive buildId. Fields of other types than AppVeyor
 // documents are taken as missing.
 func ParseWebhook(body []byte) (Webhook, error) {
-	envelope, err := decodeObject(body)
+	envelope, err := jsonobject.Read(trimBOM(body), "eventName", "eventData")
 	if err != nil {
-		return Webhook{}, err
+		return Webhook{}, ErrNotJSON
 	}
-	var data map[string]json.RawMessage
-	if err := json.Unmarshal(envelope["eventData"], &data); err != nil || data == nil {
+	data := envelope.Member("eventData", "buildId", "projectId", "repositoryProvider", "repositoryName", "buildVersion", "buildUrl",
+		"pullRequestId", "isPullRequest")
+	if data == nil {
 		return Webhook{}, fmt.Errorf("%w: eventData is not an object", ErrNotBuild)
 	}
 	hook := Webhook{
-		EventName:      textOf(envelope["eventName"], 64),
+		EventName:      hintOf(envelope["eventName"], maxEventName),
 		BuildID:        intOf(data["buildId"]),
 		ProjectID:      intOf(data["projectId"]),
-		Provider:       textOf(data["repositoryProvider"], 64),
-		Repository:     textOf(data["repositoryName"], 512),
-		Version:        textOf(data["buildVersion"], 512),
-		BuildURL:       textOf(data["buildUrl"], 4096),
+		Provider:       hintOf(data["repositoryProvider"], maxProvider),
+		Repository:     hintOf(data["repositoryName"], maxRepository),
+		Version:        hintOf(data["buildVersion"], maxVersion),
+		BuildURL:       hintOf(data["buildUrl"], maxURL),
 		PullRequestID:  intOf(data["pullRequestId"]),
-		NotPullRequest: bytes.Equal(bytes.TrimSpace(data["isPullRequest"]), []byte("false")),
+		NotPullRequest: string(data["isPullRequest"]) == "false",
 	}
 	if hook.BuildID <= 0 {
 		return Webhook{}, fmt.Errorf("%w: eventData.buildId is not a positive number", ErrNotBuild)
 	}
 	return hook, nil
-}
-
-// decodeObject reads one JSON value and nothing after it. A value that isn't an
-// object has no members.
-func decodeObject(body []byte) (map[string]json.RawMessage, error) {
-	decoder := json.NewDecoder(bytes.NewReader(trimBOM(body)))
-	var value json.RawMessage
-	if err := decoder.Decode(&value); err != nil {
-		return nil, ErrNotJSON
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, ErrNotJSON
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(value, &object); err != nil {
-		return map[string]json.RawMessage{}, nil //nolint:nilerr // JSON, but no object: it names no build
-	}
-	return object, nil
 }
 
 // trimBOM drops the UTF-8 byte order mark that AppVeyor puts before some answers.

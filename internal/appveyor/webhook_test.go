@@ -39,6 +39,17 @@ func TestParseWebhook(t *testing.T) {
 		},
 		{name: "no pull request", body: `{"eventData":{"buildId":5,"isPullRequest": false }}`, want: appveyor.Webhook{BuildID: 5, NotPullRequest: true}},
 		{name: "NUL is dropped", body: `{"eventData":{"buildId":5,"repositoryName":"a\u0000/b"}}`, want: appveyor.Webhook{BuildID: 5, Repository: "a/b"}},
+		{
+			name: "NUL and broken UTF-8 in every text", body: `{"eventName":"build\u0000_success","eventData":{"buildId":5,"repositoryProvider":"git\u0000Hub","buildVersion":"\u00001` + "\xff" + `","buildUrl":"a\u0000b"}}`,
+			want: appveyor.Webhook{EventName: "build_success", BuildID: 5, Provider: "gitHub", Version: "1�", BuildURL: "ab"},
+		},
+		{
+			name: "texts beyond their bounds", body: `{"eventName":"` + strings.Repeat("e", 65) + `","eventData":{"buildId":5,"repositoryName":"` + strings.Repeat("r", 256) +
+				`","buildVersion":"` + strings.Repeat("1", 513) + `","buildUrl":"` + strings.Repeat("u", 4097) + `"}}`,
+			want: appveyor.Webhook{BuildID: 5},
+		},
+		{name: "the last of two", body: `{"eventData":{"buildId":4,"buildVersion":"x"},"eventData":{"buildId":5,"buildId":6}}`, want: appveyor.Webhook{BuildID: 6}},
+		{name: "another case", body: `{"EventData":{"buildId":5}}`, err: appveyor.ErrNotBuild},
 		{name: "empty", err: appveyor.ErrNotJSON},
 		{name: "no object", body: "7", err: appveyor.ErrNotBuild},
 		{name: "no build", body: `{"eventData":{}}`, err: appveyor.ErrNotBuild},

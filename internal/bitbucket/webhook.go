@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 
+	"mergegate/internal/jsonobject"
 	"mergegate/internal/mergecheck"
 )
 
@@ -44,8 +45,7 @@ func ParseWebhook(eventKey string, body []byte) (mergecheck.Event, error) {
 			Changes []pushChange `json:"changes"`
 		} `json:"push"`
 	}
-	var object map[string]json.RawMessage
-	if json.Unmarshal(body, &object) != nil || object == nil {
+	if object, err := jsonobject.Read(body); err != nil || object == nil {
 		return mergecheck.Event{}, ErrNotAWebhook
 	}
 	if json.Unmarshal(body, &answer) != nil {

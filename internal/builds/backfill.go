@@ -46,8 +46,8 @@ func (s *Service) Backfill(ctx context.Context, account, slug string, since time
 		if len(page) == 0 || len(wanted) < len(page) {
 			return nil
 		}
-		oldest := page[len(page)-1].Build.BuildID
-		if before != 0 && oldest >= before {
+		oldest := oldestOf(page)
+		if oldest == 0 || before != 0 && oldest >= before {
 			return nil // AppVeyor does not page back any further
 		}
 		before = oldest

@@ -42,6 +42,7 @@ type Service struct {
 	interval  time.Duration
 	faults    *faults
 	rechecks  *rechecks
+	lists     *lists
 
 	deliveries *prometheus.CounterVec
 	confirmed  *prometheus.CounterVec
@@ -52,7 +53,7 @@ func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accou
 	metrics := promauto.With(opts.Metrics)
 	return &Service{
 		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log, now: time.Now,
-		interval: cmp.Or(opts.Interval, 2*time.Minute), faults: &faults{}, rechecks: &rechecks{},
+		interval: cmp.Or(opts.Interval, 2*time.Minute), faults: &faults{}, rechecks: &rechecks{}, lists: &lists{},
 		deliveries: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "mergegate_deliveries_total", Help: "Deliveries received, by outcome at once.",
 		}, []string{"source", "outcome"}),

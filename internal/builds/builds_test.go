@@ -120,6 +120,28 @@ func TestDeliveryIsAskedAboutForADay(t *testing.T) {
 	}
 }
 
+// TestBodyIsReadOnceOfADelivery that is tried again: nothing in it can have changed.
+func TestBodyIsReadOnceOfADelivery(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.receive(t)
+	b.appveyor.OnRequest(func(*http.Request) appveyortest.Fault {
+		return appveyortest.Fault{Status: http.StatusServiceUnavailable}
+	})
+	var snooze *river.JobSnoozeError
+	if err := b.confirm(t.Context(), id); !errors.As(err, &snooze) {
+		t.Fatalf("%v, want a snooze", err)
+	}
+	postgrestest.Exec(t, b.database, `UPDATE deliveries SET body = ''`)
+	b.appveyor.OnRequest(nil)
+	if err := b.confirm(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Processed {
+		t.Errorf("%s, %q", outcome, reason)
+	}
+}
+
 func TestConfirmingTwiceChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -16,6 +16,7 @@ import (
 type result struct {
 	ignored  string // the reason, when the build is none of ours
 	problem  string // why nothing can be concluded yet; ask again
+	notFound bool   // the problem is that AppVeyor doesn't show the build
 	retryIn  time.Duration
 	recorded postgres.Recorded
 }
@@ -52,7 +53,7 @@ func byHistory(askedBy string) bool {
 }
 
 func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, askedBy string) (result, error) {
-	answer, err := s.appveyor.Build(ctx, ref)
+	answer, err := s.read(ctx, ref)
 	if err != nil {
 		return unconfirmed(err), nil
 	}
@@ -90,7 +91,7 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, ask
 func unconfirmed(err error) result {
 	var e *appveyor.Error
 	if errors.As(err, &e) {
-		return result{problem: e.Reason, retryIn: e.RetryAfter}
+		return result{problem: e.Reason, retryIn: e.RetryAfter, notFound: e.Kind == appveyor.NotFound}
 	}
 	return result{problem: "AppVeyor could not be asked"}
 }
@@ -131,7 +132,7 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 		return known, err
 	}
 	workspace, slug, _ := strings.Cut(fullName, "/")
-	repository, err := s.read(ctx, workspace, slug)
+	repository, err := s.readRepository(ctx, workspace, slug)
 	if err != nil {
 		return known, err
 	}
@@ -147,8 +148,8 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 	return repository, s.store.LinkRepository(ctx, repository)
 }
 
-// read asks Bitbucket for a repository, by its name or by its UUIDs.
-func (s *Service) read(ctx context.Context, workspace, repo string) (r postgres.Repository, err error) {
+// readRepository asks Bitbucket for a repository, by its name or by its UUIDs.
+func (s *Service) readRepository(ctx context.Context, workspace, repo string) (r postgres.Repository, err error) {
 	if s.bitbucket.Wait(bitbucket.Background) > 0 {
 		return r, errors.New("waits for Bitbucket's rate limit")
 	}

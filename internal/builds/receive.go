@@ -55,7 +55,7 @@ func (s *Service) delivery(hook appveyor.Webhook) postgres.Delivery {
 	}
 	ref, err := s.appveyor.ParseBuildURL(hook.BuildURL)
 	d.Account, d.Slug = ref.Account, ref.Slug
-	if ref.Version != "" {
+	if d.Version == "" { // the body has it as it is, the URL escaped or not
 		d.Version = ref.Version
 	}
 	switch {

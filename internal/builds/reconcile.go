@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -57,28 +56,41 @@ func (s *Service) reconcile(ctx context.Context, _ *river.Job[reconcile]) error 
 	if err != nil {
 		return err
 	}
-	projects := slices.DeleteFunc(slices.Clone(seen), func(p postgres.SeenProject) bool { return p.Forgotten })
-	return s.lookThrough(ctx, append(projects, s.unseen(ctx, seen)...), "reconcile")
+	seen, unseen, err := s.readLists(ctx, seen)
+	if err != nil {
+		return err
+	}
+	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool {
+		return p.Forgotten || p.ReplacedBy != 0 || !s.accounts.known(p.Account)
+	})
+	return s.lookThrough(ctx, append(projects, unseen...), "reconcile")
 }
 
-// unseen are the projects of trusted accounts, where a token allows to list them,
-// that have built no pull request so far.
-func (s *Service) unseen(ctx context.Context, seen []postgres.SeenProject) []postgres.SeenProject {
-	var projects []postgres.SeenProject
+// readLists reads each trusted account's list of projects, where a token allows to,
+// and once a round. It returns the projects that were seen, as they are called now,
+// and those that have built no pull request so far, or none under an account that
+// is trusted.
+func (s *Service) readLists(ctx context.Context, seen []postgres.SeenProject) (known, unseen []postgres.SeenProject, err error) {
+	ids := map[int64]bool{}
+	for _, p := range seen {
+		ids[p.ProjectID] = ids[p.ProjectID] || s.accounts.known(p.Account) || p.Forgotten
+	}
 	for account := range s.accounts {
-		list, err := s.appveyor.Projects(ctx, account)
+		list, complete, err := s.listed(ctx, account, 0)
 		if err != nil {
 			s.log.DebugContext(ctx, "projects not listed", "account", account, "error", err)
 			continue
 		}
+		if seen, err = s.follow(ctx, account, list, complete, seen); err != nil {
+			return nil, nil, err
+		}
 		for _, p := range list {
-			known := slices.ContainsFunc(seen, func(s postgres.SeenProject) bool { return s.ProjectID == p.Project.ID })
-			if !known && p.IsBitbucket() && strings.EqualFold(p.Project.Account, account) {
-				projects = append(projects, postgres.SeenProject{ProjectID: p.Project.ID, Account: p.Project.Account, Slug: p.Project.Slug})
+			if !ids[p.Project.ID] && p.IsBitbucket() {
+				unseen = append(unseen, postgres.SeenProject{ProjectID: p.Project.ID, Account: p.Project.Account, Slug: p.Project.Slug})
 			}
 		}
 	}
-	return projects
+	return seen, unseen, nil
 }
 
 // lookThrough reads the projects' histories, some at a time. One that can't be
@@ -95,7 +107,7 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 			continue
 		}
 		group.Go(func() error {
-			err := s.reconcileProject(ctx, p, askedBy)
+			err := s.reconcileNamed(ctx, p, askedBy)
 			if ctx.Err() == nil {
 				s.faults.note(p.ProjectID, err, s.now())
 			}
@@ -107,6 +119,20 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 	}
 	_ = group.Wait() // every error was logged
 	return ctx.Err()
+}
+
+// reconcileNamed follows a project that AppVeyor has under another name now.
+func (s *Service) reconcileNamed(ctx context.Context, p postgres.SeenProject, askedBy string) error {
+	err := s.reconcileProject(ctx, p, askedBy)
+	if !isNotFound(err) {
+		return err
+	}
+	slug, unknown := s.renamed(ctx, p)
+	if unknown != nil || slug == "" {
+		return errors.Join(err, unknown)
+	}
+	p.Slug = slug
+	return s.reconcileProject(ctx, p, askedBy)
 }
 
 // reconcileProject pages back to where the last whole round began, and confirms
@@ -128,8 +154,10 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 			return err
 		}
 		whole = whole && unclear == 0
-		newest = max(newest, page[0].Build.BuildID)
-		oldest := page[len(page)-1].Build.BuildID
+		for _, a := range page {
+			newest = max(newest, a.Build.BuildID)
+		}
+		oldest := oldestOf(page)
 		if len(page) < historyLength || oldest <= seen || seen == 0 || before != 0 && oldest >= before {
 			break
 		}
@@ -139,6 +167,16 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 		return nil
 	}
 	return s.store.NoteReconciled(ctx, p.ProjectID, newest)
+}
+
+// oldestOf is the least id of a page, 0 where no build in it has one.
+func oldestOf(page []appveyor.Answer) (oldest int64) {
+	for _, a := range page {
+		if id := a.Build.BuildID; id > 0 && (oldest == 0 || id < oldest) {
+			oldest = id
+		}
+	}
+	return oldest
 }
 
 // reconcilePage confirms what is new or has changed, and returns how many, and
@@ -154,7 +192,7 @@ func (s *Service) reconcilePage(ctx context.Context, p postgres.SeenProject, pag
 	}
 	for _, a := range page {
 		b := a.Build
-		if seen, ok := known[b.BuildID]; b.PullRequestID == 0 || ok && !b.UpdatedOn.After(seen) || !ok && s.wasThere(p, b) {
+		if seen, ok := known[b.BuildID]; b.BuildID == 0 || b.PullRequestID == 0 || ok && !b.UpdatedOn.After(seen) || !ok && s.wasThere(p, b) {
 			continue
 		}
 		ref := appveyor.Ref{Account: p.Account, Slug: p.Slug, BuildID: b.BuildID, Version: b.Version}

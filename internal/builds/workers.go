@@ -39,12 +39,14 @@ func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.C
 	if err != nil {
 		return err
 	}
-	ignored, err := s.ignored(ctx, d)
-	if err != nil {
-		return err
-	}
-	if ignored.Outcome != postgres.Pending {
-		return s.store.SettleDelivery(ctx, d.ID, ignored.Outcome, ignored.Reason)
+	if d.Reason == "" { // not tried since it came or was replayed: its body is read once, not at every try
+		ignored, err := s.ignored(ctx, d)
+		if err != nil {
+			return err
+		}
+		if ignored.Outcome != postgres.Pending {
+			return s.store.SettleDelivery(ctx, d.ID, ignored.Outcome, ignored.Reason)
+		}
 	}
 	ref := appveyor.Ref{Account: d.Account, Slug: d.Slug, BuildID: d.BuildID, Version: d.Version}
 	r, err := s.confirm(ctx, ref, d.ID, "delivery")
@@ -86,7 +88,7 @@ func (s *Service) ignored(ctx context.Context, d postgres.Delivery) (postgres.De
 func (s *Service) watchBuild(ctx context.Context, job *river.Job[postgres.WatchBuild]) error {
 	return s.store.Looking(ctx, job.Args, func(ctx context.Context) error {
 		ref := appveyor.Ref(job.Args)
-		r, err := s.confirm(ctx, ref, 0, "watch")
+		r, err := s.watch(ctx, ref)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package forge
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -22,8 +21,8 @@ type Event struct {
 //
 // https://developer.atlassian.com/platform/forge/events-reference/bitbucket/
 func ParseEvent(body []byte) (Event, error) {
-	var outer fields
-	if err := json.Unmarshal(body, &outer); err != nil || outer == nil {
+	outer := read(body)
+	if outer == nil {
 		return Event{}, fmt.Errorf("%w: no JSON object", ErrNotAnEvent)
 	}
 	f := outer

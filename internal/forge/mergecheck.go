@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"mergegate/internal/jsonobject"
 	"mergegate/internal/mergecheck"
 )
 
@@ -52,8 +53,8 @@ type PullRequest struct {
 // be stored in Postgres. The error wraps ErrNotAnEvent and names what is missing; a pullRequest that isn't usable is no
 // error, for the pull request can be read from Bitbucket as well.
 func ParseMergeCheck(body []byte) (MergeCheck, error) {
-	var outer fields
-	if err := json.Unmarshal(body, &outer); err != nil || outer == nil {
+	outer := read(body)
+	if outer == nil {
 		return MergeCheck{}, fmt.Errorf("%w: no JSON object", ErrNotAnEvent)
 	}
 	event := outer
@@ -85,17 +86,29 @@ func ParseMergeCheck(body []byte) (MergeCheck, error) {
 }
 
 // fields is a JSON object that is read leniently: what isn't there or has another type is empty. Its keys are matched
-// exactly, unlike a struct's, where pullrequest and pullRequest could be taken for each other.
-type fields map[string]json.RawMessage
+// exactly, unlike a struct's, where pullrequest and pullRequest could be taken for each other. Only those that are known
+// here are kept.
+type fields jsonobject.Members
+
+// known are the keys that anything here asks for.
+var known = []string{
+	"payload", "eventType", "timestamp", "trigger", "type", "mergeProperties", "workspace", "repository", "uuid", "full_name",
+	"pullrequest", "pullRequest", "id", "state", "source", "destination", "branch", "commit", "hash", "push", "ref", "after", "updated_on", "draft",
+}
+
+// read reads a body that is a JSON object; nil: it is none.
+func read(body []byte) fields {
+	object, err := jsonobject.Read(body, known...)
+	if err != nil {
+		return nil
+	}
+	return fields(object)
+}
 
 func (f fields) has(name string) bool { return present(f[name]) }
 
 func (f fields) object(name string) fields {
-	var object fields
-	if json.Unmarshal(f[name], &object) != nil {
-		return nil
-	}
-	return object
+	return fields(jsonobject.Members(f).Member(name, known...))
 }
 
 func (f fields) text(name string) string {

@@ -43,6 +43,9 @@ type Project struct {
 	// ReportsOnly says that only build scripts have told of it: it counts where a
 	// policy accepts its reports, and nowhere else.
 	ReportsOnly bool `json:"reports_only,omitzero"`
+	// Replaces is the id of a project that was deleted on AppVeyor and whose place
+	// this one has taken, 0 for none.
+	Replaces int64 `json:"replaces,omitzero"`
 }
 
 // Name is the project as people know it: "account/slug", or by its id where
@@ -114,6 +117,10 @@ type Build struct {
 	StartedOn  time.Time `json:"started_on,omitzero"`
 	FinishedOn time.Time `json:"finished_on,omitzero"`
 	UpdatedOn  time.Time `json:"updated_on,omitzero"`
+
+	// DeletedOn is when the build, which had not ended, was taken for deleted on
+	// AppVeyor. It is cancelled then.
+	DeletedOn time.Time `json:"deleted_on,omitzero"`
 
 	ConfirmedBy string `json:"confirmed_by,omitzero"`
 }

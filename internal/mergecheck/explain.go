@@ -52,9 +52,12 @@ func freezeRule(v Verdict) Rule {
 }
 
 func projectRules(p ProjectVerdict) []Rule {
-	detail := p.Project.Name() + ": " + string(p.Code)
+	detail := p.name() + ": " + string(p.Code)
 	if p.Detail != "" {
 		detail += ", " + p.Detail
+	}
+	if replaced := p.replaced(); replaced != "" {
+		detail += "; " + replaced
 	}
 	list := []Rule{{Rule: "build_passed", Met: p.Code.Success(), Detail: detail}}
 	if p.Moved != nil {
@@ -109,7 +112,7 @@ func wayOut(p ProjectVerdict, pr PullRequest) string {
 	case FailedCode:
 		return fmt.Sprintf("A newer build of %s passes in %s, or a new commit does.", abbreviate(pr.Head), p.Project.Name())
 	default:
-		return fmt.Sprintf("%s builds %s, and passes.", p.Project.Name(), abbreviate(pr.Head))
+		return fmt.Sprintf("%s builds %s, and passes.", p.name(), abbreviate(pr.Head))
 	}
 }
 

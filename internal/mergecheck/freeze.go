@@ -13,7 +13,9 @@ type Freeze struct {
 }
 
 // WeeklyWindow is from one moment of the week until another, on the clocks of a
-// place: it is as long as it looks there, daylight saving or not.
+// place. It is on exactly while those clocks show a time in it: where they skip
+// its beginning or its end, it begins or ends with the skip, and a time that they
+// show twice is in it both times. From equal to Until is the whole week.
 type WeeklyWindow struct {
 	From, Until WeekTime
 	Location    *time.Location // nil: UTC
@@ -33,41 +35,75 @@ func (f Freeze) Active(now time.Time) (until time.Time, active bool) {
 	return f.Until, !now.Before(f.From) && now.Before(f.Until)
 }
 
-// active looks at the windows that began in the week before now: one of them is
-// the one that may still be open.
+// maxClockChanges bounds how many changes of the clocks one window is followed
+// across. It ends at the first moment after Until that the clocks show, so it only
+// goes on where they skip all the rest of the week, and then until the next.
+const maxClockChanges = 32
+
+// active follows the clocks from now to the first instant outside the window.
 func (w WeeklyWindow) active(now time.Time) (until time.Time, active bool) {
 	location := w.Location
 	if location == nil {
 		location = time.UTC
 	}
-	local := now.In(location)
-	for back := 0; back <= 7; back++ {
-		day := local.AddDate(0, 0, -back)
-		if day.Weekday() != w.From.Day {
-			continue
-		}
-		from := w.From.on(day)
-		until := w.Until.on(day.AddDate(0, 0, w.days()))
-		if !now.Before(from) && now.Before(until) {
-			return until, true
-		}
+	at := now.In(location)
+	if !w.shows(at) {
+		return time.Time{}, false
 	}
-	return time.Time{}, false
+	for range maxClockChanges {
+		end := at.Add(w.left(at))
+		if change := nextChange(at); !change.IsZero() && change.Before(end) {
+			end = change
+		}
+		if !w.shows(end) || w.From == w.Until && inWeek(end) == w.Until.inWeek() {
+			return end, true
+		}
+		at = end
+	}
+	return at, true
 }
 
-// days is how many days after its beginning's day the window ends: 7 for one
-// that ends on the same day of the week, but not later in it.
-func (w WeeklyWindow) days() int {
-	days := (int(w.Until.Day) - int(w.From.Day) + 7) % 7
-	if days == 0 && w.Until.Minute <= w.From.Minute {
-		return 7
+// nextChange is an instant after at up to which the clocks aren't changed; zero:
+// they never are again. [time.Time.ZoneBounds] takes every year that is beyond the
+// time-zone database's own list for one of 365 days: on the last day of a leap year
+// its end has passed already.
+func nextChange(at time.Time) time.Time {
+	_, change := at.ZoneBounds()
+	if !change.IsZero() && !change.After(at) {
+		return at.Add(24 * time.Hour)
 	}
-	return days
+	return change
 }
 
-// on is the moment on that day, at its place's clocks.
-func (t WeekTime) on(day time.Time) time.Time {
-	return time.Date(day.Year(), day.Month(), day.Day(), t.Minute/60, t.Minute%60, 0, 0, day.Location())
+const week = 7 * 24 * time.Hour
+
+// shows reports whether the clocks show a time of the window.
+func (w WeeklyWindow) shows(local time.Time) bool {
+	length := cyclic(w.Until.inWeek() - w.From.inWeek())
+	return length == 0 || cyclic(inWeek(local)-w.From.inWeek()) < length
+}
+
+// left is how long it takes until the clocks show the window's end, if nobody
+// changes them.
+func (w WeeklyWindow) left(local time.Time) time.Duration {
+	if left := cyclic(w.Until.inWeek() - inWeek(local)); left > 0 {
+		return left
+	}
+	return week
+}
+
+// cyclic is a distance within the week, forwards.
+func cyclic(d time.Duration) time.Duration { return (d%week + week) % week }
+
+// inWeek is how far into the week, from Sunday midnight, the clocks show a time to be.
+func inWeek(local time.Time) time.Duration {
+	hour, minute, second := local.Clock()
+	return time.Duration(local.Weekday())*24*time.Hour + time.Duration(hour)*time.Hour +
+		time.Duration(minute)*time.Minute + time.Duration(second)*time.Second + time.Duration(local.Nanosecond())
+}
+
+func (t WeekTime) inWeek() time.Duration {
+	return time.Duration(t.Day)*24*time.Hour + time.Duration(t.Minute)*time.Minute
 }
 
 // frozen is the freeze that ends last of those that are on, if any is.

@@ -62,7 +62,7 @@ func sentences(f Facts, v Verdict) (message, nextStep string) {
 		return fmt.Sprintf("AppVeyor has not built %s of pull request %d yet.", abbreviate(pr.Head), pr.ID),
 			"Wait for the build, or start it on AppVeyor, then re-run this check."
 	case MissingProject:
-		return missingMessage(v), "Start it on AppVeyor, then re-run this check."
+		return missingMessage(v), missingStep(v)
 	default:
 		return buildMessage(f, v)
 	}
@@ -102,6 +102,9 @@ func remark(p ProjectVerdict) (text string) {
 	if p.Build.ConfirmedBy == ConfirmedByReport {
 		text += " (reported by its build script)"
 	}
+	if replaced := p.replaced(); replaced != "" {
+		text += " (" + replaced + ")"
+	}
 	if m := p.Moved; m != nil && (m.Commits == nil || *m.Commits > 0) {
 		text += "; " + m.Detail
 	}
@@ -140,7 +143,7 @@ func projectState(p ProjectVerdict) string {
 	case code == Unavailable:
 		return fmt.Sprintf("AppVeyor build %s may be of another commit", p.Build.Version)
 	case p.Build.State.Finished():
-		return fmt.Sprintf("AppVeyor build %s %s", p.Build.Version, ended(p.Build.State))
+		return fmt.Sprintf("AppVeyor build %s %s", p.Build.Version, ended(*p.Build))
 	default:
 		return fmt.Sprintf("AppVeyor build %s is %s", p.Build.Version, p.Build.State)
 	}
@@ -203,7 +206,7 @@ func missingMessage(v Verdict) string {
 	var names []string
 	for _, p := range v.Projects {
 		if p.Required && p.Code == NoBuild {
-			names = append(names, p.Project.Name())
+			names = append(names, p.name())
 		}
 	}
 	return fmt.Sprintf("AppVeyor has not built %s in %s yet.", abbreviate(v.PullRequest.Head), strings.Join(names, ", "))
@@ -218,7 +221,10 @@ func buildMessage(f Facts, v Verdict) (message, nextStep string) {
 	case FailedCode:
 		return withURL(fmt.Sprintf("AppVeyor build %s failed%s%s", b.Version, tests(b.Tests()), more), b.URL), ""
 	case CancelledCode:
-		return withURL(fmt.Sprintf("AppVeyor build %s was cancelled%s", b.Version, more), b.URL), "Build the pull request again on AppVeyor."
+		if !b.DeletedOn.IsZero() { // its link leads nowhere
+			return fmt.Sprintf("AppVeyor build %s %s%s.", b.Version, ended(b), more), "Build the pull request again on AppVeyor."
+		}
+		return withURL(fmt.Sprintf("AppVeyor build %s %s%s", b.Version, ended(b), more), b.URL), "Build the pull request again on AppVeyor."
 	case StaleDestination:
 		if first.Moved != nil {
 			return fmt.Sprintf("AppVeyor build %s passed, but %s%s; the policy asks for %s.", b.Version, first.Moved.Detail, more, v.Policy.Freshness.words()),
@@ -277,11 +283,13 @@ func deciding(v Verdict) (first ProjectVerdict, more string) {
 	return first, more
 }
 
-func ended(s State) string {
-	switch s {
-	case Success:
+func ended(b Build) string {
+	switch {
+	case b.State == Success:
 		return "passed"
-	case Cancelled:
+	case b.State == Cancelled && !b.DeletedOn.IsZero():
+		return "was deleted on AppVeyor"
+	case b.State == Cancelled:
 		return "was cancelled"
 	default:
 		return "failed"

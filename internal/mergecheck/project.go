@@ -20,6 +20,9 @@ type ProjectVerdict struct {
 	Waiver   *Waiver // the one that made Code waived
 	// Waived is the code that a waiver stands against.
 	Waived Code
+	// Alike says that another project of the verdict has the same name: they are
+	// told apart by their ids.
+	Alike bool
 }
 
 // Timer is a limit of time that makes a verdict another.
@@ -91,6 +94,7 @@ func evaluateProjects(f Facts, waivers []WaiverVerdict) ([]ProjectVerdict, []Tim
 	}
 	var timers []Timer
 	list := sorted(verdicts)
+	markAlike(list)
 	for i := range list {
 		p := &list[i]
 		timer := p.judge(f, deciding)

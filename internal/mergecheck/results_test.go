@@ -110,6 +110,9 @@ func TestWhatScriptsWriteIdentifiesNothing(t *testing.T) {
 		f.Policy.RequiredIfPresent = rapid.SliceOfDistinct(rapid.SampledFrom(names), rapid.ID).Draw(t, "required_if_present")
 		for i := range f.Builds {
 			f.Builds[i].ConfirmedBy = rapid.SampledFrom([]string{mergecheck.ConfirmedByAppVeyor, mergecheck.ConfirmedByReport}).Draw(t, "confirmed by")
+			if f.Builds[i].ConfirmedBy == mergecheck.ConfirmedByReport { // of a head that Bitbucket named in full
+				f.Builds[i].ReportedCommit = rapid.SampledFrom([]string{head, other}).Draw(t, "head")
+			}
 		}
 		rewritten := f
 		rewritten.Builds = slices.Clone(f.Builds)

@@ -92,7 +92,7 @@ func statusDescription(b Build) string {
 	}
 	switch b.State {
 	case Success, Failed, Cancelled:
-		return fmt.Sprintf("%s %s%s%s", b.Version, ended(b.State), tests(b.Tests()), into)
+		return fmt.Sprintf("%s %s%s%s", b.Version, ended(b), tests(b.Tests()), into)
 	default:
 		return fmt.Sprintf("%s is %s%s", b.Version, b.State, into)
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"sync"
 
@@ -18,9 +19,10 @@ type Cache struct {
 	workspaces map[string]cached
 }
 
-// cached is a document of a workspace: versions never change.
+// cached is a workspace's document, known by what it says: after a failover that
+// lost a version, another document can have the same number.
 type cached struct {
-	version  int64
+	sum      [sha256.Size]byte // of the document's text
 	document *Document
 	err      error
 }
@@ -32,35 +34,27 @@ func (c *Cache) For(workspaceUUID string, version int64, document, repository, b
 	if version == 0 {
 		return mergecheck.Policy{}, nil
 	}
-	entry := c.get(workspaceUUID, version)
-	if entry == nil {
-		entry = c.put(workspaceUUID, version, document)
-	}
+	entry := c.read(workspaceUUID, document)
 	if entry.err != nil {
-		return mergecheck.Policy{}, entry.err
+		return mergecheck.Policy{}, fmt.Errorf("policy version %d can't be read: %w", version, entry.err)
 	}
 	p := entry.document.For(repository, branch)
 	p.Version = version
 	return p, nil
 }
 
-func (c *Cache) get(workspaceUUID string, version int64) *cached {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if entry, ok := c.workspaces[workspaceUUID]; ok && entry.version == version {
-		return &entry
-	}
-	return nil
-}
-
-// put reads outside the lock: others need not wait for a large document, and one
+// read reads outside the lock: others need not wait for a large document, and one
 // that is read twice at once is the same twice.
-func (c *Cache) put(workspaceUUID string, version int64, document string) *cached {
-	entry := cached{version: version}
-	var err error
-	if entry.document, err = Parse([]byte(document)); err != nil {
-		entry.err = fmt.Errorf("policy version %d can't be read: %w", version, err)
+func (c *Cache) read(workspaceUUID, document string) cached {
+	sum := sha256.Sum256([]byte(document))
+	c.mu.Lock()
+	entry, ok := c.workspaces[workspaceUUID]
+	c.mu.Unlock()
+	if ok && entry.sum == sum {
+		return entry
 	}
+	entry = cached{sum: sum}
+	entry.document, entry.err = Parse([]byte(document))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.workspaces == nil {
@@ -73,5 +67,5 @@ func (c *Cache) put(workspaceUUID string, version int64, document string) *cache
 		}
 	}
 	c.workspaces[workspaceUUID] = entry
-	return &entry
+	return entry
 }

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -23,7 +24,8 @@ func TestCache(t *testing.T) {
 	}{
 		{name: "none set", workspace: "a", want: mergecheck.FreshnessOff},
 		{name: "first", workspace: "a", version: 1, document: one, want: mergecheck.FreshnessStrict},
-		{name: "a version never changes, so it isn't read again", workspace: "a", version: 1, document: two, want: mergecheck.FreshnessStrict},
+		{name: "another document of the same version", workspace: "a", version: 1, document: two, want: mergecheck.FreshnessWarn},
+		{name: "and the first again", workspace: "a", version: 1, document: one, want: mergecheck.FreshnessStrict},
 		{name: "another workspace", workspace: "b", version: 1, document: two, want: mergecheck.FreshnessWarn},
 		{name: "next version", workspace: "a", version: 2, document: two, want: mergecheck.FreshnessWarn},
 		{name: "the old one again", workspace: "a", version: 1, document: one, want: mergecheck.FreshnessStrict},
@@ -47,6 +49,26 @@ func TestCacheFailsClosed(t *testing.T) {
 	}
 	if _, err := cache.For("a", 4, "", "acme/widgets", "main"); err == nil {
 		t.Error("an empty document is a policy")
+	}
+}
+
+// TestCacheReadsADocumentOnce has the same document asked about as several versions:
+// what is cached is its content. Allocations are only counted when nothing else runs.
+func TestCacheReadsADocumentOnce(t *testing.T) {
+	var cache policy.Cache
+	document := "rules: [" + strings.Repeat("{freshness: warn},", 400) + "]"
+	for version := range int64(2) {
+		if _, err := cache.For("a", version+1, document, "acme/widgets", "main"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	allocations := testing.AllocsPerRun(10, func() {
+		if _, err := cache.For("a", 3, document, "acme/widgets", "elsewhere"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocations > 2000 { // reading it takes over ten thousand
+		t.Errorf("%g allocations for a document that was read before", allocations)
 	}
 }
 

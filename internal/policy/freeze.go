@@ -55,8 +55,8 @@ func (r *reader) name(e entries, what string) string {
 }
 
 func (r *reader) window(f *mergecheck.Freeze, e entries, zone *time.Location) {
-	from, haveFrom := r.instant(e, "from", zone)
-	until, haveUntil := r.instant(e, "until", zone)
+	from, _, haveFrom := r.instant(e, "from", zone)
+	_, until, haveUntil := r.instant(e, "until", zone)
 	if haveFrom && haveUntil && !from.Before(until) {
 		r.fault(e.values["until"].GetToken(), "the freeze ends before it begins")
 	}
@@ -64,21 +64,73 @@ func (r *reader) window(f *mergecheck.Freeze, e entries, zone *time.Location) {
 }
 
 // Without an offset a time is of the freeze's zone.
-var layouts = []string{"2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02T15:04:05", time.DateOnly, time.RFC3339}
+var layouts = []string{"2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02T15:04:05", time.DateOnly}
 
-func (r *reader) instant(e entries, key string, zone *time.Location) (time.Time, bool) {
+// instant reads a time, and is the earliest and the latest instant it may mean.
+func (r *reader) instant(e entries, key string, zone *time.Location) (first, last time.Time, ok bool) {
 	n, ok := e.get(key)
 	if !ok {
-		return time.Time{}, false
+		return time.Time{}, time.Time{}, false
 	}
 	s, _ := scalar(n)
+	if t, err := time.Parse(time.RFC3339, s); err == nil && t.Year() > 1 {
+		return t, t, true
+	}
 	for _, layout := range layouts {
-		if t, err := time.ParseInLocation(layout, s, zone); err == nil && t.Year() > 1 {
-			return t, true
+		if clock, err := time.Parse(layout, s); err == nil && clock.Year() > 1 {
+			first, last = readings(clock, zone)
+			return first, last, true
 		}
 	}
 	r.fault(place(n), "`%s` is not a time like 2026-12-20 18:00", shown(s))
-	return time.Time{}, false
+	return time.Time{}, time.Time{}, false
+}
+
+// readings are the first and the last instant that a time on a place's clocks may
+// mean; clock has it as UTC. They differ where the clocks are changed: a time that
+// they show twice is either, and one that they skip is the skip itself or, by the
+// clocks before it, as long after it as they skipped. A freeze from the first until
+// the last is the longest that may be meant.
+func readings(clock time.Time, zone *time.Location) (first, last time.Time) {
+	// No clocks differ from UTC by more than a day, before a change or after it.
+	const most = 26 * time.Hour
+	for at := clock.Add(-most); at.Before(clock.Add(most)); {
+		end := unchanged(at, clock.Add(most), zone)
+		reading := clock.Add(-offset(at, zone))
+		if reading.Before(end) && first.IsZero() {
+			first = at
+			if reading.After(at) {
+				first = reading
+			}
+		}
+		if reading.Before(end) && !reading.Before(at) {
+			last = reading
+		}
+		at = end
+	}
+	if last.IsZero() { // the clocks skip it
+		last = clock.Add(-offset(first.Add(-1), zone))
+	}
+	return first.In(zone), last.In(zone)
+}
+
+// unchanged is an instant after at, and not after end, up to which a place's
+// clocks aren't changed.
+func unchanged(at, end time.Time, zone *time.Location) time.Time {
+	_, change := at.In(zone).ZoneBounds()
+	if !change.IsZero() && !change.After(at) {
+		change = at.Add(24 * time.Hour) // ZoneBounds is wrong on the last day of some leap years
+	}
+	if change.IsZero() || change.After(end) {
+		return end
+	}
+	return change
+}
+
+// offset is how far a place's clocks are ahead of UTC.
+func offset(at time.Time, zone *time.Location) time.Duration {
+	_, seconds := at.In(zone).Zone()
+	return time.Duration(seconds) * time.Second
 }
 
 func (r *reader) weekly(n ast.Node, zone *time.Location) *mergecheck.WeeklyWindow {

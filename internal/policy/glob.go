@@ -63,6 +63,9 @@ func compile(glob string) ([]pattern, error) {
 	}
 	patterns := make([]pattern, len(globs))
 	for i, g := range globs {
+		if blank(g) {
+			return nil, fmt.Errorf("`%s` is also an empty pattern: one of the alternatives in its braces is missing", glob)
+		}
 		patterns[i] = newPattern(g)
 	}
 	return patterns, nil

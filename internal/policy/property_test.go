@@ -80,6 +80,9 @@ func TestBracesMeanWhatTheyDoElsewhere(t *testing.T) {
 			rt.Skip()
 		}
 		d, err := policy.Parse([]byte("rules:\n  - branches: '" + glob + "'\n    public_badges: true\n"))
+		if err != nil && strings.Contains(err.Error(), "also an empty pattern") {
+			rt.Skip() // an alternative that is left out is a slip here
+		}
 		if err != nil {
 			rt.Fatalf("%q: %v", glob, err)
 		}

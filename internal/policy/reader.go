@@ -211,7 +211,7 @@ func (r *reader) text(n ast.Node, what string) (string, bool) {
 		r.fault(place(n), "%s is text: put %s in quotes", what, n.GetToken().Value)
 	case !ok:
 		r.fault(place(n), "%s is text, not %s", what, kind(n))
-	case strings.TrimSpace(s) == "":
+	case blank(s):
 		r.fault(place(n), "%s is empty", what)
 	case len(s) > maxText:
 		r.fault(place(n), "%s is longer than %d bytes", what, maxText)
@@ -221,6 +221,12 @@ func (r *reader) text(n ast.Node, what string) (string, bool) {
 		return s, true
 	}
 	return "", false
+}
+
+// blank reports whether a text shows nothing: it is empty, or of spaces and
+// characters without a width.
+func blank(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return unicode.IsGraphic(c) && !unicode.IsSpace(c) })
 }
 
 // none reports whether n is an empty list, written where a rule takes back what a

@@ -41,6 +41,7 @@ type buildRow struct {
 	StartedOn         *time.Time
 	FinishedOn        *time.Time
 	UpdatedOn         *time.Time
+	DeletedOn         *time.Time
 	ConfirmedBy       string
 	ByHistory         bool // only a project's history told of it
 }
@@ -48,7 +49,7 @@ type buildRow struct {
 const buildColumns = `workspace_uuid, repository_uuid, id, build_id, project_id, account, slug, repository,
 	pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
 	source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
-	started_on, finished_on, updated_on, confirmed_by, by_history, ` + destinationCommit
+	started_on, finished_on, updated_on, deleted_on, confirmed_by, by_history, ` + destinationCommit
 
 // destinationCommit is the commit that a build merged into: the one its
 // destination branch was at a minute before the build started, by Bitbucket's
@@ -69,7 +70,7 @@ func (r buildRow) build() mergecheck.Build {
 		SourceRepository: r.SourceRepository, DestinationBranch: r.DestinationBranch, DestinationCommit: textOf(r.DestinationCommit), CommitID: r.CommitID, URL: r.URL,
 		Jobs: r.Jobs, JobsUpdatedOn: timeOf(r.JobsUpdatedOn), JobsState: mergecheck.State(r.JobsState),
 		CreatedOn: timeOf(r.CreatedOn), StartedOn: timeOf(r.StartedOn), FinishedOn: timeOf(r.FinishedOn),
-		UpdatedOn: timeOf(r.UpdatedOn), ConfirmedBy: r.ConfirmedBy,
+		UpdatedOn: timeOf(r.UpdatedOn), DeletedOn: timeOf(r.DeletedOn), ConfirmedBy: r.ConfirmedBy,
 	}
 }
 
@@ -86,7 +87,7 @@ func buildArgs(r Repository, b mergecheck.Build) pgx.NamedArgs {
 		"destination_branch": b.DestinationBranch, "commit_id": b.CommitID, "url": b.URL,
 		"jobs": b.Jobs, "jobs_updated_on": nullTime(b.JobsUpdatedOn), "jobs_state": b.JobsState,
 		"created_on": nullTime(b.CreatedOn), "started_on": nullTime(b.StartedOn),
-		"finished_on": nullTime(b.FinishedOn), "updated_on": nullTime(b.UpdatedOn), "confirmed_by": b.ConfirmedBy,
+		"finished_on": nullTime(b.FinishedOn), "updated_on": nullTime(b.UpdatedOn), "deleted_on": nullTime(b.DeletedOn), "confirmed_by": b.ConfirmedBy,
 	}
 }
 
@@ -241,11 +242,11 @@ func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Buil
 		INSERT INTO builds (workspace_uuid, repository_uuid, build_id, project_id, account, slug, repository,
 			pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
 			source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
-			started_on, finished_on, updated_on, confirmed_by, by_history)
+			started_on, finished_on, updated_on, deleted_on, confirmed_by, by_history)
 		VALUES (@workspace_uuid, @repository_uuid, @build_id, @project_id, @account, @slug, @repository,
 			@pull_request_id, @pull_request_title, @version, @state, @reported_commit, @source_commit, @source_branch,
 			@source_repository, @destination_branch, @commit_id, @url, @jobs, @jobs_updated_on, @jobs_state, @created_on,
-			@started_on, @finished_on, @updated_on, @confirmed_by, @by_history)
+			@started_on, @finished_on, @updated_on, @deleted_on, @confirmed_by, @by_history)
 		ON CONFLICT (workspace_uuid, build_id) DO UPDATE SET
 			project_id = excluded.project_id, account = excluded.account, slug = excluded.slug,
 			pull_request_id = excluded.pull_request_id, pull_request_title = excluded.pull_request_title,
@@ -255,14 +256,15 @@ func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Buil
 			commit_id = excluded.commit_id, url = excluded.url, jobs = excluded.jobs,
 			jobs_updated_on = excluded.jobs_updated_on, jobs_state = excluded.jobs_state,
 			created_on = excluded.created_on, started_on = excluded.started_on,
-			finished_on = excluded.finished_on, updated_on = excluded.updated_on, confirmed_by = excluded.confirmed_by,
+			finished_on = excluded.finished_on, updated_on = excluded.updated_on, deleted_on = excluded.deleted_on, confirmed_by = excluded.confirmed_by,
 			by_history = excluded.by_history
 		RETURNING id`, args).Scan(&id)
 	return id, err
 }
 
 // upsertProject keeps the project under its id. The newest build that names it
-// decides what it is called, whatever order builds come in. The row stays locked
+// decides what it is called, whatever order builds come in; AppVeyor's list of
+// projects is newer than the builds there were when it was read. The row stays locked
 // until the transaction ends, named anew or not: of two builds that are recorded
 // at once, the second then sees the first when it tells which is the newest.
 func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
@@ -270,9 +272,9 @@ func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bu
 		INSERT INTO projects AS p (workspace_uuid, repository_uuid, project_id, account, slug, named_by)
 		VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (workspace_uuid, repository_uuid, project_id) DO UPDATE
-			SET account = excluded.account, slug = excluded.slug, named_by = excluded.named_by, reports_only = false
+			SET account = excluded.account, slug = excluded.slug, named_by = excluded.named_by, listed_on = NULL, reports_only = false
 			WHERE p.named_by < excluded.named_by OR p.reports_only
-				OR p.named_by = excluded.named_by AND (p.account, p.slug) <> (excluded.account, excluded.slug)`,
+				OR p.named_by = excluded.named_by AND p.listed_on IS NULL AND (p.account, p.slug) <> (excluded.account, excluded.slug)`,
 		r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug, b.BuildID)
 	return err
 }

@@ -163,8 +163,11 @@ func queueBuilds(batch *pgx.Batch, asked Asked, f *Facts) {
 			}
 			return err
 		})
-	batch.Queue(`SELECT project_id AS id, account, slug, reports_only, looked_on AS "on" FROM projects
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND forgotten_on IS NULL ORDER BY project_id`,
+	// A project that another one replaced is required no more; the other one is.
+	batch.Queue(`SELECT project_id AS id, account, slug, reports_only, looked_on AS "on", coalesce((SELECT max(o.project_id) FROM projects o
+			WHERE o.workspace_uuid = $1 AND o.repository_uuid = $2 AND o.replaced_by = p.project_id), 0) AS replaces
+		FROM projects p
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND forgotten_on IS NULL AND replaced_by IS NULL ORDER BY project_id`,
 		pr.WorkspaceUUID, pr.RepositoryUUID).Query(func(rows pgx.Rows) error {
 		list, err := all[struct {
 			mergecheck.Project

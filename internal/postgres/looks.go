@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+
+	"mergegate/internal/mergecheck"
 )
 
 // LookAgain looks through the histories of a repository's projects, often at
@@ -68,6 +70,51 @@ func (s *Store) AskedOn(ctx context.Context, workspaceUUID, repositoryUUID strin
 		return time.Time{}, fmt.Errorf("read when repository %s was asked about: %w", repositoryUUID, err)
 	}
 	return *askedOn, nil
+}
+
+// ConfirmedBuild returns a build as it is recorded, by AppVeyor's id; [ErrNotFound]
+// for one that isn't.
+func (s *Store) ConfirmedBuild(ctx context.Context, buildID int64) (mergecheck.Build, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE build_id = $1`, buildID)
+	row, err := one[buildRow](rows, err)
+	if err != nil {
+		return mergecheck.Build{}, fmt.Errorf("read build %d: %w", buildID, err)
+	}
+	return row.build(), nil
+}
+
+// Missing is how long AppVeyor has not shown an unfinished build.
+type Missing struct {
+	Looks int // in a row
+	Since time.Time
+	Now   time.Time // by the same clock
+}
+
+// NoteMissing records one more look in which AppVeyor didn't show an unfinished
+// build; [ErrNotFound] where it has ended.
+func (s *Store) NoteMissing(ctx context.Context, buildID int64) (Missing, error) {
+	var m Missing
+	err := s.pool.QueryRow(ctx, `
+		UPDATE builds SET missing_looks = missing_looks + 1, missing_since = coalesce(missing_since, now())
+		WHERE build_id = $1 AND state IN ('queued', 'running')
+		RETURNING missing_looks, missing_since, now()`, buildID).Scan(&m.Looks, &m.Since, &m.Now)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return m, fmt.Errorf("note that build %d is missing: %w", buildID, err)
+	}
+	return m, nil
+}
+
+// NoteShown records that AppVeyor shows a build: looks that missed it don't count.
+func (s *Store) NoteShown(ctx context.Context, buildID int64) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE builds SET missing_looks = 0, missing_since = NULL WHERE build_id = $1 AND missing_looks > 0`, buildID)
+	if err != nil {
+		return fmt.Errorf("note that build %d is shown: %w", buildID, err)
+	}
+	return nil
 }
 
 // Every is the schedule of a periodic job: never later than the interval after

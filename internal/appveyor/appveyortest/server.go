@@ -195,6 +195,30 @@ func (p *project) nextNumber() int64 {
 	return last + 1
 }
 
+// DeleteBuild deletes a build: nothing shows it any more.
+func (s *Server) DeleteBuild(buildID int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, b := s.build(buildID)
+	if b == nil {
+		return fmt.Errorf("build %d isn't there", buildID)
+	}
+	p.builds = slices.DeleteFunc(p.builds, func(other *Build) bool { return other == b })
+	return nil
+}
+
+// DeleteProject deletes a project with its builds. Another one may have its slug afterwards.
+func (s *Server) DeleteProject(projectID int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.projects)
+	s.projects = slices.DeleteFunc(s.projects, func(p *project) bool { return p.ID == projectID })
+	if len(s.projects) == before {
+		return fmt.Errorf("project %d isn't there", projectID)
+	}
+	return nil
+}
+
 // SetStatus moves a build on, with the times that AppVeyor would set; jobs without a status of their own follow.
 func (s *Server) SetStatus(buildID int64, status string) error {
 	s.mu.Lock()
