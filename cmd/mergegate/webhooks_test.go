@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"mergegate/internal/bitbucket/bitbuckettest"
 )
 
 const (
@@ -134,7 +136,13 @@ func TestWebhooksTellOfWhatHappens(t *testing.T) {
 	w.waive(w.tokenOf("release", "waive"), `{"reason":"because"}`)
 	w.eventually("it is told again", func() bool { return strings.HasSuffix(r.verdicts(t), "failed waived") })
 	w.expect("waived", "")
-	// A commit that Bitbucket doesn't have can't get a status.
+	// What Bitbucket doesn't let this credential post is refused for good.
+	w.bb.OnRequest(func(r *http.Request) bitbuckettest.Fault {
+		if r.Method == http.MethodPost && strings.Contains(r.URL.Path, commit('9')) {
+			return bitbuckettest.Fault{Status: http.StatusForbidden}
+		}
+		return bitbuckettest.Fault{}
+	})
 	w.notify(w.build(commit('9'), "success"))
 	want := slices.Sorted(slices.Values(all))
 	w.eventually("every event is told", func() bool { return slices.Equal(r.types(t), want) })
