@@ -63,6 +63,32 @@ func TestAppTokenIsNotRefreshed(t *testing.T) {
 	w.expect("failed", "")
 }
 
+// TestOneRefusalEndsNoToken: a repository that answers 401 takes the app's token from no other one.
+func TestOneRefusalEndsNoToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "MERGEGATE_BITBUCKET_TOKEN=")
+	w.private()
+	w.bb.RevokeToken(bitbucketToken)
+	w.bb.AllowToken("app-1", "acme")
+	const closed = "ffe76500-0627-43f6-a9c5-4d6373a5e4eb"
+	w.must(w.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: workspaceUUID, UUID: closed, FullName: "acme/closed", Private: true}))
+	w.bb.OnRequest(func(r *http.Request) bitbuckettest.Fault {
+		if strings.Contains(r.URL.Path, closed) {
+			return bitbuckettest.Fault{Status: http.StatusUnauthorized}
+		}
+		return bitbuckettest.Fault{}
+	})
+	w.forgeBrings("app-1")
+	w.check(event("on-merge")) // links the repository
+	for range 3 {
+		if a := w.check(strings.ReplaceAll(event("on-merge"), repositoryUUID, closed)); a.Success || !strings.Contains(a.Message, "401") {
+			t.Errorf("the closed repository's pull request: %+v", a)
+		}
+	}
+	w.built(commit('1'), "success") // posts as the app
+	w.expect("passed", "")
+}
+
 // TestForgeAppIsUninstalled has the app go, and come again as another
 // installation.
 func TestForgeAppIsUninstalled(t *testing.T) {

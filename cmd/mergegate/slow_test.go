@@ -111,10 +111,12 @@ func TestDatabaseHangs(t *testing.T) {
 func TestAFailingRepositoryDoesNotHoldUpOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	const stuck = "ffe76500-0627-43f6-a9c5-4d6373a5e4eb"
 	w.must(w.appveyor.AddProject(appveyortest.Project{ID: 5, Account: "acme", Slug: "stuck", RepositoryName: "acme/stuck"}))
-	w.must(w.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: workspaceUUID, UUID: "ffe76500-0627-43f6-a9c5-4d6373a5e4eb", FullName: "acme/stuck"}))
+	w.must(w.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: workspaceUUID, UUID: stuck, FullName: "acme/stuck"}))
 	w.bb.OnRequest(func(r *http.Request) bitbuckettest.Fault {
-		return bitbuckettest.Fault{Hang: r.Method == http.MethodPost && strings.Contains(r.URL.Path, "/acme/stuck/")}
+		ofStuck := strings.Contains(r.URL.Path, "/acme/stuck/") || strings.Contains(r.URL.Path, stuck)
+		return bitbuckettest.Fault{Hang: r.Method == http.MethodPost && ofStuck}
 	})
 	for i := range 40 {
 		b, err := w.appveyor.PutBuild("acme", "stuck", appveyortest.Build{

@@ -146,7 +146,11 @@ func (h *headReads) resume(subject string, list commitList, first commitPage) (h
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	read, ok := h.reads[subject]
-	if !ok || read.list != list || read.first != first.sum() || time.Since(read.began) > keptFor {
+	if ok && time.Since(read.began) > keptFor {
+		delete(h.reads, subject)
+		return headRead{}, false
+	}
+	if !ok || read.list != list || read.first != first.sum() {
 		return headRead{}, false
 	}
 	read.fit, read.parents = slices.Clone(read.fit), slices.Clone(read.parents)

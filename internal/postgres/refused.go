@@ -31,25 +31,27 @@ type Refused struct {
 const (
 	// mostRetried bounds what one occasion retries: the newest.
 	mostRetried = 1000
-	// retriedFor is how long ago what is wanted may have been wanted first.
-	retriedFor = "30 days"
 	// startSpread is the time over which a start spreads what it retries.
 	startSpread = time.Minute
 )
 
 // givenUp is which statuses that are refused for good an occasion retries, besides
 // those that wait for their next attempt. What Bitbucket doesn't take for what it
-// is, such as a key that is too long, is retried only by who says so.
+// is, such as a key that is too long, is retried only by who says so. Occasions
+// that concern many retry those of the last week: somebody may look at them yet.
 var givenUp = map[Occasion]string{
-	ServiceStarts:     `delivery = 'not_postable' OR delivery = 'failed' AND coalesce(http_status, 401) = 401`,
-	CredentialArrives: mendedByTime,
-	NameChanges:       mendedByTime,
+	ServiceStarts:     lately + ` AND delivery = 'failed' AND coalesce(http_status, 401) = 401`,
+	CredentialArrives: lately + ` AND (` + mendedByTime + `)`,
+	NameChanges:       lately + ` AND (` + mendedByTime + `)`,
 	HeadAppears:       mendedByTime,
 	WebhookRepeats:    `delivery IN ('failed', 'not_postable')`,
 }
 
-const mendedByTime = `delivery = 'not_postable' OR delivery = 'failed'
-	AND (http_status IS NULL OR http_status IN (401, 404, 408, 409, 423, 429) OR http_status >= 500)`
+const (
+	lately       = `wanted_on > now() - interval '7 days'`
+	mendedByTime = `delivery = 'not_postable' OR delivery = 'failed'
+		AND (http_status IS NULL OR http_status IN (401, 404, 408, 409, 423, 429) OR http_status >= 500)`
+)
 
 // RetryRefused makes commit statuses that Bitbucket didn't take due now, and
 // returns how many. A start spreads them over a minute.
@@ -76,10 +78,10 @@ func (s *Store) retryRefused(ctx context.Context, tx pgx.Tx, why Occasion, which
 	rows, err := tx.Query(ctx, `
 		UPDATE commit_statuses SET delivery = 'pending', attempts = 0, updated_on = now(),
 			wanted_version = wanted_version + CASE WHEN posted_version >= wanted_version OR leased_until > now() THEN 1 ELSE 0 END,
-			pending_since = CASE WHEN delivery = 'pending' THEN pending_since ELSE now() END,
+			pending_since = CASE WHEN delivery = 'pending' AND @atStart THEN pending_since ELSE now() END,
 			next_attempt_on = now() + random() * @spread::interval
 		WHERE id IN (
-			SELECT id FROM commit_statuses WHERE `+where+` AND wanted_on > now() - interval '`+retriedFor+`'
+			SELECT id FROM commit_statuses WHERE `+where+`
 				AND (delivery = 'pending' AND (next_attempt_on > now() + @spread::interval OR NOT @atStart AND attempts > 1 AND leased_until > now())
 					OR `+givenUp[why]+`)
 			ORDER BY id DESC LIMIT @most FOR UPDATE SKIP LOCKED)

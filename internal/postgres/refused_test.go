@@ -40,8 +40,8 @@ func retry(t *testing.T, store *postgres.Store, why postgres.Occasion, which pos
 func TestRefusedStatusesAreRetried(t *testing.T) {
 	t.Parallel()
 	waiting := []string{"waits for its next attempt", "waits after an outage"}
-	credential := append(slices.Clone(waiting), "no credential for a day", "401 for a day", "a fork that is closed")
-	mended := append(slices.Clone(credential), "404 for a day", "409 for a day", "423 for a day", "503 for a day")
+	credential := append(slices.Clone(waiting), "no credential for a day", "401 for a day")
+	mended := append(slices.Clone(credential), "a fork that is closed", "404 for a day", "409 for a day", "423 for a day", "503 for a day")
 	for why, retried := range map[postgres.Occasion][]string{
 		postgres.ServiceStarts:     credential,
 		postgres.CredentialArrives: mended,
@@ -109,8 +109,9 @@ func TestWhichStatusesAreRetried(t *testing.T) {
 		equal(t, fmt.Sprint(i), tt.want, retry(t, store, postgres.NameChanges, tt.which))
 		refuse()
 	}
-	exec(t, store, `UPDATE commit_statuses SET wanted_on = now() - interval '31 days'`)
+	exec(t, store, `UPDATE commit_statuses SET wanted_on = now() - interval '8 days'`)
 	equal(t, "what is long past", 0, retry(t, store, postgres.NameChanges, postgres.Refused{}))
+	equal(t, "what is long past and a head", 1, retry(t, store, postgres.HeadAppears, postgres.Refused{Commit: other}))
 }
 
 // TestACredentialThatArrivesDuringAPost has a status posted once more that was being posted with the one before.
