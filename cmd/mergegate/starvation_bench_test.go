@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +47,7 @@ func BenchmarkMergeChecksUnderReaders(b *testing.B) {
 	}
 }
 
-// busyService is a service in this process, with a long history.
+// busyService is a running service with a long history.
 type busyService struct {
 	url, token, page string
 	appveyor         *appveyortest.Server
@@ -79,18 +79,22 @@ func newBusyService(b *testing.B, builds int) *busyService {
 	must(s.bb.PutPullRequest(repository, pullRequest(commit('1'))))
 
 	database := postgrestest.New(b)
-	key, _, _ := strings.Cut(strings.TrimPrefix(secretKey, "MERGEGATE_SECRET_KEY="), ",")
-	cfg, err := loadConfig(getenv(map[string]string{
-		"DATABASE_URL": database, "MERGEGATE_LISTEN": "127.0.0.1:0", "MERGEGATE_APPVEYOR_ACCOUNTS": "acme=acme", "MERGEGATE_APPVEYOR_URL": s.appveyor.URL,
-		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET": webhookSecret, "MERGEGATE_BITBUCKET_API_URL": s.bb.URL, "MERGEGATE_FORGE_APP_ID": forgetest.AppID,
-		"MERGEGATE_FORGE_JWKS_URL": s.forge.URL, "MERGEGATE_SECRET_KEY": key,
-	}))
+	self, err := os.Executable()
 	must(err)
-	ctx, cancel := context.WithCancel(context.Background())
-	address, ended := make(chan string, 1), make(chan error, 1)
-	go func() { ended <- serve(ctx, cfg, slog.New(slog.DiscardHandler), func(a string) { address <- a }) }()
-	b.Cleanup(func() { cancel(); <-ended })
-	s.url = "http://" + <-address
+	program := &process{cmd: exec.Command(self, "serve"), done: make(chan error, 1)}
+	program.cmd.Env = []string{
+		asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
+		"DATABASE_URL=" + database, "MERGEGATE_LISTEN=127.0.0.1:0", "MERGEGATE_APPVEYOR_ACCOUNTS=acme=acme", "MERGEGATE_APPVEYOR_URL=" + s.appveyor.URL,
+		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET=" + webhookSecret, "MERGEGATE_BITBUCKET_API_URL=" + s.bb.URL, "MERGEGATE_FORGE_APP_ID=" + forgetest.AppID,
+		"MERGEGATE_FORGE_JWKS_URL=" + s.forge.URL, secretKey,
+	}
+	serving := make(chan string, 1)
+	stderr, err := program.cmd.StderrPipe()
+	must(err)
+	must(program.cmd.Start())
+	go program.follow(stderr, serving)
+	b.Cleanup(func() { _ = program.cmd.Process.Signal(os.Interrupt); <-program.done })
+	s.url = "http://" + <-serving
 
 	store, err := postgres.Open(b.Context(), database, postgres.Options{MaxConns: 1, StatementTimeout: time.Minute})
 	must(err)
