@@ -93,7 +93,12 @@ func newBusyService(b *testing.B, builds int) *busyService {
 	must(err)
 	must(program.cmd.Start())
 	go program.follow(stderr, serving)
-	b.Cleanup(func() { _ = program.cmd.Process.Signal(os.Interrupt); <-program.done })
+	b.Cleanup(func() {
+		_ = program.cmd.Process.Signal(os.Interrupt)
+		if err := <-program.done; err != nil {
+			b.Errorf("the program ended with %v", err)
+		}
+	})
 	s.url = "http://" + <-serving
 
 	store, err := postgres.Open(b.Context(), database, postgres.Options{MaxConns: 1, StatementTimeout: time.Minute})
