@@ -66,5 +66,5 @@ func (tr *traffic) bounded() {
 var bounds = map[string]int64{
 	"goose_db_version": 20, "river_migration": 20, "river_queue": 5, "river_leader": 1, "river_client": 3, "river_client_queue": 9,
 	"river_job": 40, // what runs again and again
-	"projects":  1, "repositories": 1, "tokens": 1,
+	"projects":  1, "repositories": 1, "tokens": 1, "write_probe": 1,
 }
