@@ -14,7 +14,7 @@ import (
 //	                 connections  a statement takes at most
 //	merge checks               8  3 s
 //	webhooks, events           6  4 s
-//	API, pages, streams        6  4 s, statistics 3 s on one core
+//	API, pages, streams        6  4 s, statistics 8 s on one core
 //	jobs                      10  10 s
 //	the job queue's listener   1
 //

@@ -30,7 +30,7 @@ func (s *Store) Stats(ctx context.Context, r Repository, since, until time.Time)
 	var stats Stats
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		// It may read a great deal: on one core, and not for long.
-		_, err := tx.Exec(ctx, `SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 3000; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`)
+		_, err := tx.Exec(ctx, `SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 8000; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -27,6 +28,10 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 	}
 	body, done, err := s.checkBodies.read(c, maxEvent, checkBodyTime)
 	defer done()
+	var p problem
+	if errors.As(err, &p) && p.Code == errBusy.Code {
+		return tooManyChecks(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -38,8 +43,7 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 		return errForbidden.with("the token is of another workspace")
 	}
 	if !s.checks.take(c.Request.Context(), checkWaits) {
-		c.JSON(http.StatusOK, gin.H{"success": false, "message": "mergegate is answering too many merge checks. Re-run this check in a minute."})
-		return nil
+		return tooManyChecks(c)
 	}
 	defer s.checks.give()
 	answer := s.Gate.Ask(c.Request.Context(), gate.Question{
@@ -49,6 +53,11 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 		Trigger: event.Trigger, Brought: brought(event), SystemToken: c.GetHeader("x-forge-oauth-system"),
 	})
 	c.JSON(http.StatusOK, gin.H{"success": answer.Success, "message": answer.Message})
+	return nil
+}
+
+func tooManyChecks(c *gin.Context) error {
+	c.JSON(http.StatusOK, gin.H{"success": false, "message": "mergegate is answering too many merge checks. Re-run this check in a minute."})
 	return nil
 }
 
