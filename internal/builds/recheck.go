@@ -113,13 +113,14 @@ const (
 
 // lookAtNewest confirms what is new or has changed among a project's newest builds.
 func (s *Service) lookAtNewest(ctx context.Context, p postgres.SeenProject) (problem string) {
+	begun := time.Now()
 	page, err := s.appveyor.History(ctx, p.Account, p.Slug, 0, historyLength)
 	unclear := 0
 	if err == nil {
 		_, unclear, err = s.reconcilePage(ctx, p, page, "merge_check")
 	}
 	if err == nil && unclear == 0 {
-		err = s.store.NoteLooked(ctx, p.ProjectID)
+		err = s.store.NoteLooked(ctx, p.ProjectID, time.Since(begun))
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -141,6 +141,7 @@ func (s *Service) reconcileNamed(ctx context.Context, p postgres.SeenProject, as
 func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, askedBy string) error {
 	newest, before, whole := int64(0), int64(0), true
 	seen := cmp.Or(p.ReconciledTo, p.OldestBuildID)
+	begun := time.Now()
 	for range maxHistoryPages {
 		page, err := s.appveyor.History(ctx, p.Account, p.Slug, before, historyLength)
 		if err != nil {
@@ -154,6 +155,11 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 			return err
 		}
 		whole = whole && unclear == 0
+		if before == 0 && whole { // these are its newest builds
+			if err := s.store.NoteLooked(ctx, p.ProjectID, time.Since(begun)); err != nil {
+				return err
+			}
+		}
 		for _, a := range page {
 			newest = max(newest, a.Build.BuildID)
 		}

@@ -167,7 +167,7 @@ func TestRecheckAtMerging(t *testing.T) {
 			b.link(t, workspace, repository, "acme/widgets")
 			b.built(t, "acme/widgets")
 			if tt.looked {
-				if err := b.store.NoteLooked(t.Context(), 1); err != nil {
+				if err := b.store.NoteLooked(t.Context(), 1, 0); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -58,12 +58,22 @@ func (s *Store) Projects(ctx context.Context) ([]SeenProject, error) {
 	return list, nil
 }
 
-// ForgetProject stops a project from being required, wherever it was seen.
+// forgottenDescription is what a status says whose project was forgotten.
+const forgottenDescription = "the AppVeyor project was forgotten before the build ended"
+
+// ForgetProject stops a project from being required, wherever it was seen, and ends
+// its commit statuses in progress: nothing would end them any more.
 func (s *Store) ForgetProject(ctx context.Context, projectID int64) error {
-	tag, err := s.pool.Exec(ctx, `UPDATE projects SET forgotten_on = coalesce(forgotten_on, now()) WHERE project_id = $1`, projectID)
-	if err == nil && tag.RowsAffected() == 0 {
-		err = ErrNotFound
-	}
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `UPDATE projects SET forgotten_on = coalesce(forgotten_on, now()) WHERE project_id = $1`, projectID)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		return s.stopWhere(ctx, tx, forgottenDescription, `b.project_id = $3`, projectID)
+	})
 	if err != nil {
 		return fmt.Errorf("forget project %d: %w", projectID, err)
 	}

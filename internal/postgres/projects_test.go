@@ -73,3 +73,17 @@ func TestForgetProject(t *testing.T) {
 		t.Errorf("a project never seen: %v, want ErrNotFound", err)
 	}
 }
+
+func TestForgettingAProjectEndsItsStatuses(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	link(t, store, repository(name))
+	record(t, store, build(1, in(mergecheck.Running)), build(2, in(mergecheck.Running), reported(other), func(b *mergecheck.Build) { b.Project.ID = 2 }))
+	if err := store.ForgetProject(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"aaaaaaaaaaaab STOPPED", "ddddddddddddd INPROGRESS"}
+	equal(t, "statuses", want, shown(statuses(t, store)))
+	record(t, store, build(1, in(mergecheck.Running), updated(time.Minute)))
+	equal(t, "statuses after another look", want, shown(statuses(t, store)))
+}

@@ -298,14 +298,21 @@ const closedDescription = "the pull request was closed before the build ended"
 // stopStatuses ends what is in progress on a closed pull request: a status that
 // stays in progress would block merges of the same commit for good.
 func (s *Store) stopStatuses(ctx context.Context, tx pgx.Tx, pr PullRequestKey) error {
+	return s.stopWhere(ctx, tx, closedDescription, `b.workspace_uuid = $3 AND b.repository_uuid = $4 AND b.pull_request_id = $5
+		AND EXISTS (SELECT FROM pull_requests p WHERE p.workspace_uuid = $3 AND p.repository_uuid = $4 AND p.pull_request_id = $5
+			AND p.state NOT IN ('OPEN', ''))`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID)
+}
+
+// stopWhere ends the commit statuses in progress of the builds b of which a condition
+// holds, and says why.
+func (s *Store) stopWhere(ctx context.Context, tx pgx.Tx, why, condition string, args ...any) error {
 	rows, err := tx.Query(ctx, `
-		UPDATE commit_statuses c SET state = $4, description = $5, wanted_version = wanted_version + 1, delivery = 'pending',
-			http_status = NULL, reason = '', attempts = 0, pending_since = now(), next_attempt_on = NULL, updated_on = now()
-		FROM builds b, pull_requests p
-		WHERE b.build_id = c.build_id AND b.workspace_uuid = $1 AND b.repository_uuid = $2 AND b.pull_request_id = $3
-			AND p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.pull_request_id = $3 AND p.state NOT IN ('OPEN', '')
-			AND c.workspace_uuid = $1 AND c.repository_uuid = $2 AND c.state = 'INPROGRESS'
-		RETURNING c.id`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, mergecheck.StatusStopped, closedDescription)
+		UPDATE commit_statuses c SET state = $1, description = $2, wanted_version = wanted_version + 1, delivery = 'pending',
+			http_status = NULL, reason = '', attempts = 0, pending_since = now(), wanted_on = now(), next_attempt_on = NULL, updated_on = now()
+		FROM builds b
+		WHERE b.build_id = c.build_id AND c.workspace_uuid = b.workspace_uuid AND c.repository_uuid = b.repository_uuid
+			AND c.state = 'INPROGRESS' AND `+condition+`
+		RETURNING c.id`, append([]any{mergecheck.StatusStopped, why}, args...)...)
 	if err != nil {
 		return err
 	}
@@ -321,22 +328,27 @@ func (s *Store) stopStatuses(ctx context.Context, tx pgx.Tx, pr PullRequestKey) 
 	return nil
 }
 
-// stoppedIfClosed is the status to want of a build whose pull request may have
-// been closed meanwhile.
-func stoppedIfClosed(ctx context.Context, tx pgx.Tx, pr PullRequestKey, status mergecheck.CommitStatus) (mergecheck.CommitStatus, error) {
+// stoppedIfOver is the status to want of b, whose pull request may have been closed, or
+// its project forgotten, meanwhile.
+func stoppedIfOver(ctx context.Context, tx pgx.Tx, pr PullRequestKey, b mergecheck.Build, status mergecheck.CommitStatus) (mergecheck.CommitStatus, error) {
 	if status.State != mergecheck.StatusInProgress {
 		return status, nil
 	}
 	if err := lockPullRequest(ctx, tx, pr, shared); err != nil {
 		return status, err
 	}
-	var closed bool
+	var closed, forgotten bool
 	err := tx.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pull_requests
-			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND state NOT IN ('OPEN', ''))`,
-		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Scan(&closed)
-	if closed {
+				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND state NOT IN ('OPEN', '')),
+			EXISTS (SELECT FROM projects
+				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND project_id = $4 AND forgotten_on IS NOT NULL)`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, b.Project.ID).Scan(&closed, &forgotten)
+	switch {
+	case closed:
 		status.State, status.Description = mergecheck.StatusStopped, closedDescription
+	case forgotten:
+		status.State, status.Description = mergecheck.StatusStopped, forgottenDescription
 	}
 	return status, err
 }

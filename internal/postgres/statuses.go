@@ -125,7 +125,7 @@ func newestOf(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) 
 }
 
 func (s *Store) want(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, status mergecheck.CommitStatus) error {
-	status, err := stoppedIfClosed(ctx, tx, PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}, status)
+	status, err := stoppedIfOver(ctx, tx, PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}, b, status)
 	if err != nil {
 		return err
 	}
