@@ -24,6 +24,7 @@ import (
 	"mergegate/internal/policy"
 	"mergegate/internal/retention"
 	"mergegate/internal/sealed"
+	"mergegate/internal/server"
 )
 
 // environment is every variable the program reads, as text. A secret may be
@@ -67,7 +68,7 @@ type config struct {
 	accounts          builds.Accounts
 	appveyorTokens    map[string]string
 	appveyorSecrets   []string
-	bitbucketSecrets  []string
+	bitbucketSecrets  []server.BitbucketSecret
 	forgeAppIDs       []string
 	forgeEnvironments []string
 	reconcileInterval time.Duration
@@ -206,7 +207,7 @@ func (c *config) understandAppVeyor(wrong *faults) {
 
 func (c *config) understandBitbucket(wrong *faults) {
 	checkURL(wrong, "MERGEGATE_BITBUCKET_API_URL", c.BitbucketAPIURL)
-	c.bitbucketSecrets = list(c.BitbucketWebhookSecret)
+	c.bitbucketSecrets = webhookSecrets(c.BitbucketWebhookSecret)
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_EMAIL", c.BitbucketEmail, "MERGEGATE_BITBUCKET_API_TOKEN", c.BitbucketAPIToken)
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID", c.BitbucketOAuthClientID,
 		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret)
@@ -261,6 +262,21 @@ func checkURL(wrong *faults, name, text string) {
 }
 
 // list splits at commas and drops what is empty.
+// workspaceSecret is a secret that speaks for one workspace. What only ends with "=", as
+// base64 does, is a secret alone.
+var workspaceSecret = regexp.MustCompile(`^\{?([a-z0-9_-]+)\}?=(.*[^=].*)$`)
+
+func webhookSecrets(text string) (secrets []server.BitbucketSecret) {
+	for _, item := range list(text) {
+		secret := server.BitbucketSecret{Secret: item}
+		if parts := workspaceSecret.FindStringSubmatch(item); parts != nil {
+			secret = server.BitbucketSecret{Workspace: parts[1], Secret: parts[2]}
+		}
+		secrets = append(secrets, secret)
+	}
+	return secrets
+}
+
 func list(s string) []string {
 	var items []string
 	for _, item := range strings.Split(s, ",") {

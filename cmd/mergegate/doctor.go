@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/server"
 )
 
 type doctorCommand struct {
@@ -185,6 +187,23 @@ func (d *doctor) checkConfiguration() {
 	}
 	if err == nil && remotesErr == nil {
 		d.ok(check, "every variable can be read")
+	}
+	d.checkWebhookSecrets()
+}
+
+// checkWebhookSecrets warns of secrets with which one workspace could speak for
+// another.
+func (d *doctor) checkWebhookSecrets() {
+	workspaces := map[string]bool{}
+	for _, mapped := range d.cfg.accounts {
+		for _, workspace := range mapped {
+			workspaces[workspace] = true
+		}
+	}
+	shared := slices.ContainsFunc(d.cfg.bitbucketSecrets, func(s server.BitbucketSecret) bool { return s.Workspace == "" })
+	if shared && len(workspaces) > 1 {
+		d.warn("webhook secrets", fmt.Sprintf("a Bitbucket webhook secret speaks for all %d workspaces", len(workspaces)),
+			"give each workspace its own: MERGEGATE_BITBUCKET_WEBHOOK_SECRET=workspace=secret,…")
 	}
 }
 

@@ -162,3 +162,37 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 		t.Errorf("a guess is answered %d %s", res.status, res.body)
 	}
 }
+
+// TestSecretsOfAWorkspaceSpeakForItAlone signs events of two workspaces with the
+// secrets of each.
+func TestSecretsOfAWorkspaceSpeakForItAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "MERGEGATE_APPVEYOR_ACCOUNTS=acme=acme,other=other", "MERGEGATE_BITBUCKET_WEBHOOK_SECRET=acme=of-acme,{"+otherWorkspace+"}=of-other,of-all==")
+	w.bb.AllowToken(bitbucketToken, "acme", "other")
+	w.must(w.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: otherWorkspace, UUID: otherRepository, FullName: "other/gadgets"}))
+	push := func(workspaceUUID, repositoryUUID, fullName string) string {
+		return fmt.Sprintf(`{"repository":{"uuid":"{%s}","full_name":%q,"workspace":{"uuid":"{%s}"}},"push":{"changes":[]}}`, repositoryUUID, fullName, workspaceUUID)
+	}
+	tests := []struct {
+		name, body, secret string
+		want               int
+	}{
+		{name: "acme's, by its slug", body: push(workspaceUUID, repositoryUUID, repository), secret: "of-acme", want: 202},
+		{name: "the other's, by its UUID", body: push(otherWorkspace, otherRepository, "other/gadgets"), secret: "of-other", want: 202},
+		{name: "the other's, signed by acme", body: push(otherWorkspace, otherRepository, "other/gadgets"), secret: "of-acme", want: 403},
+		{name: "the other's under acme's name", body: push(otherWorkspace, otherRepository, "acme/gadgets"), secret: "of-acme", want: 403},
+		{name: "acme's, signed by the other", body: push(workspaceUUID, repositoryUUID, repository), secret: "of-other", want: 403},
+		{name: "signed for all", body: push(otherWorkspace, otherRepository, "other/gadgets"), secret: "of-all==", want: 202},
+		{name: "of nobody", body: "{}", secret: "of-acme", want: 202},
+		{name: "the whole pair is no secret", body: "{}", secret: "acme=of-acme", want: 401},
+	}
+	for _, tt := range tests {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/webhooks/bitbucket", strings.NewReader(tt.body))
+		w.must(err)
+		req.Header.Set("X-Event-Key", "repo:push")
+		req.Header.Set("X-Hub-Signature", signature(tt.secret, tt.body))
+		if res := send(t, req); res.status != tt.want {
+			t.Errorf("%s: answered %d %s, want %d", tt.name, res.status, res.body, tt.want)
+		}
+	}
+}

@@ -92,7 +92,7 @@ func TestBodiesThatAreThereAreNotGivenUp(t *testing.T) {
 // anything else is known, and asks how long that goes on.
 func TestSlowBodiesAreCutOff(t *testing.T) {
 	t.Parallel()
-	s := New(Config{Log: slog.New(slog.DiscardHandler), BitbucketSecrets: []string{"x"}})
+	s := New(Config{Log: slog.New(slog.DiscardHandler), BitbucketSecrets: []BitbucketSecret{{Secret: "x"}}})
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())

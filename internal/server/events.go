@@ -68,17 +68,25 @@ func (s *Server) bitbucketWebhook(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if !bitbucket.Signed(s.BitbucketSecrets, body, c.GetHeader("X-Hub-Signature")) {
+	secrets := s.signedBy(body, c.GetHeader("X-Hub-Signature"))
+	if len(secrets) == 0 {
 		return errUnauthorized.with("X-Hub-Signature is not that of the body")
 	}
-	return bounded(s.webhooks, func(c *gin.Context) error { return s.receiveBitbucketEvent(c, body) })(c)
+	return bounded(s.webhooks, func(c *gin.Context) error { return s.receiveBitbucketEvent(c, body, secrets) })(c)
 }
 
-func (s *Server) receiveBitbucketEvent(c *gin.Context, body []byte) error {
+func (s *Server) receiveBitbucketEvent(c *gin.Context, body []byte, secrets []BitbucketSecret) error {
 	event := c.GetHeader("X-Event-Key")
 	told, err := bitbucket.ParseWebhook(event, body)
 	if err != nil {
 		return errNotJSON
+	}
+	ok, err := s.maySpeak(c.Request.Context(), secrets, told)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errForbidden.with("the secret that signed this is another workspace's")
 	}
 	d := pullrequests.Delivery{
 		Source: pullrequests.SourceBitbucket, Event: event, RequestID: c.GetHeader("X-Request-UUID"), Body: body, Told: told,

@@ -81,7 +81,7 @@ func TestOverloadIsToldToComeBack(t *testing.T) {
 // which anybody can send.
 func TestRoutesDontShareTheirPlaces(t *testing.T) {
 	t.Parallel()
-	s := New(Config{Log: slog.New(slog.DiscardHandler), AppVeyorSecrets: []string{"right"}, BitbucketSecrets: []string{"x"}})
+	s := New(Config{Log: slog.New(slog.DiscardHandler), AppVeyorSecrets: []string{"right"}, BitbucketSecrets: []BitbucketSecret{{Secret: "x"}}})
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	for range deliveriesAtOnce {

@@ -54,7 +54,7 @@ type Config struct {
 	// AppVeyorSecrets are all valid at once; none: the webhook's route is 404.
 	AppVeyorSecrets []string
 	// BitbucketSecrets are all valid at once; none: the webhook's route is 404.
-	BitbucketSecrets []string
+	BitbucketSecrets []BitbucketSecret
 	// SigningKey signs the addresses of pages and badges; empty: there are only badges
 	// that the policy shows to anybody.
 	SigningKey []byte
