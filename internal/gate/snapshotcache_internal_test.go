@@ -56,7 +56,7 @@ func TestSnapshotCacheReadsOnceAtATime(t *testing.T) {
 	t.Parallel()
 	var c snapshotCache
 	var atOnce, readings atomic.Int32
-	begun, goOn := make(chan struct{}, 2), make(chan struct{})
+	begun, goOn := make(chan struct{}, 100), make(chan struct{}) // no reading waits to say that it began
 	read := func(context.Context) seen {
 		if atOnce.Add(1) > 1 {
 			t.Error("two readings at once")
