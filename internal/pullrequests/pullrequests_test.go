@@ -214,3 +214,61 @@ func TestSweepIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesAreReadByUUID has an event call the repository something else than is
+// stored: what Bitbucket says of its UUID is stored, and never what the event says.
+func TestNamesAreReadByUUID(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, is, want string }{
+		{name: "renamed", is: "acme/gadgets", want: "acme/gadgets"},
+		{name: "not renamed", is: "acme/widgets", want: "acme/widgets"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t)
+			if tt.is != "acme/widgets" {
+				if err := b.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: key.WorkspaceUUID, UUID: key.RepositoryUUID, FullName: tt.is}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := b.service.Receive(t.Context(), Delivery{Source: SourceBitbucket, Event: "repo:push", Body: []byte("{}"), Told: mergecheck.Event{
+				WorkspaceUUID: key.WorkspaceUUID, RepositoryUUID: key.RepositoryUUID, FullName: "acme/gadgets",
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := b.store.RepositoryByName(t.Context(), "acme/gadgets"); err == nil {
+				t.Fatalf("the event renamed it: %+v", r)
+			}
+			job := &river.Job[postgres.ReadName]{
+				JobRow: &rivertype.JobRow{CreatedAt: time.Now()}, Args: postgres.ReadName{WorkspaceUUID: key.WorkspaceUUID, RepositoryUUID: key.RepositoryUUID},
+			}
+			if err := b.service.readName(t.Context(), job); err != nil {
+				t.Fatal(err)
+			}
+			r, err := b.store.RepositoryByName(t.Context(), tt.want)
+			if err != nil || r.RepositoryUUID != key.RepositoryUUID {
+				t.Errorf("%s is %+v, %v", tt.want, r, err)
+			}
+		})
+	}
+}
+
+// TestHeadersAreBounded sends what no index takes in headers.
+func TestHeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	long := strings.Repeat("0123456789abcdef-ö", 500)
+	first, err := b.service.Receive(t.Context(), Delivery{Source: SourceBitbucket, Event: long, RequestID: long, Body: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.service.Receive(t.Context(), Delivery{Source: SourceBitbucket, Event: long, RequestID: long, Body: []byte("{}")})
+	if err != nil || again != first {
+		t.Errorf("the same request is %d and %d, %v", first, again, err)
+	}
+	other, err := b.service.Receive(t.Context(), Delivery{Source: SourceBitbucket, Event: long, RequestID: long + "x", Body: []byte("{}")})
+	if err != nil || other == first {
+		t.Errorf("another request is %d too, %v", other, err)
+	}
+}
