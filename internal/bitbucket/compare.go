@@ -78,7 +78,7 @@ func (c *Client) PathsOfHead(ctx context.Context, workspace, repo string, id int
 	if err != nil {
 		return nil, err
 	}
-	after.ReadOn = before.ReadOn
+	after.ReadOn, after.Took = before.ReadOn, before.Took
 	if after != before {
 		return nil, changed
 	}

@@ -24,6 +24,8 @@ type PullRequest struct {
 	UpdatedOn time.Time
 	// ReadOn is when Bitbucket gave this answer, by its own clock and to the second; zero when its answer doesn't say.
 	ReadOn time.Time
+	// Took is how long the answer took: what it tells was so at some time from that long before ReadOn on.
+	Took time.Duration
 }
 
 // Endpoint is one side of a pull request.
@@ -41,14 +43,14 @@ func (c *Client) PullRequest(ctx context.Context, workspace, repo string, id int
 		return PullRequest{}, err
 	}
 	var pr PullRequest
-	header := http.Header{}
+	header, begun := http.Header{}, time.Now()
 	if err := c.do(ctx, call{op: op, method: http.MethodGet, url: u, header: &header}, &pr); err != nil {
 		return PullRequest{}, err
 	}
 	if pr.ID != id {
 		return PullRequest{}, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is another pull request, or none"}
 	}
-	pr.ReadOn = date(header)
+	pr.ReadOn, pr.Took = date(header), time.Since(begun)
 	return pr, nil
 }
 

@@ -56,6 +56,7 @@ func TestPullRequest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			got.Took = 0
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}

@@ -7,11 +7,12 @@ import (
 )
 
 // Told is the pull request as it was when it was read, with the head abbreviated. Its time is Bitbucket's: when the
-// pull request last changed, or when the answer was given where that is later. An answer's time has whole seconds.
+// pull request last changed, or when it was asked for where that is later. A slow answer may tell what was the case
+// when the question came, and what was pushed since is newer.
 func (pr PullRequest) Told() mergecheck.Told {
 	on := pr.UpdatedOn
-	if pr.ReadOn.After(on) {
-		on = pr.ReadOn
+	if asked := pr.ReadOn.Add(-pr.Took); !pr.ReadOn.IsZero() && asked.After(on) {
+		on = asked.Truncate(time.Microsecond)
 	}
 	return mergecheck.Told{
 		State: pr.State, Head: pr.Source.Commit, DestinationBranch: pr.Destination.Branch, DestinationCommit: pr.Destination.Commit, On: on,

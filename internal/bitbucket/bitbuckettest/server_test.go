@@ -108,7 +108,7 @@ func TestTheClientReads(t *testing.T) {
 		Source:      bitbucket.Endpoint{Repository: bitbucket.Repository{UUID: forkUUID, FullName: "fork/repo"}, Branch: "feature", Commit: next[:12]},
 		Destination: bitbucket.Endpoint{Repository: bitbucket.Repository{UUID: repoUUID, FullName: "ws/repo"}, Branch: "main", Commit: base[:12]},
 	}
-	times := cmpopts.IgnoreFields(bitbucket.PullRequest{}, "UpdatedOn", "ReadOn")
+	times := cmpopts.IgnoreFields(bitbucket.PullRequest{}, "UpdatedOn", "ReadOn", "Took")
 	if diff := cmp.Diff(want, pr, times); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
