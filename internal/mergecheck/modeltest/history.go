@@ -113,6 +113,13 @@ func Random(seed uint64, length int) History {
 	return h
 }
 
+// Unplayed is a history of which nothing has happened yet, with other commits: whoever
+// plays h in real time adds its steps at the times at which they happen.
+func (h History) Unplayed(salt int) History {
+	h.Steps, h.Salt, h.commits = nil, salt, map[byte]string{}
+	return h
+}
+
 // generator draws steps. Builds are numbered as they begin, and so are waivers.
 type generator struct {
 	*rand.Rand
