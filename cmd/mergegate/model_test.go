@@ -103,7 +103,7 @@ func (s *stage) slowly(target string) string {
 			_ = res.Body.Close()
 			res.Body = io.NopCloser(strings.NewReader(string(body)))
 			select {
-			case <-time.After(rand.N(200 * time.Millisecond)): //nolint:gosec // a delay, no secret
+			case <-time.After(50*time.Millisecond + rand.N(200*time.Millisecond)): //nolint:gosec // a delay, no secret
 			case <-res.Request.Context().Done():
 			}
 			return nil
@@ -137,16 +137,21 @@ func (s *stage) hold(h modeltest.History) {
 	if fault == "" {
 		return
 	}
-	deadline := time.Now().Add(4 * time.Minute)
+	deadline := time.Now().Add(time.Minute)
+	why := ""
 	shortest := modeltest.Shortest(h, func(h modeltest.History) bool {
 		for range 3 { // chance is in how slow Bitbucket is
-			if time.Now().Before(deadline) && s.play(h) != "" {
+			if time.Now().After(deadline) {
+				return false
+			}
+			if fault := s.play(h); fault != "" {
+				why = fault
 				return true
 			}
 		}
 		return false
 	})
-	s.t.Errorf("MODEL_SEED=%d: %s\n%s\nas it was found:\n%s", h.Seed, fault, shortest, h)
+	s.t.Errorf("MODEL_SEED=%d: %s\n%s\nas it was found: %s\n%s", h.Seed, why, shortest, fault, h)
 }
 
 // play plays a history to its end and says what was wrong.
@@ -242,7 +247,7 @@ func (p *player) project(id int64) int64   { return 1_000_000 + 10*p.n + id }
 func (p *player) slug(id int64) string     { return fmt.Sprintf("model-%04d-%d", p.n, id) }
 func (p *player) build(id int64) int64     { return 1_000_000*p.n + id }
 func (p *player) pullRequest() int64       { return 10_000 + p.n }
-func (p *player) tip(branch string) string { return fmt.Sprintf("%.2x%038x", branch, p.n) }
+func (p *player) tip(branch string) string { return fmt.Sprintf("%.2x%036x", branch, p.n) }
 
 // now is a time of its own.
 func (p *player) now() modeltest.Time {
@@ -281,6 +286,8 @@ func (p *player) step(s modeltest.Step) {
 		p.put(pr, updated)
 	case modeltest.Ask:
 		p.ask(s)
+	case modeltest.Pause:
+		<-time.After(100*time.Millisecond + rand.N(400*time.Millisecond)) //nolint:gosec // a delay, no secret
 	case modeltest.Round, modeltest.Delete: // every second; and the stand-in forgets nothing
 	}
 	p.snapshots = append(p.snapshots, modeltest.Fact{PullRequest: pr, On: updated, Whole: true})
@@ -360,24 +367,33 @@ func (p *player) arrive(step int) {
 
 func (p *player) event(content string) {
 	body := fmt.Sprintf(`{"workspace":{"uuid":"{%s}"},"repository":{"uuid":"{%s}"},%s}`, workspaceUUID, p.uuid, content)
-	p.accepted(p.post("/forge/events", p.forge.Token(), body))
+	p.accepted(func() response { return p.post("/forge/events", p.forge.Token(), body) })
 }
 
 // webhook tells of a push as Bitbucket's webhooks do: without a time.
 func (p *player) webhook(head string) {
 	body := fmt.Sprintf(`{"repository":{"uuid":"{%s}","full_name":%q,"owner":{"uuid":"{%s}"},"workspace":{"uuid":"{%s}"}},`+
 		`"push":{"changes":[{"new":{"type":"branch","name":"feature","target":{"hash":%q}}}]}}`, p.uuid, p.name, workspaceUUID, workspaceUUID, head)
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.url+"/webhooks/bitbucket", strings.NewReader(body))
-	p.must(err)
-	req.Header.Set("X-Event-Key", "repo:push")
-	req.Header.Set("X-Hub-Signature", signature(webhookSecret, body))
-	p.accepted(send(p.t, req))
+	p.accepted(func() response {
+		req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.url+"/webhooks/bitbucket", strings.NewReader(body))
+		p.must(err)
+		req.Header.Set("X-Event-Key", "repo:push")
+		req.Header.Set("X-Hub-Signature", signature(webhookSecret, body))
+		return send(p.t, req)
+	})
 }
 
-func (p *player) accepted(res response) {
-	if res.status != http.StatusAccepted {
-		p.t.Errorf("a message was answered %d %s", res.status, res.body)
-	}
+// accepted sends until it is acknowledged: what isn't was not told.
+func (p *player) accepted(send func() response) {
+	p.t.Helper()
+	p.eventually("a message is acknowledged", func() bool {
+		res := send()
+		if res.status != http.StatusAccepted && res.status != http.StatusServiceUnavailable {
+			p.t.Errorf("a message was answered %d %s", res.status, res.body)
+			return true
+		}
+		return res.status == http.StatusAccepted
+	})
 }
 
 // appveyorHas has AppVeyor have the build as it is after the step, and tell of its end.
@@ -406,7 +422,9 @@ func (p *player) appveyorHas(s modeltest.Step) {
 		p.must(err)
 		if s.Do == modeltest.End {
 			p.sent(s.PushFate, func() {
-				p.accepted(p.post("/webhooks/appveyor", webhookSecret, string(p.appveyor.WebhookBody(is.ID))))
+				p.accepted(func() response {
+					return p.post("/webhooks/appveyor", webhookSecret, string(p.appveyor.WebhookBody(is.ID)))
+				})
 			})
 		}
 	}
@@ -607,7 +625,7 @@ func (p *player) ends() string {
 }
 
 // wants are the codes that it may end with: what was read meanwhile may have told of
-// what every message was lost of, or not. Where AppVeyor names no head, not to know
+// what no message told of, or not. Where AppVeyor names no head, not to know
 // which one a build is of is always a safe answer.
 func (p *player) wants(pr modeltest.PullRequest) (codes []string) {
 	told := p.k
@@ -622,9 +640,10 @@ func (p *player) wants(pr modeltest.PullRequest) (codes []string) {
 	// In the end somebody has read the pull request.
 	told.Facts = append(slices.Clone(told.Facts), modeltest.Fact{PullRequest: pr, On: p.now(), Whole: true})
 	all := told
+	all.Facts = slices.Clone(told.Facts)
 	for _, s := range p.h.Steps {
-		if was, updated := p.h.PullRequest(s.At); updated == s.At && was.Head != "" {
-			all.Facts = append(slices.Clone(all.Facts), modeltest.Fact{PullRequest: was, On: s.At, Whole: true})
+		if was, _ := p.h.PullRequest(s.At); was.Head != "" {
+			all.Facts = append(all.Facts, modeltest.Fact{PullRequest: was, On: s.At, Whole: true})
 		}
 	}
 	codes = []string{told.Verdict(p.h.Policy, pr, p.now()).Code, all.Verdict(p.h.Policy, pr, p.now()).Code}

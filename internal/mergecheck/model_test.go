@@ -200,7 +200,7 @@ func (p *play) step(s modeltest.Step) {
 		if p.asks {
 			p.ask(s)
 		}
-	case modeltest.Comment, modeltest.Begin, modeltest.Run, modeltest.Delete, modeltest.Rename:
+	case modeltest.Comment, modeltest.Begin, modeltest.Run, modeltest.Delete, modeltest.Rename, modeltest.Pause:
 	}
 }
 

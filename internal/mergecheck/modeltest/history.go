@@ -34,6 +34,7 @@ const (
 	Rename Action = "rename" // the repository
 	Round  Action = "round"  // AppVeyor's newest builds are looked at
 	Ask    Action = "ask"    // a merge check
+	Pause  Action = "pause"  // what was begun comes to its end
 )
 
 // Fate is what becomes of a message. The zero Fate is that it arrives at once.
@@ -105,8 +106,12 @@ func Random(seed uint64, length int) History {
 		h.Policy.AcceptNamed = []int64{1, 3}
 	}
 	g := generator{Rand: r, undated: r.IntN(3) == 0, named: []int{40, 12, 10, 0}[r.IntN(4)]}
-	h.Steps = append(h.Steps, g.push('A'))
-	for range 4 + r.IntN(length-3) {
+	if r.IntN(8) == 0 {
+		h.Steps = append(h.Steps, g.twins())
+	} else {
+		h.Steps = append(h.Steps, g.push('A'))
+	}
+	for n := 4 + r.IntN(length-3); n > 0 || len(g.coming) > 0; n-- {
 		g.at += Tick * Time(1+r.IntN(2))
 		h.Steps = append(h.Steps, g.step())
 	}
@@ -130,9 +135,15 @@ type generator struct {
 	reports int64
 	waivers int64
 	head    byte
+	coming  []func() Step // what follows on what was drawn
 }
 
 func (g *generator) step() Step {
+	if len(g.coming) > 0 {
+		next := g.coming[0]
+		g.coming = g.coming[1:]
+		return next()
+	}
 	s := Step{At: g.at}
 	switch n := g.IntN(100); {
 	case n < 20:
@@ -160,9 +171,11 @@ func (g *generator) step() Step {
 		s.Project = g.Int64N(3)
 	case n < 79:
 		s.Do, s.ID = Revoke, 1+g.Int64N(g.waivers+1)
-	case n < 81:
+	case n < 80:
 		s.Do = Rename
-	case n < 85:
+	case n < 81:
+		return g.twins()
+	case n < 86:
 		s.Do = Round
 	default:
 		s.Do, s.Back, s.Nothing, s.OnMerge = Ask, g.IntN(6), g.IntN(6) == 0, g.IntN(2) == 0
@@ -177,6 +190,31 @@ func (g *generator) push(commit byte) Step {
 	}
 	g.head = commit
 	return Step{At: g.at, Do: Push, Commit: commit, Undated: g.undated, PushFate: g.fate(), Fate: g.fate(), Slow: g.IntN(3)}
+}
+
+// twins begins with a head that passes. While it is looked at, its twin takes its place,
+// and only twelve characters are told of that: those of both.
+func (g *generator) twins() Step {
+	first, second := byte('A'), byte('T')
+	if g.head == first {
+		first, second = second, first
+	}
+	pause := func() Step { return Step{At: g.at, Do: Pause} }
+	g.coming = []func() Step{
+		g.begin,
+		func() Step { return Step{At: g.at, Do: End, ID: g.builds, State: "success"} },
+		pause,
+		func() Step {
+			s := g.push(second)
+			s.PushFate, s.Fate = Fate{Lost: true}, Fate{}
+			return s
+		},
+		pause,
+		func() Step { return Step{At: g.at, Do: Ask, Back: 3 + g.IntN(2), OnMerge: g.IntN(2) == 0} },
+	}
+	s := g.push(first)
+	s.Fate = Fate{}
+	return s
 }
 
 func (g *generator) begin() Step {
