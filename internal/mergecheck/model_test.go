@@ -105,6 +105,7 @@ type look struct {
 	wanted, seen int
 	live         bool
 	slow         int
+	refused      bool // for good: it ends without having read anything
 }
 
 func newPlay(h modeltest.History) *play {
@@ -214,7 +215,7 @@ func (p *play) changed(s modeltest.Step, pr modeltest.PullRequest) {
 			}
 			p.k.Facts = append(p.k.Facts, modeltest.Fact{PullRequest: modeltest.PullRequest{Head: pr.Head}, On: on, Undated: s.Undated})
 			if p.store.pushed(pr.Head, at(on), s.Undated) {
-				p.wantLook(s.Slow)
+				p.wantLook(s)
 			}
 		})
 	}
@@ -223,7 +224,7 @@ func (p *play) changed(s modeltest.Step, pr modeltest.PullRequest) {
 		short.Head = pr.Head[:12]
 		p.k.Facts = append(p.k.Facts, modeltest.Fact{PullRequest: short, On: s.At, Whole: true})
 		if p.store.updated(told(short, s.At)) {
-			p.wantLook(s.Slow)
+			p.wantLook(s)
 		}
 	})
 }
@@ -238,12 +239,12 @@ func told(pr modeltest.PullRequest, on modeltest.Time) mergecheck.Told {
 
 var destination = strings.Repeat("d", 40)
 
-func (p *play) wantLook(slow int) {
+func (p *play) wantLook(s modeltest.Step) {
 	p.look.wanted++
-	p.look.slow = slow
+	p.look.slow, p.look.refused = s.Slow, s.Refused
 	if !p.look.live {
 		p.look.live = true
-		p.in(slow/2, p.beginLook)
+		p.in(s.Slow/2, p.beginLook)
 	}
 	p.store.waiting = true
 }
@@ -252,8 +253,11 @@ func (p *play) wantLook(slow int) {
 func (p *play) beginLook() {
 	p.look.seen = p.look.wanted
 	pr, on := p.read()
+	refused := p.look.refused
 	p.in((p.look.slow+1)/2, func() {
-		p.see(pr, on)
+		if !refused {
+			p.see(pr, on)
+		}
 		if p.look.live = p.look.wanted > p.look.seen; p.look.live {
 			p.beginLook()
 			return

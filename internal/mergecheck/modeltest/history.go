@@ -55,6 +55,7 @@ type Step struct {
 	PushFate    Fate // of the message of a push or a build
 	Fate        Fate // of the message of the pull request
 	Slow        int  // ticks from reading what a message is about until that is recorded
+	Refused     bool // Bitbucket refuses for good to have it read
 
 	ID       int64
 	Project  int64
@@ -189,7 +190,7 @@ func (g *generator) push(commit byte) Step {
 		commit = map[byte]byte{'A': 'B', 'B': 'A', 'T': 'A', 'U': 'A'}[commit] // pushing the same does nothing
 	}
 	g.head = commit
-	return Step{At: g.at, Do: Push, Commit: commit, Undated: g.undated, PushFate: g.fate(), Fate: g.fate(), Slow: g.IntN(3)}
+	return Step{At: g.at, Do: Push, Commit: commit, Undated: g.undated, PushFate: g.fate(), Fate: g.fate(), Slow: g.IntN(3), Refused: g.IntN(12) == 0}
 }
 
 // twins begins with a head that passes. While it is looked at, its twin takes its place,
@@ -206,7 +207,7 @@ func (g *generator) twins() Step {
 		pause,
 		func() Step {
 			s := g.push(second)
-			s.PushFate, s.Fate = Fate{Lost: true}, Fate{}
+			s.PushFate, s.Fate, s.Refused = Fate{Lost: true}, Fate{}, false
 			return s
 		},
 		pause,
@@ -259,7 +260,7 @@ func (g *generator) pick(words ...string) string { return words[g.IntN(len(words
 func (h History) Delivered() History {
 	h.Steps = slices.DeleteFunc(slices.Clone(h.Steps), func(s Step) bool { return s.Do == Delete })
 	for i := range h.Steps {
-		h.Steps[i].Fate.Lost, h.Steps[i].PushFate.Lost = false, false
+		h.Steps[i].Fate.Lost, h.Steps[i].PushFate.Lost, h.Steps[i].Refused = false, false, false
 	}
 	return h
 }
@@ -396,6 +397,7 @@ var simplifications = []func(*Step){
 	func(s *Step) { s.PushFate = Fate{} },
 	func(s *Step) { s.Fate.Again, s.PushFate.Again = 0, 0 },
 	func(s *Step) { s.Slow = 0 },
+	func(s *Step) { s.Refused = false },
 	func(s *Step) { s.Undated = false },
 	func(s *Step) { s.OnMerge = false },
 	func(s *Step) { s.BitbucketDown = false },
@@ -424,6 +426,9 @@ func (s Step) String() string {
 	slow := ""
 	if s.Slow > 0 {
 		slow = fmt.Sprintf(", read at once and recorded %d ticks later", s.Slow)
+	}
+	if s.Refused {
+		slow += ", refused to be read"
 	}
 	switch s.Do {
 	case Push:
