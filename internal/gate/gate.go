@@ -164,6 +164,7 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement 
 	s := g.snapshot(ctx, q)
 	k := g.known(ctx, q, s)
 	if s.Problem == "" && k.problem == "" && k.contradicts(s) {
+		g.keepBrought(ctx, q, s)
 		s = g.readAgain(ctx, q, s, k.stored.Recorded)
 		k = g.known(ctx, q, s)
 	}
@@ -175,6 +176,17 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement 
 		return g.judge(ctx, q, s, g.known(ctx, q, s))
 	}
 	return g.recheck(ctx, q, s, j)
+}
+
+// keepBrought records what was brought along, though it may be over: its head was one
+// at that time, which twelve characters may be of, and it may have ended a waiver.
+func (g *Gate) keepBrought(ctx context.Context, q Question, s Snapshot) {
+	if s.read {
+		return // what was read is recorded with the answer
+	}
+	if err := g.store.See(ctx, q.PullRequest, s.sighting()); err != nil {
+		g.log.WarnContext(ctx, "what a merge check brought is not kept", "pull_request", q.PullRequest.PullRequestID, "error", err)
+	}
 }
 
 // known is what is stored of a pull request, or why that can't be read.

@@ -99,7 +99,7 @@ func attributeByTime(b Build, heads []Head) (commit, reason string) {
 	if b.CreatedOn.IsZero() {
 		return "", unknown + " nor when it was created"
 	}
-	commit = headAt(b.CreatedOn, heads)
+	commit, since := headAt(b.CreatedOn, heads)
 	if commit == "" {
 		return "", unknown + ", and no head was seen before it was created"
 	}
@@ -107,7 +107,7 @@ func attributeByTime(b Build, heads []Head) (commit, reason string) {
 		if h.Commit == commit {
 			continue
 		}
-		if seenDuring(h, b) {
+		if seenDuring(h, b, since) {
 			return "", unknown + ", and the pull request had several while it ran"
 		}
 		if b.CommitID != "" && strings.HasPrefix(h.Commit, b.CommitID) {
@@ -117,23 +117,24 @@ func attributeByTime(b Build, heads []Head) (commit, reason string) {
 	return commit, ""
 }
 
-// headAt is the head that was last seen at or before t.
-func headAt(t time.Time, heads []Head) (commit string) {
-	var seen time.Time
+// headAt is the head that was last seen at or before t, by Bitbucket's clock, and when.
+func headAt(t time.Time, heads []Head) (commit string, seen time.Time) {
 	for _, h := range heads {
 		for _, on := range []time.Time{h.FirstSeenOn, h.LastSeenOn} {
-			if !on.After(t) && !on.Before(seen) {
+			if !h.Untimed && !on.After(t) && !on.Before(seen) {
 				commit, seen = h.Commit, on
 			}
 		}
 	}
-	return commit
+	return commit, seen
 }
 
-// seenDuring reports whether h was seen after b was created and before it ended.
-// A build that has not ended has its whole future for another head to appear in.
-func seenDuring(h Head, b Build) bool {
-	if !h.LastSeenOn.After(b.CreatedOn) {
+// seenDuring reports whether h was seen after b was created and before it ended, or,
+// where it has no time, maybe was: at any time until the message arrived, but for what
+// was seen since. A build that has not ended has its whole future for another head to
+// appear in.
+func seenDuring(h Head, b Build, since time.Time) bool {
+	if !h.LastSeenOn.After(b.CreatedOn) && !(h.Untimed && !h.LastSeenOn.Before(since)) {
 		return false
 	}
 	if b.FinishedOn.IsZero() {

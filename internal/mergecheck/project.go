@@ -45,34 +45,35 @@ type candidate struct {
 	uncertain string // why it can't be told to be of the head
 }
 
-// results are the newest of a project's results for one head.
-type results struct{ built, reported *candidate }
+// results are a project's results for one head: the newest that AppVeyor built, and
+// all that were reported.
+type results struct {
+	built    *candidate
+	reported []candidate
+}
 
 func (r results) with(c candidate) results {
-	newest := &r.built
-	if c.ConfirmedBy == ConfirmedByReport {
-		newest = &r.reported
-	}
-	if *newest == nil || c.Supersedes((*newest).Build) {
-		*newest = &c
+	switch {
+	case c.ConfirmedBy == ConfirmedByReport:
+		r.reported = append(r.reported, c)
+	case r.built == nil || c.Supersedes(r.built.Build):
+		r.built = &c
 	}
 	return r
 }
 
 // newest is the one that decides, whatever kind it is. A report's build id is what
 // its script says, so that a build which AppVeyor created after the report arrived
-// is newer than it with any id.
+// is newer than it with any id, and another report of a greater id is none the newer.
 func (r results) newest() *candidate {
-	switch {
-	case r.reported == nil:
-		return r.built
-	case r.built == nil:
-		return r.reported
-	case r.built.BuildID >= r.reported.BuildID || r.built.CreatedOn.After(r.reported.UpdatedOn):
-		return r.built
-	default:
-		return r.reported
+	newest := r.built
+	for _, c := range r.reported {
+		overtaken := r.built != nil && (r.built.BuildID >= c.BuildID || r.built.CreatedOn.After(c.UpdatedOn))
+		if !overtaken && (newest == r.built || c.Supersedes(newest.Build)) {
+			newest = &c
+		}
 	}
+	return newest
 }
 
 func evaluateProjects(f Facts, waivers []WaiverVerdict) ([]ProjectVerdict, []Timer) {

@@ -46,8 +46,17 @@ func (r Recorded) contradictsHead(t Told) bool {
 		return false
 	}
 	// An event has the head abbreviated: one with other characters is another commit,
-	// and with the same it may be, until it was read in full.
-	return r.Waiting && t.On.Before(r.Newest.On) || r.Newest.Head != "" && !strings.HasPrefix(t.Head, r.Newest.Head)
+	// and with the same it may be, until it was told in full.
+	return r.unread() && t.On.Before(r.Newest.On) || r.Newest.Head != "" && !strings.HasPrefix(t.Head, r.Newest.Head)
+}
+
+// unread reports whether the newest telling has a head that is only told abbreviated:
+// nobody told it in full for that time, nor read the pull request since, whether or not
+// somebody still tries to.
+func (r Recorded) unread() bool {
+	return r.Newest.Head != "" && !slices.ContainsFunc(r.Heads, func(h Head) bool {
+		return !h.Untimed && strings.HasPrefix(h.Commit, r.Newest.Head) && (h.FirstSeenOn.Equal(r.Newest.On) || h.LastSeenOn.Equal(r.Newest.On))
+	})
 }
 
 func (r Recorded) contradictsPlace(t Told) bool {
@@ -91,7 +100,7 @@ func (r Recorded) newestHeads() []Head {
 // read: what is recorded, which isn't older. The head stands only where both tell
 // the same; else it isn't known, and problem says why.
 func (r Recorded) Instead(t Told, problem string) (known Told, headProblem string) {
-	if r.contradictsHead(t) && (r.Waiting || r.Head() != t.Head || !strings.HasPrefix(t.Head, r.Newest.Head)) {
+	if r.contradictsHead(t) && (r.unread() || r.Head() != t.Head || !strings.HasPrefix(t.Head, r.Newest.Head)) {
 		t.Head, headProblem = "", problem
 	}
 	if r.contradictsPlace(t) {

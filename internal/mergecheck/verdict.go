@@ -150,7 +150,11 @@ type Verdict struct {
 // on nothing but the facts.
 func Evaluate(f Facts) Verdict {
 	if f.PullRequest.Head != "" { // recorded or not, it is the head now
-		f.Heads = append(slices.Clone(f.Heads), Head{Commit: f.PullRequest.Head, FirstSeenOn: f.Now, LastSeenOn: f.Now})
+		now := Head{Commit: f.PullRequest.Head, FirstSeenOn: f.Now, LastSeenOn: f.Now}
+		if on := f.PullRequest.On; !on.IsZero() && on.Before(f.Now) {
+			now.FirstSeenOn = on // it was the head then, too
+		}
+		f.Heads = append(slices.Clone(f.Heads), now)
 	}
 	v := Verdict{PullRequest: f.PullRequest, Policy: f.Policy, EvaluatedOn: f.Now}
 	v.Waivers = JudgeWaivers(f.Waivers, f.PullRequest, f.Policy.Waivers, f.Now)
