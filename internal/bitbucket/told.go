@@ -1,10 +1,47 @@
 package bitbucket
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"mergegate/internal/mergecheck"
 )
+
+// readsOfHead bounds how often a pull request is read that changes all the time.
+const readsOfHead = 3
+
+// PullRequestAndHead reads a pull request with the full SHA of its source commit, "" where it is closed. They are two
+// answers, between which a commit may be pushed that begins with the same 12 characters: the head is only taken where
+// the pull request hasn't changed after it was read. With an error the pull request is there as far as it was read.
+func (c *Client) PullRequestAndHead(ctx context.Context, workspace, repo string, id int64) (pr PullRequest, head string, err error) {
+	if pr, err = c.PullRequest(ctx, workspace, repo, id); err != nil {
+		return pr, "", err
+	}
+	for range readsOfHead {
+		if pr.isClosed() {
+			return pr, "", nil
+		}
+		if head, err = c.PullRequestHead(ctx, workspace, repo, pr); err != nil || head == pr.Source.Commit {
+			return pr, head, err
+		}
+		again, err := c.PullRequest(ctx, workspace, repo, id)
+		if err != nil {
+			return pr, "", err
+		}
+		if again.Source == pr.Source && again.UpdatedOn.Equal(pr.UpdatedOn) {
+			return again, head, nil
+		}
+		pr = again
+	}
+	return pr, "", &HeadUnknown{
+		op: fmt.Sprintf("read pull request %d of %s/%s", id, workspace, repo), cause: "it changes while mergegate reads it", NextStep: "Re-run this check in a minute.",
+	}
+}
+
+func (pr PullRequest) isClosed() bool {
+	return mergecheck.PullRequestEvent{State: pr.State}.Closed()
+}
 
 // Told is the pull request as it was when it was read, with the head abbreviated. Its time is Bitbucket's: when the
 // pull request last changed, or when it was asked for where that is later. A slow answer may tell what was the case

@@ -1,10 +1,14 @@
 package bitbucket_test
 
 import (
+	"errors"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/bitbucket/bitbuckettest"
 )
 
 // TestWhenAPullRequestWasAsRead tells the moment that a reading is of, by Bitbucket's
@@ -28,5 +32,47 @@ func TestWhenAPullRequestWasAsRead(t *testing.T) {
 		if on, latest := tt.pr.Told().On, tt.pr.Latest(); !on.Equal(tt.on) || !latest.Equal(tt.latest) {
 			t.Errorf("%s: on %s, at the latest on %s; want %s and %s", tt.name, on, latest, tt.on, tt.latest)
 		}
+	}
+}
+
+// TestAHeadIsOfThePullRequestAsItWasRead has a twin pushed after the pull request was
+// read, and before its head is.
+func TestAHeadIsOfThePullRequestAsItWasRead(t *testing.T) {
+	t.Parallel()
+	first, twin := strings.Repeat("a", 40), strings.Repeat("a", 12)+strings.Repeat("c", 28)
+	for _, tt := range []struct {
+		name   string
+		pushes int // one after each reading
+		want   string
+	}{
+		{name: "nothing is pushed", want: first},
+		{name: "a twin is pushed", pushes: 1, want: twin},
+		{name: "twins are pushed all the time", pushes: 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server, client := standIn(t)
+			put := func(head string) {
+				err := server.PutPullRequest("ws/repo", bitbuckettest.PullRequest{
+					ID: 7, SourceBranch: "feature", SourceCommit: head, DestinationBranch: "main", DestinationCommit: sha(1), UpdatedOn: time.Now(),
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			put(first)
+			pushes := 0
+			server.OnRequest(func(r *http.Request) bitbuckettest.Fault {
+				if strings.Contains(r.URL.Path, "/refs/branches/") && pushes < tt.pushes {
+					put([]string{twin, first}[pushes%2])
+					pushes++
+				}
+				return bitbuckettest.Fault{}
+			})
+			_, head, err := client.PullRequestAndHead(t.Context(), "ws", "repo", 7)
+			if head != tt.want || (err == nil) != (tt.want != "") || err != nil && !errors.Is(err, bitbucket.ErrHeadUnknown) {
+				t.Errorf("head %q, %v; want %q", head, err, tt.want)
+			}
+		})
 	}
 }

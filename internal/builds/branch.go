@@ -21,7 +21,7 @@ const branchHistory = 20
 // can't be told for certain has none here, and an error. Nothing is kept: what such
 // a build proves depends on where the destination is at that moment.
 func (s *Service) BranchBuilds(ctx context.Context, r postgres.Repository, branch, commit string) ([]mergecheck.Build, error) {
-	projects, err := s.store.ProjectsOf(ctx, r.WorkspaceUUID, r.RepositoryUUID)
+	projects, err := s.store.NamedProjectsOf(ctx, r.WorkspaceUUID, r.RepositoryUUID)
 	if err != nil {
 		return nil, err
 	}

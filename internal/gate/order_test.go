@@ -103,7 +103,7 @@ func TestRenamedRepositoryIsJudgedByItsNewName(t *testing.T) {
 	b.called(t, "acme/gadgets")
 	b.link(t, workspace, repository, "acme/widgets")
 	b.built(t, "acme/widgets")
-	b.policy(t, "rules: [{repository: acme/gadgets, required: [acme/audit]}]")
+	b.policy(t, "rules: [{repositories: acme/gadgets, required: [acme/audit]}]")
 	q := question("")
 	q.Brought.SourceRepositoryUUID, q.Brought.SourceRepository = elsewhere, "someone/fork"
 	q.Brought.Repository = "acme/gadgets"

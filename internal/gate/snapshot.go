@@ -74,20 +74,15 @@ func (g *Gate) read(ctx context.Context, q Question) Snapshot {
 	defer cancel()
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	workspace, repository := q.address()
-	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
-	if err != nil {
-		s := Snapshot{read: true}
-		s.Problem, s.NextStep = g.bitbucketProblem(ctx, client, err)
-		return s
-	}
+	pr, head, err := client.PullRequestAndHead(ctx, workspace, repository, q.PullRequest.PullRequestID)
 	s := Snapshot{
-		State: pr.State, SourceBranch: pr.Source.Branch, SourceRepositoryUUID: pr.Source.Repository.UUID,
+		SourceCommit: head,
+		State:        pr.State, SourceBranch: pr.Source.Branch, SourceRepositoryUUID: pr.Source.Repository.UUID,
 		SourceRepository: pr.Source.Repository.FullName, DestinationBranch: pr.Destination.Branch,
 		DestinationCommit: pr.Destination.Commit, Author: pr.Author, Repository: pr.Destination.Repository.FullName,
 		On: pr.Told().On, Latest: pr.Latest(), read: true,
 	}
-	if s.SourceCommit, err = client.PullRequestHead(ctx, workspace, repository, pr); err != nil {
-		s.SourceCommit = ""
+	if err != nil {
 		s.Problem, s.NextStep = g.bitbucketProblem(ctx, client, err)
 	}
 	return s

@@ -36,11 +36,21 @@ const selectProjects = `
 
 const inOrder = ` ORDER BY repository, p.account, p.slug, p.project_id`
 
-// ProjectsOf lists the projects of one repository that are neither forgotten nor
-// replaced.
+// ProjectsOf lists the projects of one repository that AppVeyor builds pull requests
+// in, and that are neither forgotten nor replaced.
 func (s *Store) ProjectsOf(ctx context.Context, workspaceUUID, repositoryUUID string) ([]SeenProject, error) {
+	return s.projectsOf(ctx, workspaceUUID, repositoryUUID, `NOT p.reports_only`)
+}
+
+// NamedProjectsOf lists those too that AppVeyor has a name for, and that so far only
+// reports are of.
+func (s *Store) NamedProjectsOf(ctx context.Context, workspaceUUID, repositoryUUID string) ([]SeenProject, error) {
+	return s.projectsOf(ctx, workspaceUUID, repositoryUUID, `p.slug <> ''`)
+}
+
+func (s *Store) projectsOf(ctx context.Context, workspaceUUID, repositoryUUID, condition string) ([]SeenProject, error) {
 	rows, err := s.pool.Query(ctx, selectProjects+`
-		WHERE p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.forgotten_on IS NULL AND p.replaced_by IS NULL AND NOT p.reports_only`+inOrder, workspaceUUID, repositoryUUID)
+		WHERE p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.forgotten_on IS NULL AND p.replaced_by IS NULL AND `+condition+inOrder, workspaceUUID, repositoryUUID)
 	list, err := all[SeenProject](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list projects of repository %s: %w", repositoryUUID, err)

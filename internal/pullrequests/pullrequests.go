@@ -224,16 +224,13 @@ func (s *Service) readName(ctx context.Context, job *river.Job[postgres.ReadName
 // Bitbucket doesn't show changes nothing: that may only mean that access is lost.
 func (s *Service) look(ctx context.Context, key postgres.PullRequestKey) error {
 	client := s.client.AsApp(ctx, s.tokens, key.WorkspaceUUID)
-	pr, err := client.PullRequest(ctx, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID)
+	pr, head, err := client.PullRequestAndHead(ctx, key.WorkspaceUUID, key.RepositoryUUID, key.PullRequestID)
 	if err != nil {
 		return fmt.Errorf("read pull request %d: %w", key.PullRequestID, err)
 	}
 	seen := postgres.Sighting{Told: pr.Told(), Latest: pr.Latest(), SourceRepository: pr.Source.Repository.UUID, SourceBranch: pr.Source.Branch}
-	if (mergecheck.PullRequestEvent{State: pr.State}).Closed() {
-		return s.store.See(ctx, key, seen)
-	}
-	if seen.Head, err = client.PullRequestHead(ctx, key.WorkspaceUUID, key.RepositoryUUID, pr); err != nil {
-		return fmt.Errorf("tell head of pull request %d: %w", key.PullRequestID, err)
+	if head != "" {
+		seen.Head = head
 	}
 	return s.store.See(ctx, key, seen)
 }
