@@ -164,7 +164,7 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement 
 	s := g.snapshot(ctx, q)
 	k := g.known(ctx, q, s)
 	if s.Problem == "" && k.problem == "" && k.contradicts(s) {
-		g.keepBrought(ctx, q, s)
+		g.keepBrought(ctx, q, s, k.stored.Recorded)
 		s = g.readAgain(ctx, q, s, k.stored.Recorded)
 		k = g.known(ctx, q, s)
 	}
@@ -180,9 +180,9 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement 
 
 // keepBrought records what was brought along, though it may be over: its head was one
 // at that time, which twelve characters may be of, and it may have ended a waiver.
-func (g *Gate) keepBrought(ctx context.Context, q Question, s Snapshot) {
-	if s.read {
-		return // what was read is recorded with the answer
+func (g *Gate) keepBrought(ctx context.Context, q Question, s Snapshot, recorded mergecheck.Recorded) {
+	if s.read || recorded.HasTwin(s.SourceCommit) {
+		return // what was read is recorded with the answer; of twins it may be the other
 	}
 	if err := g.store.See(ctx, q.PullRequest, s.sighting()); err != nil {
 		g.log.WarnContext(ctx, "what a merge check brought is not kept", "pull_request", q.PullRequest.PullRequestID, "error", err)

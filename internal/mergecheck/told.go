@@ -35,8 +35,23 @@ func (r Recorded) Contradicts(t Told) bool {
 	return r.contradictsHead(t) || r.contradictsPlace(t)
 }
 
+// HasTwin reports whether another recorded head begins with the same 12 characters. The
+// Forge function reads a pull request and its head one after the other: where there are
+// twins, what it brings may be the one's time with the other's head.
+func (r Recorded) HasTwin(head string) bool {
+	return slices.ContainsFunc(r.Heads, func(h Head) bool {
+		return h.Commit != head && len(head) == FullCommit && h.Commit[:shownCommit] == head[:shownCommit]
+	})
+}
+
+// shownCommit is how many characters Bitbucket abbreviates commits to.
+const shownCommit = 12
+
 // contradictsHead looks at every commit that may be the newest recorded head.
 func (r Recorded) contradictsHead(t Told) bool {
+	if r.HasTwin(t.Head) {
+		return true
+	}
 	for _, h := range r.newestHeads() {
 		if h.Commit != t.Head && !t.On.After(h.LastSeenOn) {
 			return true

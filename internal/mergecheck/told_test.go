@@ -67,6 +67,7 @@ func TestNewerFactWins(t *testing.T) {
 		{name: "an event of another head from before", recorded: row(open(other[:12], -time.Minute), pushed(other, -time.Minute)), told: open(head, 0)},
 		{name: "an event whose head has yet to be read", recorded: waiting, told: open(head, 0), want: true, instead: open("", 0)},
 		{name: "and read after that event", recorded: waiting, told: open(head, time.Minute)},
+		{name: "a twin of a recorded head, from after it", recorded: recorded(pushed(twin, -time.Minute)), told: open(head, 0), want: true, instead: open("", 0)},
 		{name: "merged since", recorded: row(merged, pushed(head, 0)), told: open(head, 0), want: true, instead: mergecheck.Told{State: "MERGED", DestinationBranch: "main", On: at(0)}},
 		{name: "retargeted since", recorded: row(retargeted, pushed(head, 0)), told: open(head, 0), want: true, instead: mergecheck.Told{State: "OPEN", DestinationBranch: "release", On: at(0)}},
 		{name: "retargeted before", recorded: row(retargeted, pushed(head, 0)), told: open(head, 3*time.Minute)},
