@@ -134,7 +134,8 @@ func headAt(t time.Time, heads []Head) (commit string, seen time.Time) {
 // was seen since. A build that has not ended has its whole future for another head to
 // appear in.
 func seenDuring(h Head, b Build, since time.Time) bool {
-	if !h.LastSeenOn.After(b.CreatedOn) && !(h.Untimed && !h.LastSeenOn.Before(since)) {
+	maybe := h.Untimed && !h.LastSeenOn.Before(since)
+	if !h.LastSeenOn.After(b.CreatedOn) && !maybe {
 		return false
 	}
 	if b.FinishedOn.IsZero() {
