@@ -12,6 +12,7 @@ ARGS    ?=
 SOAK    ?= 20m
 RELIABILITY_KILLS ?= 100
 RELIABILITY_DAYS ?= 50
+MODEL_HISTORIES ?= 500
 # The program's own log is long. What ends the pipe tells whether a test failed.
 QUIET   := awk '!/"level":/ { print } /^(FAIL|panic)/ { failed = 1 } END { exit failed }'
 
@@ -19,7 +20,7 @@ QUIET   := awk '!/"level":/ { print } /^(FAIL|panic)/ { failed = 1 } END { exit 
 export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test soak test-go test-app lint image fuzz bench postgres node
+.PHONY: help demo run test model soak test-go test-app lint image fuzz bench postgres node
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,10 @@ test-go: postgres node
 test-app: node
 	npm test --silent --prefix manifest
 	npm run lint --silent --prefix api/client
+
+model: postgres ## Hold MODEL_HISTORIES (500) random histories to a model of the contract
+	MODEL_HISTORIES=$$(( $(MODEL_HISTORIES) * 100 )) $(GO) test -tags $(TAGS) -timeout 60m -count 1 -v -run '^TestVerdictsAgreeWithTheContract$$' ./internal/mergecheck
+	MODEL_HISTORIES=$(MODEL_HISTORIES) $(GO) test -tags $(TAGS) -timeout 60m -count 1 -v -run '^TestMergeChecksAgreeWithTheContract$$' ./cmd/mergegate | $(QUIET)
 
 soak: postgres ## Kill the program RELIABILITY_KILLS (100) times, play RELIABILITY_DAYS (50), run it for SOAK (20m)
 	RELIABILITY_KILLS=$(RELIABILITY_KILLS) RELIABILITY_DAYS=$(RELIABILITY_DAYS) $(GO) test -race -tags $(TAGS) -timeout 120m -count 1 -v \

@@ -190,3 +190,45 @@ func TestRecheckAtMerging(t *testing.T) {
 		})
 	}
 }
+
+// TestSkipRulesOfForks has a pull request from a fork change documents alone: its own
+// diffstat is there, while the repository doesn't have the fork's commit.
+func TestSkipRulesOfForks(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		fails   bool // the diffstat
+		want    mergecheck.Code
+		message string
+	}{
+		{name: "documents", want: mergecheck.NotRequired, message: `"documents"`},
+		{name: "what it changes can't be read", fails: true, want: mergecheck.NoBuild, message: `mergegate couldn't check the policy's rule "documents": Bitbucket answered with a server error (502).`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t, gate.Options{})
+			b.called(t, "acme/widgets")
+			b.link(t, workspace, repository, "acme/widgets")
+			b.policy(t, `rules: [{skip: [{name: documents, paths: ["docs/**"]}]}]`)
+			err := b.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: elsewhere, UUID: elsewhere, FullName: "someone/fork"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.put(t, head, func(pr *bitbuckettest.PullRequest) {
+				pr.SourceRepo, pr.Changes = "someone/fork", []bitbuckettest.Change{{New: "docs/one.md"}}
+			})
+			b.bb.OnRequest(func(r *http.Request) bitbuckettest.Fault {
+				if tt.fails && strings.Contains(r.URL.Path, "diffstat") {
+					return bitbuckettest.Fault{Status: http.StatusBadGateway}
+				}
+				return bitbuckettest.Fault{}
+			})
+			q := question("")
+			q.Brought.SourceRepositoryUUID, q.Brought.SourceRepository = elsewhere, "someone/fork"
+			q.Brought.Repository, q.Brought.DestinationCommit, q.Brought.On = "acme/widgets", strings.Repeat("d", 12), time.Now()
+			if v := b.gate.Ask(t.Context(), q).Verdict; v.Code != tt.want || !strings.Contains(v.Message, tt.message) {
+				t.Errorf("code %s (%s), want %s with %s", v.Code, v.Message, tt.want, tt.message)
+			}
+		})
+	}
+}
