@@ -36,7 +36,7 @@ func rules(f Facts, v Verdict) []Rule {
 		}
 	}
 	if v.Checked != "" {
-		list = append(list, Rule{Rule: "checked", Met: len(v.Due(f)) == 0, Detail: v.Checked})
+		list = append(list, Rule{Rule: "checked", Met: !f.lookFailed(), Detail: v.Checked})
 	}
 	for _, t := range v.Timers {
 		list = append(list, Rule{Rule: t.Timer, Met: !t.Expired, Detail: t.of() + instant(t.DeadlineOn)})

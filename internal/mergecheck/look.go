@@ -2,6 +2,7 @@ package mergecheck
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -28,6 +29,11 @@ func (v Verdict) Due(f Facts) (projects []int64) {
 // confirmed. Builds of the head itself are read when they are asked for.
 func (p ProjectVerdict) restsOnLook() bool {
 	return p.Required && p.Code == Passed && p.Build != nil && p.Build.ConfirmedBy != ConfirmedByReport && p.Build.PullRequestID != 0
+}
+
+// lookFailed reports whether AppVeyor couldn't be read just now.
+func (f Facts) lookFailed() bool {
+	return slices.ContainsFunc(f.Looks, func(l Look) bool { return l.Problem != "" })
 }
 
 func (f Facts) look(projectID int64) Look {

@@ -78,20 +78,21 @@ func untrusted(f Facts) (newest *Unconfirmed) {
 	return newest
 }
 
-func passedMessage(f Facts, v Verdict) (message string) {
-	if slices.ContainsFunc(f.Looks, func(l Look) bool { return l.Problem != "" }) && v.Checked != "" {
-		defer func() { message += "; " + v.Checked }()
-	}
+func passedMessage(f Facts, v Verdict) string {
 	var parts []string
 	for _, p := range v.Projects {
 		if p.Required && p.Build != nil {
 			parts = append(parts, fmt.Sprintf("%s passed%s%s", p.Build.Version, tests(p.Build.Tests()), remark(p)))
 		}
 	}
+	message := fmt.Sprintf("%d AppVeyor builds: %s", len(parts), strings.Join(parts, ", "))
 	if len(parts) == 1 {
-		return "AppVeyor build " + parts[0]
+		message = "AppVeyor build " + parts[0]
 	}
-	return fmt.Sprintf("%d AppVeyor builds: %s", len(parts), strings.Join(parts, ", "))
+	if f.lookFailed() && v.Checked != "" {
+		message += "; " + v.Checked
+	}
+	return message
 }
 
 // remark is what to know about a build that passed.
