@@ -124,7 +124,8 @@ func (c *Client) readAnswer(body []byte, buildID int64) (Answer, error) {
 }
 
 func (c *Client) buildFromHistory(ctx context.Context, ref Ref) (Answer, error) {
-	answers, err := c.History(ctx, ref.Account, ref.Slug, ref.BuildID+1, 1)
+	query := url.Values{"startBuildId": {strconv.FormatInt(ref.BuildID+1, 10)}}
+	_, answers, err := c.historyOf(ctx, ref.Account, ref.Slug, query, 1)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -154,7 +155,10 @@ func (c *Client) BranchHistory(ctx context.Context, account, slug, branch string
 }
 
 func (c *Client) history(ctx context.Context, account, slug string, query url.Values, count int) ([]Answer, error) {
-	_, answers, err := c.historyOf(ctx, account, slug, query, count)
+	project, answers, err := c.historyOf(ctx, account, slug, query, count)
+	if err == nil && project.Project == (mergecheck.Project{}) { // an answer about nothing is no empty history
+		return nil, notJSON()
+	}
 	return answers, err
 }
 

@@ -38,29 +38,24 @@ func Signed(secrets []string, body []byte, header string) bool {
 //
 // https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/
 func ParseWebhook(eventKey string, body []byte) (mergecheck.Event, error) {
-	var answer struct {
-		Repository  *repositoryAnswer `json:"repository"`
-		PullRequest *webhookPull      `json:"pullrequest"`
-		Push        struct {
-			Changes []pushChange `json:"changes"`
-		} `json:"push"`
-	}
-	if object, err := jsonobject.Read(body); err != nil || object == nil {
+	object, err := jsonobject.Read(body, "repository", "pullrequest", "push")
+	if err != nil || object == nil {
 		return mergecheck.Event{}, ErrNotAWebhook
 	}
-	if json.Unmarshal(body, &answer) != nil {
-		return mergecheck.Event{}, nil // an object of another shape: it tells nothing that is known
-	}
-	repository := answer.Repository.repository()
+	// Each part is read for itself: one of another shape takes nothing else with it.
+	var told *repositoryAnswer
+	_ = json.Unmarshal(object["repository"], &told)
+	repository := told.repository()
 	event := mergecheck.Event{
 		WorkspaceUUID: repository.WorkspaceUUID, RepositoryUUID: repository.UUID, FullName: mergecheck.Name(repository.FullName, mergecheck.MaxFullName),
 	}
-	switch {
-	case eventKey == "repo:push":
-		event.Branches = branchHeads(answer.Push.Changes)
-	case isPullRequestEvent(eventKey) && answer.PullRequest != nil && answer.PullRequest.ID > 0:
-		event.PullRequest = answer.PullRequest.event()
-		event.On = mergecheck.EventTime(answer.PullRequest.UpdatedOn)
+	if eventKey == "repo:push" {
+		event.Branches = branchHeads(object.Member("push", "changes")["changes"])
+		return event, nil
+	}
+	var pull webhookPull
+	if isPullRequestEvent(eventKey) && json.Unmarshal(object["pullrequest"], &pull) == nil && pull.ID > 0 {
+		event.PullRequest, event.On = pull.event(), mergecheck.EventTime(pull.UpdatedOn)
 	}
 	return event, nil
 }
@@ -102,16 +97,17 @@ type pushChange struct {
 	} `json:"new"`
 }
 
-func branchHeads(changes []pushChange) []mergecheck.BranchHead {
-	var heads []mergecheck.BranchHead
-	for _, change := range changes {
-		if change.New == nil || change.New.Type != "branch" {
-			continue // deleted, or a tag
+func branchHeads(changes json.RawMessage) (heads []mergecheck.BranchHead) {
+	jsonobject.Elements(changes, func(element []byte) bool {
+		var change pushChange
+		if json.Unmarshal(element, &change) != nil || change.New == nil || change.New.Type != "branch" {
+			return true // of another shape, deleted, or a tag
 		}
 		head := mergecheck.BranchHead{Branch: mergecheck.BranchName(change.New.Name), Commit: mergecheck.CommitHash(change.New.Target.Hash)}
 		if head.Branch != "" && mergecheck.IsFullCommit(head.Commit) {
 			heads = append(heads, head)
 		}
-	}
+		return true
+	})
 	return heads
 }

@@ -111,22 +111,15 @@ const (
 	problemUnreachable = "AppVeyor could not be reached"
 )
 
-// lookAtNewest confirms what is new or has changed among a project's newest builds.
+// lookAtNewest confirms what is new or has changed among a project's builds since the
+// last whole look.
 func (s *Service) lookAtNewest(ctx context.Context, p postgres.SeenProject) (problem string) {
-	begun := time.Now()
-	page, err := s.appveyor.History(ctx, p.Account, p.Slug, 0, historyLength)
-	unclear := 0
-	if err == nil {
-		_, unclear, err = s.reconcilePage(ctx, p, page, "merge_check")
-	}
-	if err == nil && unclear == 0 {
-		err = s.store.NoteLooked(ctx, p.ProjectID, time.Since(begun))
-	}
+	whole, err := s.reconcileNamed(ctx, p, "merge_check")
 	switch {
 	case ctx.Err() != nil:
 		return problemLate
-	case err != nil || unclear > 0:
-		s.log.WarnContext(ctx, "project not looked at for a merge", "project", p.Account+"/"+p.Slug, "error", err, "unclear", unclear)
+	case err != nil || !whole:
+		s.log.WarnContext(ctx, "project not looked at for a merge", "project", p.Account+"/"+p.Slug, "error", err)
 		return problemUnreachable
 	default:
 		return ""

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
@@ -107,7 +108,7 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 			continue
 		}
 		group.Go(func() error {
-			err := s.reconcileNamed(ctx, p, askedBy)
+			_, err := s.reconcileNamed(ctx, p, askedBy)
 			if ctx.Err() == nil {
 				s.faults.note(p.ProjectID, err, s.now())
 			}
@@ -122,14 +123,14 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 }
 
 // reconcileNamed follows a project that AppVeyor has under another name now.
-func (s *Service) reconcileNamed(ctx context.Context, p postgres.SeenProject, askedBy string) error {
-	err := s.reconcileProject(ctx, p, askedBy)
+func (s *Service) reconcileNamed(ctx context.Context, p postgres.SeenProject, askedBy string) (whole bool, err error) {
+	whole, err = s.reconcileProject(ctx, p, askedBy)
 	if !isNotFound(err) {
-		return err
+		return whole, err
 	}
 	slug, unknown := s.renamed(ctx, p)
 	if unknown != nil || slug == "" {
-		return errors.Join(err, unknown)
+		return false, errors.Join(err, unknown)
 	}
 	p.Slug = slug
 	return s.reconcileProject(ctx, p, askedBy)
@@ -137,29 +138,28 @@ func (s *Service) reconcileNamed(ctx context.Context, p postgres.SeenProject, as
 
 // reconcileProject pages back to where the last whole round began, and confirms
 // what is new or has changed since. Newer builds that were seen since then, of a
-// webhook or of a round that was cut off, say nothing of those before them.
-func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, askedBy string) error {
+// webhook or of a round that was cut off, say nothing of those before them. whole
+// says that AppVeyor answered for every one of them.
+func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, askedBy string) (whole bool, err error) {
 	newest, before, whole := int64(0), int64(0), true
 	seen := cmp.Or(p.ReconciledTo, p.OldestBuildID)
 	begun := time.Now()
 	for range maxHistoryPages {
 		page, err := s.appveyor.History(ctx, p.Account, p.Slug, before, historyLength)
+		if err == nil {
+			err = isOf(p, page)
+		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		if len(page) == 0 {
 			break
 		}
 		_, unclear, err := s.reconcilePage(ctx, p, page, askedBy)
 		if err != nil {
-			return err
+			return false, err
 		}
 		whole = whole && unclear == 0
-		if before == 0 && whole { // these are its newest builds
-			if err := s.store.NoteLooked(ctx, p.ProjectID, time.Since(begun)); err != nil {
-				return err
-			}
-		}
 		for _, a := range page {
 			newest = max(newest, a.Build.BuildID)
 		}
@@ -169,10 +169,24 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 		}
 		before = oldest
 	}
-	if !whole || newest <= p.ReconciledTo {
-		return nil
+	if !whole {
+		return false, nil
 	}
-	return s.store.NoteReconciled(ctx, p.ProjectID, newest)
+	if err := s.store.NoteLooked(ctx, p.ProjectID, time.Since(begun)); err != nil || newest <= p.ReconciledTo {
+		return err == nil, err
+	}
+	return true, s.store.NoteReconciled(ctx, p.ProjectID, newest)
+}
+
+// isOf is an error of kind [appveyor.NotFound] where a history is another project's,
+// which has the name by now.
+func isOf(p postgres.SeenProject, page []appveyor.Answer) error {
+	for _, a := range page {
+		if id := a.Build.Project.ID; id != 0 && p.ProjectID != 0 && id != p.ProjectID {
+			return &appveyor.Error{Kind: appveyor.NotFound, Status: http.StatusOK, Reason: "another project is called " + p.Account + "/" + p.Slug + " now"}
+		}
+	}
+	return nil
 }
 
 // oldestOf is the least id of a page, 0 where no build in it has one.

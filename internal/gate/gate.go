@@ -136,14 +136,30 @@ func (g *Gate) DropToken(ctx context.Context, workspaceUUID string) {
 }
 
 // Explain evaluates a pull request as [Gate.Ask] does, for people and programs
-// that want to know; nothing is kept. The pull request is always read from
-// Bitbucket: a verdict is for the head at the moment of asking.
+// that want to know; nothing is kept but that a waiver has ended. The pull request is
+// always read from Bitbucket: a verdict is for the head at the moment of asking.
 func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
-	return g.evaluate(ctx, Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
+	q := Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID,
-	}}, false).verdict
+	}}
+	j := g.evaluate(ctx, q, false)
+	g.keepEnds(ctx, q, j)
+	return j.verdict
+}
+
+// keepEnds records what somebody saw who only looked, where it ends a waiver: whoever
+// sees that, it doesn't live again.
+func (g *Gate) keepEnds(ctx context.Context, q Question, j judgement) {
+	if j.seen == nil || !slices.ContainsFunc(j.facts.Waivers, func(w mergecheck.Waiver) bool {
+		return w.EndedBy == "" && w.EndedByFact(j.seen.Head, j.seen.DestinationBranch, j.seen.Latest) != ""
+	}) {
+		return
+	}
+	if err := g.store.See(ctx, q.PullRequest, *j.seen); err != nil {
+		g.log.WarnContext(ctx, "the end of a waiver is not kept", "pull_request", q.PullRequest.PullRequestID, "error", err)
+	}
 }
 
 // judgement is a verdict with what it was given on.

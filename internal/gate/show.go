@@ -29,7 +29,9 @@ func (g *Gate) Show(ctx context.Context, r postgres.Repository, pullRequestID in
 		s.snapshot.Problem = unread.HeadProblem
 	}
 	q.seen = &s.extra
-	return g.judge(ctx, q, s.snapshot, g.known(ctx, q, s.snapshot)).verdict
+	j := g.judge(ctx, q, s.snapshot, g.known(ctx, q, s.snapshot))
+	g.keepEnds(ctx, q, j)
+	return j.verdict
 }
 
 // see reads a pull request to be shown, unless what is left of Bitbucket's limit is for

@@ -11,24 +11,37 @@ import (
 // build that failed.
 const FreshLook = 30 * time.Second
 
-// Due are the required projects whose AppVeyor build passed, and that AppVeyor wasn't
-// looked at for within [FreshLook]. Where nothing passed, nothing is due.
+// Due are the projects that AppVeyor wasn't looked at for within [FreshLook], and whose
+// newest build decides: those that passed by AppVeyor's build, and those that are only
+// required where they built the head. Where nothing passed, nothing is due.
 func (v Verdict) Due(f Facts) (projects []int64) {
-	if !v.Success {
+	if !v.Success || v.SkippedBy != "" {
 		return nil
 	}
+	due := func(id int64) {
+		if f.Now.Sub(f.look(id).On) > FreshLook && !slices.Contains(projects, id) {
+			projects = append(projects, id)
+		}
+	}
+	rests := false
 	for _, p := range v.Projects {
-		if p.restsOnLook() && f.Now.Sub(f.look(p.Project.ID).On) > FreshLook {
-			projects = append(projects, p.Project.ID)
+		if p.restsOnLook() {
+			rests = true
+			due(p.Project.ID)
+		}
+	}
+	for _, p := range f.Seen {
+		if rests && !p.ReportsOnly && p.named(f.Policy.RequiredIfPresent) {
+			due(p.ID)
 		}
 	}
 	return projects
 }
 
-// restsOnLook reports whether the project passes by a pull request build that AppVeyor
-// confirmed. Builds of the head itself are read when they are asked for.
+// restsOnLook reports whether the project passes by a build that AppVeyor confirmed.
+// That may be one of the head itself: a newer one of the pull request counts too.
 func (p ProjectVerdict) restsOnLook() bool {
-	return p.Required && p.Code == Passed && p.Build != nil && p.Build.ConfirmedBy != ConfirmedByReport && p.Build.PullRequestID != 0
+	return p.Required && p.Code == Passed && p.Build != nil && p.Build.ConfirmedBy != ConfirmedByReport
 }
 
 // lookFailed reports whether AppVeyor couldn't be read just now.

@@ -129,13 +129,13 @@ func lastInto[T any](row *T) func(pgx.Rows) error {
 	}
 }
 
-// recordDestination notes that a branch was at $4 at the time $5, if nobody told of
-// that. It was there before: builds since then seem to have merged into an older
-// commit, and never into a newer one.
+// recordDestination notes that a branch is at $4 now, if nobody told of that. It was
+// there before: builds since then seem to have merged into an older commit, and never
+// into a newer one. When the pull request last changed says nothing of the branch.
 const recordDestination = `
 	INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit, untimed)
-	SELECT $1, $2, $3, $5, $4, $6 WHERE $4 IS DISTINCT FROM (
-		SELECT commit FROM branch_heads WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $3 AND pushed_on <= $5
+	SELECT $1, $2, $3, now(), $4, true WHERE $4 IS DISTINCT FROM (
+		SELECT commit FROM branch_heads WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $3
 		ORDER BY pushed_on DESC LIMIT 1)
 	ON CONFLICT DO NOTHING`
 

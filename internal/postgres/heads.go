@@ -35,7 +35,7 @@ const selectHeads = `
 	)
 	SELECT commit, first_seen_on, last_seen_on, untimed FROM pull_request_heads
 	WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3
-	UNION (SELECT commit, pushed_on, pushed_on, untimed FROM pushes ORDER BY pushed_on DESC LIMIT 200)
+	UNION (SELECT commit, pushed_on, pushed_on, untimed FROM pushes ORDER BY pushed_on DESC LIMIT 5000)
 	UNION SELECT commit, pushed_on, pushed_on, untimed FROM pushes WHERE $6 <> '' AND starts_with(commit, left($6, 10))
 	ORDER BY first_seen_on, commit`
 

@@ -391,7 +391,7 @@ func (s *Store) recordSighting(ctx context.Context, tx pgx.Tx, key PullRequestKe
 		return err
 	}
 	if mergecheck.IsFullCommit(seen.DestinationCommit) && seen.DestinationBranch != "" {
-		_, err := tx.Exec(ctx, recordDestination, key.WorkspaceUUID, key.RepositoryUUID, seen.DestinationBranch, seen.DestinationCommit, at.on, at.untimed)
+		_, err := tx.Exec(ctx, recordDestination, key.WorkspaceUUID, key.RepositoryUUID, seen.DestinationBranch, seen.DestinationCommit)
 		if err != nil {
 			return err
 		}
