@@ -43,6 +43,18 @@ DROP INDEX deliveries_unconfirmed;
 CREATE INDEX deliveries_unconfirmed ON deliveries (lower(hinted_repository), hinted_pull_request)
     WHERE outcome IN ('pending', 'failed') OR reason = 'untrusted_account';
 
+-- A report's build number is its script's word: it says nothing of another project's.
+ALTER TABLE reports DROP CONSTRAINT reports_pkey, ADD PRIMARY KEY (workspace_uuid, repository_uuid, project_id, build_id);
+
+-- Names that repositories had and no repository has now: AppVeyor goes on building under
+-- the one it was told.
+CREATE TABLE former_names (
+    name            text PRIMARY KEY, -- lower case
+    workspace_uuid  uuid NOT NULL,
+    repository_uuid uuid NOT NULL
+);
+CREATE INDEX former_names_repository ON former_names (workspace_uuid, repository_uuid);
+
 -- When the project's newest builds were last read from AppVeyor.
 ALTER TABLE projects ADD COLUMN looked_on timestamptz;
 -- Names come from AppVeyor alone: '' where only build scripts have named a project.
@@ -58,12 +70,15 @@ ALTER TABLE decisions ADD COLUMN checked text NOT NULL DEFAULT '';
 ALTER TABLE decisions DROP COLUMN checked;
 ALTER TABLE tokens ADD COLUMN report_repository uuid;
 ALTER TABLE projects DROP COLUMN looked_on;
+DELETE FROM reports r USING reports newer WHERE r.workspace_uuid = newer.workspace_uuid AND r.repository_uuid = newer.repository_uuid
+    AND r.build_id = newer.build_id AND r.id < newer.id;
+ALTER TABLE reports DROP CONSTRAINT reports_pkey, ADD PRIMARY KEY (workspace_uuid, repository_uuid, build_id);
 DROP INDEX deliveries_unconfirmed;
 CREATE INDEX deliveries_unconfirmed ON deliveries (lower(hinted_repository), hinted_pull_request)
     WHERE outcome IN ('pending', 'failed');
 ALTER TABLE reports DROP COLUMN by_history;
 ALTER TABLE builds DROP COLUMN by_history;
-DROP TABLE waiver_endings, looks;
+DROP TABLE former_names, waiver_endings, looks;
 ALTER TABLE pull_requests DROP COLUMN source_commit;
 ALTER TABLE branch_heads DROP COLUMN untimed;
 ALTER TABLE pull_request_heads DROP COLUMN untimed;

@@ -79,6 +79,12 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, ask
 	// once; if Bitbucket can't be asked now a job asks later.
 	if _, err := s.learn(ctx, b.Repository); err != nil {
 		s.log.WarnContext(ctx, "repository not known to Bitbucket yet", "repository", b.Repository, "error", err)
+		switch renamed, err := s.store.FormerName(ctx, b.Repository); {
+		case err != nil:
+			return result{}, err
+		case renamed: // whose the name is by now only Bitbucket can tell
+			return result{problem: "Bitbucket did not tell which repository is called " + b.Repository}, nil
+		}
 	}
 	if byHistory(askedBy) {
 		recorded, err := s.store.RecordFound(ctx, b)

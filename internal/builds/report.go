@@ -25,8 +25,8 @@ type Report struct {
 const nameTimeout = 2 * time.Second
 
 // Report records a report, which the same again doesn't change. It counts where a
-// policy accepts it. The errors are [ErrUntrustedAccount],
-// [postgres.ErrOtherProject], [postgres.ErrOtherPlace], or the store's.
+// policy accepts it. The errors are [ErrUntrustedAccount], [postgres.ErrOtherPlace], or
+// the store's.
 func (s *Service) Report(ctx context.Context, r postgres.Repository, report Report) (stays mergecheck.Build, isNew bool, err error) {
 	if !s.accounts.maySpeakFor(report.Build.Project.Account, r) {
 		return stays, false, fmt.Errorf("%s: %w", report.Build.Project.Account, ErrUntrustedAccount)

@@ -127,8 +127,9 @@ func requirements(f Facts) map[string]*ProjectVerdict {
 	}
 	known := f.knownProjects()
 	for _, name := range f.Policy.Required {
-		p := projectNamed(name, known)
-		verdicts[projectKey(p)] = &ProjectVerdict{Project: p, Required: true}
+		for _, p := range projectsNamed(name, known) {
+			verdicts[projectKey(p)] = &ProjectVerdict{Project: p, Required: true}
+		}
 	}
 	return verdicts
 }
@@ -163,19 +164,24 @@ func (f Facts) reported(id int64) (p Project, counts bool) {
 	return p, slices.Contains(f.Policy.AcceptReports, itoa(id)) || !built && p.named(f.Policy.AcceptReports)
 }
 
-// projectNamed is the project a policy names; one that nobody has seen is only
-// its name.
-func projectNamed(name string, known []Project) Project {
+// projectsNamed are the projects a policy names: more than one where a project was
+// deleted and created again, or renamed, and AppVeyor hasn't told which has the name
+// now. One that nobody has seen is only its name.
+func projectsNamed(name string, known []Project) []Project {
+	var named []Project
 	for _, p := range known {
 		if p.ID != 0 && p.Named(name) {
-			return p
+			named = append(named, p)
 		}
 	}
+	if len(named) > 0 {
+		return named
+	}
 	if id, err := strconv.ParseInt(name, 10, 64); err == nil {
-		return Project{ID: id}
+		return []Project{{ID: id}}
 	}
 	account, slug, _ := strings.Cut(name, "/")
-	return Project{Account: account, Slug: slug}
+	return []Project{{Account: account, Slug: slug}}
 }
 
 // candidates are the builds that decide, if they are the newest of their project.

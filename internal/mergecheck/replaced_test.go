@@ -46,6 +46,16 @@ func TestProjectsOfOneName(t *testing.T) {
 			builds: []mergecheck.Build{build(10, of(again))}, want: mergecheck.Passed,
 		},
 		{
+			name: "required by a name that two have, and nobody knows which", policy: mergecheck.Policy{Required: []string{"acme/widgets"}},
+			seen: []mergecheck.Project{old, again}, builds: []mergecheck.Build{build(10, of(old)), build(11, of(again), failing())},
+			want: mergecheck.FailedCode,
+		},
+		{
+			name: "required by a name that two have, one without a build", policy: mergecheck.Policy{Required: []string{"acme/widgets"}},
+			seen: []mergecheck.Project{old, again}, builds: []mergecheck.Build{build(10, of(again))},
+			want: mergecheck.MissingProject, message: "run `mergegate projects forget 501`",
+		},
+		{
 			name: "required by its number, which never moves", policy: mergecheck.Policy{Required: []string{"501", "acme/docs"}}, seen: []mergecheck.Project{replacing, docs},
 			builds: []mergecheck.Build{build(10, of(again)), build(11, of(docs))}, want: mergecheck.MissingProject,
 		},

@@ -276,6 +276,15 @@ func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bu
 			WHERE p.named_by < excluded.named_by OR p.reports_only
 				OR p.named_by = excluded.named_by AND p.listed_on IS NULL AND (p.account, p.slug) <> (excluded.account, excluded.slug)`,
 		r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug, b.BuildID)
+	if err != nil {
+		return err
+	}
+	// A name that AppVeyor builds under is no longer that of a project it only named.
+	_, err = tx.Exec(ctx, `
+		UPDATE projects SET account = '', slug = ''
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND project_id <> $3 AND reports_only
+			AND lower(account) = lower($4) AND lower(slug) = lower($5)`,
+		r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.Project.Account, b.Project.Slug)
 	return err
 }
 
@@ -363,7 +372,7 @@ func (f BuildFilter) bounds() (sql string) {
 // unconfirmed leaves out reports of builds that AppVeyor has confirmed.
 const unconfirmed = `
 	AND NOT EXISTS (SELECT FROM builds c WHERE c.workspace_uuid = builds.workspace_uuid
-		AND c.repository_uuid = builds.repository_uuid AND c.build_id = builds.build_id)`
+		AND c.repository_uuid = builds.repository_uuid AND c.build_id = builds.build_id AND c.project_id = builds.project_id)`
 
 // where writes only the conditions that are asked for, so that each combination
 // gets the plan of its own index.

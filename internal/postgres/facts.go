@@ -57,8 +57,9 @@ func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 	queueBuilds(batch, asked, &f)
 	batch.Queue(`SELECT d.build_id, CASE WHEN d.outcome = 'ignored' THEN '' ELSE d.reason END AS reason, d.outcome = 'failed' AS failed,
 			CASE WHEN d.outcome = 'ignored' THEN d.account ELSE '' END AS untrusted FROM deliveries d
-		JOIN repositories r ON lower(d.hinted_repository) = lower(r.full_name)
-		WHERE r.workspace_uuid = $1 AND r.repository_uuid = $2 AND d.hinted_pull_request = $3
+		JOIN (SELECT lower(full_name) AS name FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2
+			UNION ALL SELECT name FROM former_names WHERE workspace_uuid = $1 AND repository_uuid = $2) n ON lower(d.hinted_repository) = n.name
+		WHERE d.hinted_pull_request = $3
 			AND (d.outcome IN ('pending', 'failed') OR d.reason = 'untrusted_account')
 			AND NOT EXISTS (SELECT FROM builds b WHERE b.build_id = d.build_id)
 		ORDER BY d.id DESC LIMIT $4`, append(key[:3:3], maxUnconfirmed)...).Query(into(&f.Unconfirmed))

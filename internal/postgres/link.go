@@ -57,6 +57,11 @@ func (s *Store) link(ctx context.Context, tx pgx.Tx, m move) error {
 		`DELETE FROM repositories WHERE workspace_uuid = @from_workspace AND repository_uuid = @from_repository`,
 		`UPDATE repositories SET full_name = NULL WHERE lower(full_name) = lower(@full_name)
 			AND (workspace_uuid, repository_uuid) <> (@workspace::uuid, @repository::uuid)`,
+		`INSERT INTO former_names (name, workspace_uuid, repository_uuid)
+			SELECT lower(full_name), workspace_uuid, repository_uuid FROM repositories
+			WHERE workspace_uuid = @workspace AND repository_uuid = @repository AND lower(full_name) <> lower(@full_name)
+			ON CONFLICT (name) DO UPDATE SET workspace_uuid = excluded.workspace_uuid, repository_uuid = excluded.repository_uuid`,
+		`DELETE FROM former_names WHERE name = lower(@full_name)`,
 		`INSERT INTO repositories (workspace_uuid, repository_uuid, full_name) VALUES (@workspace, @repository, @full_name)
 			ON CONFLICT (workspace_uuid, repository_uuid) DO UPDATE SET full_name = excluded.full_name`,
 	} {

@@ -100,6 +100,38 @@ func TestRenameKeepsHistory(t *testing.T) {
 	}
 }
 
+// TestAppVeyorKeepsTheFormerName has AppVeyor go on building under the name that it was
+// told, until another repository gets it.
+func TestAppVeyorKeepsTheFormerName(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository("ws/old"))
+	record(t, store, build(1, of("ws/old")))
+	r.FullName = "ws/new"
+	link(t, store, r)
+	for _, d := range []postgres.Delivery{
+		{BuildID: 2, HintedRepository: "ws/Old"},
+		{BuildID: 9, HintedRepository: "ws/elsewhere"},
+	} {
+		d.Source, d.Body, d.Outcome, d.HintedPullRequest = "appveyor", []byte("{}"), postgres.Pending, 7
+		addDelivery(t, store, d)
+	}
+	equal(t, "unconfirmed", []mergecheck.Unconfirmed{{BuildID: 2}}, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
+	equal(t, "recorded under", r, record(t, store, build(2, of("ws/Old"))).Repository)
+	for name, want := range map[string]bool{"WS/old": true, "ws/new": false, "ws/other": false} {
+		is, err := store.FormerName(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, name+" is a former name", want, is)
+	}
+
+	second := link(t, store, repository("ws/old"))
+	equal(t, "recorded under, with the name taken", second, record(t, store, build(3, of("ws/old"))).Repository)
+	is, err := store.FormerName(t.Context(), "ws/old")
+	equal(t, "a former name, with the name taken", []any{false, error(nil)}, []any{is, err})
+}
+
 func TestForkKeepsItsNameInARename(t *testing.T) {
 	t.Parallel()
 	store := open(t)

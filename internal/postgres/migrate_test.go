@@ -44,7 +44,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 // tables are all that mergegate keeps something in.
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
-	"pull_requests", "branch_heads", "looks", "waiver_endings", "app_tokens", "rebuilds",
+	"pull_requests", "branch_heads", "former_names", "looks", "waiver_endings", "app_tokens", "rebuilds",
 	"webhook_subscriptions", "webhook_messages", "webhook_attempts", "pull_request_verdicts", "effects", "effect_runs", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths", "write_probe",
 }
 
@@ -53,7 +53,9 @@ func fill(t *testing.T, url string) {
 	t.Helper()
 	store := openURL(t, url)
 	defer store.Close()
-	r := link(t, store, repository(name))
+	r := link(t, store, repository("ws/before"))
+	r.FullName = name
+	link(t, store, r)
 	addDelivery(t, store, postgres.Delivery{Source: "appveyor", Body: []byte("{}"), BuildID: 3, Outcome: postgres.Pending})
 	see(t, store, pullRequest(r, 7), head)
 	record(t, store, build(1), build(2, in(mergecheck.Running)), build(3, reported(head[:12])), build(4, of("ws/unlinked")))

@@ -10,9 +10,6 @@ import (
 	"mergegate/internal/mergecheck"
 )
 
-// ErrOtherProject says that a build was reported for another project before.
-var ErrOtherProject = errors.New("the build was reported for another project")
-
 // ErrOtherPlace says that a token was made for another project.
 var ErrOtherPlace = errors.New("the token was made to report for another AppVeyor project")
 
@@ -25,8 +22,9 @@ type Report struct {
 	Named bool
 }
 
-// RecordReport records a report. Reports of one build are told apart by attempt: the
-// highest stays, and the same again changes nothing. It returns the report that
+// RecordReport records a report. The build's number is its script's word: it names one
+// of the project that the token was made for, and no other project's. Reports of one
+// build are told apart by attempt: the highest stays, and the same again changes nothing. It returns the report that
 // stays, and whether it is this one, new. What the script calls its project is kept
 // as the project's name only where AppVeyor says the same: policies go by names.
 func (s *Store) RecordReport(ctx context.Context, r Repository, report Report) (stays mergecheck.Build, isNew bool, err error) {
@@ -39,14 +37,13 @@ func (s *Store) RecordReport(ctx context.Context, r Repository, report Report) (
 			return err
 		}
 		rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM reports AS builds
-			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND build_id = $3`, r.WorkspaceUUID, r.RepositoryUUID, b.BuildID)
+			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND project_id = $3 AND build_id = $4`,
+			r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.BuildID)
 		row, err := one[buildRow](rows, err)
 		if err != nil {
 			return err
 		}
-		if stays = row.build(); stays.Project.ID != b.Project.ID {
-			return ErrOtherProject
-		}
+		stays = row.build()
 		_, err = tx.Exec(ctx, `
 			INSERT INTO projects AS p (workspace_uuid, repository_uuid, project_id, account, slug, reports_only)
 			VALUES ($1, $2, $3, CASE WHEN $6 THEN $4 ELSE '' END, CASE WHEN $6 THEN $5 ELSE '' END, true)
@@ -86,7 +83,7 @@ func upsertReport(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bui
 			@pull_request_id, @pull_request_title, @version, @state, @reported_commit, @source_commit, @source_branch,
 			@source_repository, @destination_branch, @commit_id, @url, @jobs, @jobs_updated_on, @jobs_state,
 			coalesce(@created_on, now()), @started_on, @finished_on, coalesce(@updated_on, now()), @confirmed_by, @attempt)
-		ON CONFLICT (workspace_uuid, repository_uuid, build_id) DO UPDATE SET
+		ON CONFLICT (workspace_uuid, repository_uuid, project_id, build_id) DO UPDATE SET
 			account = excluded.account, slug = excluded.slug, pull_request_id = excluded.pull_request_id,
 			pull_request_title = excluded.pull_request_title, version = excluded.version, state = excluded.state,
 			reported_commit = excluded.reported_commit, source_commit = excluded.source_commit,
@@ -94,6 +91,6 @@ func upsertReport(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bui
 			destination_branch = excluded.destination_branch, url = excluded.url, jobs = excluded.jobs,
 			jobs_updated_on = excluded.jobs_updated_on, jobs_state = excluded.jobs_state, started_on = excluded.started_on,
 			finished_on = excluded.finished_on, updated_on = excluded.updated_on, attempt = excluded.attempt
-		WHERE p.project_id = excluded.project_id AND p.attempt < excluded.attempt`, args)
+		WHERE p.attempt < excluded.attempt`, args)
 	return err == nil && tag.RowsAffected() == 1, err
 }

@@ -106,16 +106,35 @@ func lockName(ctx context.Context, tx pgx.Tx, fullName string, mode lockMode) er
 	return err
 }
 
-// ensureRepository returns the repository with this name, making an unlinked one
-// where there is none.
+const formerly = `SELECT ` + repositoryColumns + ` FROM former_names JOIN repositories USING (workspace_uuid, repository_uuid) WHERE name = lower($1)`
+
+// FormerName reports whether a repository had this name, and none has it now as far as
+// Bitbucket has told.
+func (s *Store) FormerName(ctx context.Context, fullName string) (bool, error) {
+	rows, err := s.pool.Query(ctx, formerly, fullName)
+	if _, err = one[Repository](rows, err); errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("find who was called %s: %w", fullName, err)
+	}
+	return true, nil
+}
+
+// ensureRepository returns the repository with this name, or that had it last, making
+// an unlinked one where there is none.
 func ensureRepository(ctx context.Context, tx pgx.Tx, fullName string) (Repository, error) {
+	rows, err := tx.Query(ctx, formerly, fullName)
+	if former, err := one[Repository](rows, err); !errors.Is(err, ErrNotFound) {
+		return former, err
+	}
 	place := unlinked(fullName)
-	_, err := tx.Exec(ctx, `
+	_, err = tx.Exec(ctx, `
 		INSERT INTO repositories (workspace_uuid, repository_uuid, full_name) VALUES ($1, $2, $3)
 		ON CONFLICT DO NOTHING`, place.WorkspaceUUID, place.RepositoryUUID, fullName)
 	if err != nil {
 		return Repository{}, err
 	}
-	rows, err := tx.Query(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE lower(full_name) = lower($1)`, fullName)
+	rows, err = tx.Query(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE lower(full_name) = lower($1)`, fullName)
 	return one[Repository](rows, err)
 }

@@ -111,8 +111,6 @@ func asProblem(err error) problem {
 		return errPolicy.about(faults)
 	case errors.Is(err, builds.ErrUntrustedAccount), errors.Is(err, postgres.ErrOtherPlace):
 		return errForbidden.with("%s", err)
-	case errors.Is(err, postgres.ErrOtherProject):
-		return errConflict.with("%s", err)
 	case errors.Is(err, postgres.ErrNotFound):
 		return errNotFound
 	case postgres.IsUnavailable(err):
