@@ -139,27 +139,35 @@ func (c *Client) buildFromHistory(ctx context.Context, ref Ref) (Answer, error) 
 }
 
 // History lists a project's builds, newest first and without jobs: at most count
-// of those before startBuildID, or of all where that is 0.
-func (c *Client) History(ctx context.Context, account, slug string, startBuildID int64, count int) ([]Answer, error) {
+// of those before startBuildID, or of all where that is 0. A name that leads to another
+// project than p, which has it by now, is an error of kind [NotFound]; a p without an
+// id takes whichever it leads to.
+func (c *Client) History(ctx context.Context, p mergecheck.Project, startBuildID int64, count int) ([]Answer, error) {
 	query := url.Values{}
 	if startBuildID > 0 {
 		query.Set("startBuildId", strconv.FormatInt(startBuildID, 10))
 	}
-	return c.history(ctx, account, slug, query, count)
+	return c.history(ctx, p, query, count)
 }
 
 // BranchHistory lists the newest builds of a branch, count at most, without jobs:
-// those of the branch itself and of pull requests to it.
-func (c *Client) BranchHistory(ctx context.Context, account, slug, branch string, count int) ([]Answer, error) {
-	return c.history(ctx, account, slug, url.Values{"branch": {branch}}, count)
+// those of the branch itself and of pull requests to it. p is as for [Client.History].
+func (c *Client) BranchHistory(ctx context.Context, p mergecheck.Project, branch string, count int) ([]Answer, error) {
+	return c.history(ctx, p, url.Values{"branch": {branch}}, count)
 }
 
-func (c *Client) history(ctx context.Context, account, slug string, query url.Values, count int) ([]Answer, error) {
-	project, answers, err := c.historyOf(ctx, account, slug, query, count)
-	if err == nil && project.Project == (mergecheck.Project{}) { // an answer about nothing is no empty history
+func (c *Client) history(ctx context.Context, p mergecheck.Project, query url.Values, count int) ([]Answer, error) {
+	is, answers, err := c.historyOf(ctx, p.Account, p.Slug, query, count)
+	switch {
+	case err != nil:
+		return nil, err
+	case is.Project == (mergecheck.Project{}): // an answer about nothing is no empty history
 		return nil, notJSON()
+	case p.ID != 0 && is.Project.ID != 0 && is.Project.ID != p.ID:
+		return nil, &Error{Kind: NotFound, Status: http.StatusOK, Reason: "another project is called " + p.Name() + " now"}
+	default:
+		return answers, nil
 	}
-	return answers, err
 }
 
 func (c *Client) historyOf(ctx context.Context, account, slug string, query url.Values, count int) (p ListedProject, answers []Answer, err error) {

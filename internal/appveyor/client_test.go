@@ -219,14 +219,27 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := c.History(t.Context(), "acme", "widgets", 0, 10)
+	for name, taken := range map[string]func(p mergecheck.Project) error{
+		"history":        func(p mergecheck.Project) error { _, err := c.History(t.Context(), p, 0, 10); return err },
+		"branch history": func(p mergecheck.Project) error { _, err := c.BranchHistory(t.Context(), p, "no-such", 10); return err },
+	} {
+		var e *appveyor.Error
+		p := mergecheck.Project{ID: 99, Account: "acme", Slug: "widgets"}
+		if err := taken(p); !errors.As(err, &e) || e.Kind != appveyor.NotFound {
+			t.Errorf("%s of a project whose name another has: %v", name, err)
+		}
+		if p.ID = 12064; taken(p) != nil {
+			t.Errorf("%s: %v", name, taken(p))
+		}
+	}
+	list, err := c.History(t.Context(), mergecheck.Project{Account: "acme", Slug: "widgets"}, 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(list) != 2 || list[0].Build.BuildID != second.ID || list[1].Build.BuildID != first.ID || list[0].Build.Project.ID != 12064 {
 		t.Errorf("history %+v", list)
 	}
-	if list, err = c.History(t.Context(), "acme", "widgets", second.ID, 10); err != nil || len(list) != 1 {
+	if list, err = c.History(t.Context(), mergecheck.Project{Account: "acme", Slug: "widgets"}, second.ID, 10); err != nil || len(list) != 1 {
 		t.Errorf("before the second: %+v, %v", list, err)
 	}
 }

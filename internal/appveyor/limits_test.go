@@ -77,7 +77,7 @@ func TestBadEntryLeavesItsNeighbours(t *testing.T) {
 		return appveyortest.Fault{Body: `[{"projectId":1,"accountName":"acme","slug":"a"},{"projectId":2,"accountName":"acme","slug":"` + long + `"},` +
 			`{"projectId":3,"accountName":"acme","slug":"c"}]`}
 	})
-	history, err := c.History(t.Context(), "acme", "widgets", 0, 50)
+	history, err := c.History(t.Context(), mergecheck.Project{Account: "acme", Slug: "widgets"}, 0, 50)
 	if err != nil || len(history) != 5 {
 		t.Fatalf("history %+v, %v", history, err)
 	}

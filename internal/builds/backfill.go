@@ -28,7 +28,7 @@ func (s *Service) Backfill(ctx context.Context, account, slug string, since time
 	var progress Progress
 	project := postgres.SeenProject{Account: account, Slug: slug}
 	for before := int64(0); ; {
-		page, err := s.appveyor.History(ctx, account, slug, before, historyLength)
+		page, err := s.appveyor.History(ctx, project.Project(), before, historyLength)
 		if err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (s *Service) BranchBuilds(ctx context.Context, r postgres.Repository, branc
 // branchBuild is the newest build of a commit itself in one project, nil where it
 // has none.
 func (s *Service) branchBuild(ctx context.Context, p postgres.SeenProject, r postgres.Repository, branch, commit string) (*mergecheck.Build, error) {
-	history, err := s.appveyor.BranchHistory(ctx, p.Account, p.Slug, branch, branchHistory)
+	history, err := s.appveyor.BranchHistory(ctx, p.Project(), branch, branchHistory)
 	if err != nil {
 		return nil, err
 	}

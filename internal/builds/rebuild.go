@@ -46,7 +46,7 @@ func (s *Service) Rebuild(ctx context.Context, r postgres.Repository, pr mergech
 }
 
 func (s *Service) rebuildIn(ctx context.Context, p postgres.SeenProject, r postgres.Repository, pr mergecheck.PullRequest) (Rebuilt, error) {
-	result := Rebuilt{Project: mergecheck.Project{ID: p.ProjectID, Account: p.Account, Slug: p.Slug}}
+	result := Rebuilt{Project: p.Project()}
 	claim := postgres.Rebuild{
 		PullRequest: postgres.PullRequestKey{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pr.ID},
 		ProjectID:   p.ProjectID, Head: pr.Head, Destination: pr.DestinationBranch + " " + strings.ToLower(pr.DestinationCommit),

@@ -53,6 +53,24 @@ func TestRecheckFindsWhatAWebhookLost(t *testing.T) {
 	}
 }
 
+// TestRecheckOfATakenName has another project, which built nothing yet, get the name: a
+// look at it is none at ours.
+func TestRecheckOfATakenName(t *testing.T) {
+	t.Parallel()
+	b := recheckable(t)
+	for _, p := range []appveyortest.Project{
+		{ID: 12064, Account: "acme", Slug: "gadgets", RepositoryName: "acme/widgets"},
+		{ID: 12099, Account: "acme", Slug: "widgets", RepositoryName: "acme/elsewhere"},
+	} {
+		if err := b.appveyor.AddProject(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := b.recheck(t.Context())[12064]; got != problemUnreachable {
+		t.Errorf("problem %q, want %q", got, problemUnreachable)
+	}
+}
+
 // TestRechecksShareOneLook has many who merge ask at once, while AppVeyor takes its time.
 func TestRechecksShareOneLook(t *testing.T) {
 	t.Parallel()

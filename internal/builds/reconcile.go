@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"time"
 
@@ -145,10 +144,7 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 	seen := cmp.Or(p.ReconciledTo, p.OldestBuildID)
 	begun := time.Now()
 	for range maxHistoryPages {
-		page, err := s.appveyor.History(ctx, p.Account, p.Slug, before, historyLength)
-		if err == nil {
-			err = isOf(p, page)
-		}
+		page, err := s.appveyor.History(ctx, p.Project(), before, historyLength)
 		if err != nil {
 			return false, err
 		}
@@ -176,17 +172,6 @@ func (s *Service) reconcileProject(ctx context.Context, p postgres.SeenProject, 
 		return err == nil, err
 	}
 	return true, s.store.NoteReconciled(ctx, p.ProjectID, newest)
-}
-
-// isOf is an error of kind [appveyor.NotFound] where a history is another project's,
-// which has the name by now.
-func isOf(p postgres.SeenProject, page []appveyor.Answer) error {
-	for _, a := range page {
-		if id := a.Build.Project.ID; id != 0 && p.ProjectID != 0 && id != p.ProjectID {
-			return &appveyor.Error{Kind: appveyor.NotFound, Status: http.StatusOK, Reason: "another project is called " + p.Account + "/" + p.Slug + " now"}
-		}
-	}
-	return nil
 }
 
 // oldestOf is the least id of a page, 0 where no build in it has one.

@@ -27,6 +27,11 @@ type SeenProject struct {
 	Forgotten  bool
 }
 
+// Project is what is known of it by id and name.
+func (p SeenProject) Project() mergecheck.Project {
+	return mergecheck.Project{ID: p.ProjectID, Account: p.Account, Slug: p.Slug}
+}
+
 const selectProjects = `
 		SELECT p.workspace_uuid, p.repository_uuid, coalesce(r.full_name, '') AS repository, p.project_id, p.account, p.slug,
 			p.named_by AS newest_build_id, p.forgotten_on IS NOT NULL AS forgotten,
