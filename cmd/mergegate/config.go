@@ -261,11 +261,11 @@ func checkURL(wrong *faults, name, text string) {
 	}
 }
 
-// list splits at commas and drops what is empty.
 // workspaceSecret is a secret that speaks for one workspace. What only ends with "=", as
 // base64 does, is a secret alone.
 var workspaceSecret = regexp.MustCompile(`^\{?([a-z0-9_-]+)\}?=(.*[^=].*)$`)
 
+// webhookSecrets reads secrets, each alone or as workspace=secret.
 func webhookSecrets(text string) (secrets []server.BitbucketSecret) {
 	for _, item := range list(text) {
 		secret := server.BitbucketSecret{Secret: item}
@@ -277,6 +277,7 @@ func webhookSecrets(text string) (secrets []server.BitbucketSecret) {
 	return secrets
 }
 
+// list splits at commas and drops what is empty.
 func list(s string) []string {
 	var items []string
 	for _, item := range strings.Split(s, ",") {

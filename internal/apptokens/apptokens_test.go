@@ -347,7 +347,7 @@ func (b *bundle) refused() int64 {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	list, err := b.store.CommitStatuses(b.t.Context(), "", 0, 1)
+	list, err := b.store.CommitStatuses(b.t.Context(), postgres.Everything, "", 0, 1)
 	if err != nil || len(list) != 1 {
 		b.t.Fatalf("%d statuses, %v", len(list), err)
 	}

@@ -163,7 +163,7 @@ func (c *Client) history(ctx context.Context, p mergecheck.Project, query url.Va
 		return nil, err
 	case is.Project == (mergecheck.Project{}): // an answer about nothing is no empty history
 		return nil, notJSON()
-	case p.ID != 0 && is.Project.ID != 0 && is.Project.ID != p.ID:
+	case p.ID != 0 && is.Project.ID != p.ID:
 		return nil, &Error{Kind: NotFound, Status: http.StatusOK, Reason: "another project is called " + p.Name() + " now"}
 	default:
 		return answers, nil
@@ -214,16 +214,13 @@ const absenceRows = 10
 // doesn't show the project, or that another one is called so.
 func (c *Client) Lacks(ctx context.Context, ref Ref, projectID int64) (bool, error) {
 	_, err := c.buildAt(ctx, ref, "builds", strconv.FormatInt(ref.BuildID, 10))
-	if !isNotFound(err) {
+	if !IsNotFound(err) {
 		return false, err
 	}
 	query := url.Values{"startBuildId": {strconv.FormatInt(ref.BuildID+1, 10)}}
-	project, rows, err := c.historyOf(ctx, ref.Account, ref.Slug, query, absenceRows)
+	rows, err := c.history(ctx, mergecheck.Project{ID: projectID, Account: ref.Account, Slug: ref.Slug}, query, absenceRows)
 	if err != nil {
 		return false, err
-	}
-	if project.Project.ID != projectID {
-		return false, statusError(http.StatusNotFound, 0)
 	}
 	return lacks(rows, ref.BuildID), nil
 }

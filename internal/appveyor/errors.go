@@ -61,7 +61,8 @@ func routeMissing(err error) bool {
 	return errors.As(err, &e) && (e.Kind == NotFound || errors.Is(err, errNotJSON))
 }
 
-func isNotFound(err error) bool {
+// IsNotFound reports whether AppVeyor doesn't show what was asked for.
+func IsNotFound(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Kind == NotFound
 }

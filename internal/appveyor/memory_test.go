@@ -73,7 +73,7 @@ func FuzzMemory(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, part string, count uint16, after string) {
 		body := memorytest.Repeated(before, part, int(count), after)
 		if len(body) > 1<<20 {
-			t.Skip()
+			return // it only takes longer
 		}
 		for _, read := range readers(t) {
 			memorytest.Check(t, body, read)

@@ -224,7 +224,7 @@ func (c *Client) send(ctx context.Context, what call, answer any) error {
 		return err
 	}
 	err = c.attempt(req, what, answer)
-	if statusOf(err) != http.StatusUnauthorized || with == nil {
+	if StatusOf(err) != http.StatusUnauthorized || with == nil {
 		return err
 	}
 	if with = with.renew(ctx, c, req); with == nil {

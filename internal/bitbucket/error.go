@@ -90,8 +90,8 @@ func (e *Error) Temporary() bool {
 	}
 }
 
-// statusOf answers the status that Bitbucket refused with, 0 where there was no answer or no error.
-func statusOf(err error) int {
+// StatusOf answers the status that Bitbucket refused with, 0 where there was no answer or no error.
+func StatusOf(err error) int {
 	var refused *Error
 	if errors.As(err, &refused) {
 		return refused.StatusCode

@@ -79,7 +79,7 @@ func (c *Client) PullRequestHead(ctx context.Context, workspace, repo string, pr
 	if err == nil && strings.HasPrefix(head, short) {
 		return head, nil
 	}
-	if statusOf(err) == http.StatusTooManyRequests {
+	if StatusOf(err) == http.StatusTooManyRequests {
 		return "", err
 	}
 	return c.headAmongCommits(ctx, op, workspace, repo, pr, short)
@@ -194,7 +194,7 @@ func (c *Client) commitPage(ctx context.Context, op string, u *url.URL) (page co
 // headError makes a 404 say that the head is unknown: it is Bitbucket's answer when the fork of the source branch is
 // gone.
 func headError(op string, err error) error {
-	if statusOf(err) == http.StatusNotFound {
+	if StatusOf(err) == http.StatusNotFound {
 		return &HeadUnknown{op: op, cause: "its source branch or fork was deleted", NextStep: "Restore it, or decline the pull request.", err: err}
 	}
 	return err

@@ -65,7 +65,7 @@ func (c *Client) refuses(ctx context.Context, t appToken) (refused, asked bool) 
 		return false, false
 	}
 	err = c.attempt(req, what, &struct{}{})
-	status := statusOf(err)
+	status := StatusOf(err)
 	return status == http.StatusUnauthorized, err == nil || status != 0
 }
 

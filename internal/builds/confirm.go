@@ -79,11 +79,11 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, ask
 	// once; if Bitbucket can't be asked now a job asks later.
 	if _, err := s.learn(ctx, b.Repository); err != nil {
 		s.log.WarnContext(ctx, "repository not known to Bitbucket yet", "repository", b.Repository, "error", err)
-		switch renamed, err := s.store.FormerName(ctx, b.Repository); {
-		case err != nil:
-			return result{}, err
-		case renamed: // whose the name is by now only Bitbucket can tell
+		switch _, err := s.store.RepositoryFormerly(ctx, b.Repository); {
+		case err == nil: // whose the name is by now only Bitbucket can tell
 			return result{problem: "Bitbucket did not tell which repository is called " + b.Repository}, nil
+		case !errors.Is(err, postgres.ErrNotFound):
+			return result{}, err
 		}
 	}
 	if byHistory(askedBy) {
@@ -138,20 +138,19 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 		return known, err
 	}
 	workspace, slug, _ := strings.Cut(fullName, "/")
-	repository, err := s.readRepository(ctx, workspace, slug)
-	if err != nil {
-		return known, err
+	repository, unread := s.readRepository(ctx, workspace, slug)
+	if unread != nil {
+		return known, unread
 	}
-	if !strings.EqualFold(repository.FullName, fullName) {
-		// Renamed since AppVeyor learnt the name: what is kept under the old one
-		// belongs to it too.
-		old := repository
-		old.FullName = fullName
-		if err := s.store.LinkRepository(ctx, old); err != nil {
-			return repository, err
-		}
+	if strings.EqualFold(repository.FullName, fullName) {
+		return repository, s.store.LinkRepository(ctx, repository)
 	}
-	return repository, s.store.LinkRepository(ctx, repository)
+	// Renamed since AppVeyor learnt the name: what is kept under the old one belongs to
+	// it too.
+	if former, unknown := s.store.RepositoryFormerly(ctx, fullName); err != nil && unknown == nil && former == repository {
+		return repository, nil // as is known, and nothing is kept there
+	}
+	return repository, s.store.LinkRepository(ctx, repository, fullName)
 }
 
 // readRepository asks Bitbucket for a repository, by its name or by its UUIDs.

@@ -98,7 +98,7 @@ func (s *Service) lacks(ctx context.Context, b mergecheck.Build) (bool, error) {
 		}
 		return lacking, err
 	}
-	if !isNotFound(err) {
+	if !appveyor.IsNotFound(err) {
 		return false, nil // it couldn't be asked
 	}
 	slug, err := s.renamed(ctx, postgres.SeenProject{ProjectID: p.ID, Account: p.Account, Slug: p.Slug})
@@ -106,9 +106,4 @@ func (s *Service) lacks(ctx context.Context, b mergecheck.Build) (bool, error) {
 		return false, err // the next look asks for it by that name
 	}
 	return s.unlisted(ctx, p), nil
-}
-
-func isNotFound(err error) bool {
-	var e *appveyor.Error
-	return errors.As(err, &e) && e.Kind == appveyor.NotFound
 }

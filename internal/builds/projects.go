@@ -152,7 +152,7 @@ func (s *Service) unlisted(ctx context.Context, p mergecheck.Project) bool {
 // recorded, is asked for again under the name that its project has now.
 func (s *Service) read(ctx context.Context, ref appveyor.Ref) (appveyor.Answer, error) {
 	answer, err := s.appveyor.Build(ctx, ref)
-	if !isNotFound(err) {
+	if !appveyor.IsNotFound(err) {
 		return answer, err
 	}
 	b, unknown := s.store.ConfirmedBuild(ctx, ref.BuildID)

@@ -124,7 +124,7 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 // reconcileNamed follows a project that AppVeyor has under another name now.
 func (s *Service) reconcileNamed(ctx context.Context, p postgres.SeenProject, askedBy string) (whole bool, err error) {
 	whole, err = s.reconcileProject(ctx, p, askedBy)
-	if !isNotFound(err) {
+	if !appveyor.IsNotFound(err) {
 		return whole, err
 	}
 	slug, unknown := s.renamed(ctx, p)

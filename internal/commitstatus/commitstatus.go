@@ -197,11 +197,11 @@ func isFork(s postgres.CommitStatus) bool {
 	return s.SourceRepository != "" && !strings.EqualFold(s.SourceRepository, s.Repository)
 }
 
-func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
+func isNotFound(err error) bool { return bitbucket.StatusOf(err) == http.StatusNotFound }
 
 // isClosedTo reports whether a fork refuses mergegate: waiting changes nothing.
 func isClosedTo(err error) bool {
-	switch statusOf(err) {
+	switch bitbucket.StatusOf(err) {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
 		return true
 	default:
@@ -218,14 +218,6 @@ func isMended(status int) bool {
 	default:
 		return false
 	}
-}
-
-func statusOf(err error) int {
-	var e *bitbucket.Error
-	if errors.As(err, &e) {
-		return e.StatusCode
-	}
-	return 0
 }
 
 func resultOf(s postgres.CommitStatus, err error) postgres.StatusResult {

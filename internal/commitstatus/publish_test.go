@@ -108,7 +108,7 @@ func (w *world) publish() time.Duration {
 
 func (w *world) status() postgres.CommitStatus {
 	w.Helper()
-	list, err := w.store.CommitStatuses(w.Context(), "", 0, 2)
+	list, err := w.store.CommitStatuses(w.Context(), postgres.Everything, "", 0, 2)
 	if err != nil || len(list) != 1 {
 		w.Fatalf("%d statuses, %v", len(list), err)
 	}

@@ -52,7 +52,7 @@ func (w WeeklyWindow) active(now time.Time) (until time.Time, active bool) {
 	}
 	for range maxClockChanges {
 		end := at.Add(w.left(at))
-		if change := nextChange(at); !change.IsZero() && change.Before(end) {
+		if change := NextClockChange(at); !change.IsZero() && change.Before(end) {
 			end = change
 		}
 		if !w.shows(end) || w.From == w.Until && inWeek(end) == w.Until.inWeek() {
@@ -63,11 +63,11 @@ func (w WeeklyWindow) active(now time.Time) (until time.Time, active bool) {
 	return at, true
 }
 
-// nextChange is an instant after at up to which the clocks aren't changed; zero:
+// NextClockChange is an instant after at up to which the clocks aren't changed; zero:
 // they never are again. [time.Time.ZoneBounds] takes every year that is beyond the
 // time-zone database's own list for one of 365 days: on the last day of a leap year
 // its end has passed already.
-func nextChange(at time.Time) time.Time {
+func NextClockChange(at time.Time) time.Time {
 	_, change := at.ZoneBounds()
 	if !change.IsZero() && !change.After(at) {
 		return at.Add(24 * time.Hour)

@@ -12,30 +12,38 @@ import (
 const FreshLook = 30 * time.Second
 
 // Due are the projects that AppVeyor wasn't looked at for within [FreshLook], and whose
-// newest build decides: those that passed by AppVeyor's build, and those that are only
-// required where they built the head. Where nothing passed, nothing is due.
+// newest build decides. Where nothing passed, nothing is due.
 func (v Verdict) Due(f Facts) (projects []int64) {
-	if !v.Success || v.SkippedBy != "" {
-		return nil
-	}
-	due := func(id int64) {
-		if f.Now.Sub(f.look(id).On) > FreshLook && !slices.Contains(projects, id) {
-			projects = append(projects, id)
-		}
-	}
-	rests := false
-	for _, p := range v.Projects {
-		if p.restsOnLook() {
-			rests = true
-			due(p.Project.ID)
-		}
-	}
-	for _, p := range f.Seen {
-		if rests && !p.ReportsOnly && p.named(f.Policy.RequiredIfPresent) {
-			due(p.ID)
+	for _, l := range v.looks(f) {
+		if f.Now.Sub(l.On) > FreshLook {
+			projects = append(projects, l.ProjectID)
 		}
 	}
 	return projects
+}
+
+// looks are those that a verdict which lets a merge through rests on: at the projects
+// that passed by AppVeyor's build, and at those that are only required where they built
+// the head.
+func (v Verdict) looks(f Facts) (looks []Look) {
+	if !v.Success || v.SkippedBy != "" {
+		return nil
+	}
+	for _, p := range v.Projects {
+		if p.restsOnLook() {
+			looks = append(looks, f.look(p.Project.ID))
+		}
+	}
+	if len(looks) == 0 {
+		return nil
+	}
+	for _, p := range f.Seen {
+		at := f.look(p.ID)
+		if !p.ReportsOnly && p.named(f.Policy.RequiredIfPresent) && !slices.Contains(looks, at) {
+			looks = append(looks, at)
+		}
+	}
+	return looks
 }
 
 // restsOnLook reports whether the project passes by a build that AppVeyor confirmed.
@@ -58,26 +66,41 @@ func (f Facts) look(projectID int64) Look {
 	return Look{ProjectID: projectID}
 }
 
-// checked says what the look at AppVeyor that is longest ago came to.
+// checked says what the look at AppVeyor that is longest ago came to, or why one of them
+// failed just now: then what was confirmed last stands.
 func checked(f Facts, v Verdict) string {
-	var oldest Look
-	found := false
-	for _, p := range v.Projects {
-		if !v.Success || !p.restsOnLook() {
-			continue
-		}
-		l := f.look(p.Project.ID)
+	looks := v.looks(f)
+	if len(looks) == 0 {
+		return ""
+	}
+	for _, l := range looks {
 		if l.Problem != "" {
-			return fmt.Sprintf("%s, result of %s", l.Problem, clock(confirmedOn(*p.Build), f.Now))
-		}
-		if !found || l.On.Before(oldest.On) {
-			oldest, found = l, true
+			return fmt.Sprintf("%s, result of %s", l.Problem, clock(v.confirmedOn(l.ProjectID), f.Now))
 		}
 	}
-	if !found || oldest.On.IsZero() {
+	oldest := slices.MinFunc(looks, func(a, b Look) int { return a.On.Compare(b.On) })
+	if oldest.On.IsZero() {
 		return ""
 	}
 	return "checked with AppVeyor " + span(max(0, f.Now.Sub(oldest.On))) + " ago"
+}
+
+// confirmedOn is when the project's build ended that the verdict rests on; the newest of
+// all where it rests on none of the project.
+func (v Verdict) confirmedOn(projectID int64) (on time.Time) {
+	for _, p := range v.Projects {
+		if !p.restsOnLook() {
+			continue
+		}
+		ended := confirmedOn(*p.Build)
+		if p.Project.ID == projectID {
+			return ended
+		}
+		if ended.After(on) {
+			on = ended
+		}
+	}
+	return on
 }
 
 func confirmedOn(b Build) time.Time {

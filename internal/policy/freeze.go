@@ -117,10 +117,7 @@ func readings(clock time.Time, zone *time.Location) (first, last time.Time) {
 // unchanged is an instant after at, and not after end, up to which a place's
 // clocks aren't changed.
 func unchanged(at, end time.Time, zone *time.Location) time.Time {
-	_, change := at.In(zone).ZoneBounds()
-	if !change.IsZero() && !change.After(at) {
-		change = at.Add(24 * time.Hour) // ZoneBounds is wrong on the last day of some leap years
-	}
+	change := mergecheck.NextClockChange(at.In(zone))
 	if change.IsZero() || change.After(end) {
 		return end
 	}

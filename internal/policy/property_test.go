@@ -81,7 +81,10 @@ func TestBracesMeanWhatTheyDoElsewhere(t *testing.T) {
 		}
 		d, err := policy.Parse([]byte("rules:\n  - branches: '" + glob + "'\n    public_badges: true\n"))
 		if err != nil && strings.Contains(err.Error(), "also an empty pattern") {
-			rt.Skip() // an alternative that is left out is a slip here
+			if !strings.Contains(glob, "{,") && !strings.Contains(glob, ",,") && !strings.Contains(glob, ",}") && !strings.Contains(glob, "{}") {
+				rt.Fatalf("%q: %v", glob, err)
+			}
+			return
 		}
 		if err != nil {
 			rt.Fatalf("%q: %v", glob, err)

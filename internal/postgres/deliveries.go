@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+
+	"mergegate/internal/mergecheck"
 )
 
 // Delivery is one received webhook or event, stored as it came.
@@ -82,19 +83,10 @@ func insertDelivery(ctx context.Context, tx pgx.Tx, d Delivery) (id int64, befor
 		pgx.NamedArgs{
 			"source": d.Source, "event": d.Event, "body": d.Body, "build_id": d.BuildID, "request_id": d.RequestID,
 			"account": d.Account, "slug": d.Slug, "version": d.Version, "hinted_repository": d.HintedRepository,
-			"hinted_pull_request": d.HintedPullRequest, "workspace_uuid": uuidOrNone(d.WorkspaceUUID),
-			"repository_uuid": uuidOrNone(d.RepositoryUUID), "outcome": d.Outcome, "reason": d.Reason,
+			"hinted_pull_request": d.HintedPullRequest, "workspace_uuid": mergecheck.BareUUID(d.WorkspaceUUID),
+			"repository_uuid": mergecheck.BareUUID(d.RepositoryUUID), "outcome": d.Outcome, "reason": d.Reason,
 		}).Scan(&id, &before)
 	return id, before, err
-}
-
-// uuidOrNone is s where it is a UUID, else "": an event can say anything.
-func uuidOrNone(s string) string {
-	id, err := uuid.Parse(s)
-	if err != nil {
-		return ""
-	}
-	return id.String()
 }
 
 // DeliveryBody returns what was received, as it came.

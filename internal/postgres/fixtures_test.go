@@ -159,7 +159,7 @@ func queued(t testing.TB, store *postgres.Store, kind string) []string {
 // statuses returns all commit statuses, oldest first.
 func statuses(t testing.TB, store *postgres.Store) []postgres.CommitStatus {
 	t.Helper()
-	list, err := store.CommitStatuses(t.Context(), "", 0, 1000)
+	list, err := store.CommitStatuses(t.Context(), postgres.Everything, "", 0, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

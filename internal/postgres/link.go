@@ -12,16 +12,23 @@ import (
 
 // LinkRepository records what Bitbucket told of a repository: its UUIDs and its
 // name now. What was kept under the name alone moves to it: builds, projects,
-// heads and commit statuses. Another repository that had the name loses it.
-func (s *Store) LinkRepository(ctx context.Context, r Repository) error {
+// heads and commit statuses, and so does what was kept under names that it had before.
+// Another repository that had the name loses it.
+func (s *Store) LinkRepository(ctx context.Context, r Repository, formerly ...string) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := lockLinks(ctx, tx); err != nil {
 			return err
 		}
-		if err := lockName(ctx, tx, r.FullName, exclusive); err != nil {
-			return err
+		for _, name := range append(formerly, r.FullName) {
+			if err := lockName(ctx, tx, name, exclusive); err != nil {
+				return err
+			}
+			named := Repository{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, FullName: name}
+			if err := s.link(ctx, tx, move{from: unlinked(name), to: named}); err != nil {
+				return err
+			}
 		}
-		return s.link(ctx, tx, move{from: unlinked(r.FullName), to: r})
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("link repository %s: %w", r.FullName, err)

@@ -118,18 +118,35 @@ func TestAppVeyorKeepsTheFormerName(t *testing.T) {
 	}
 	equal(t, "unconfirmed", []mergecheck.Unconfirmed{{BuildID: 2}}, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
 	equal(t, "recorded under", r, record(t, store, build(2, of("ws/Old"))).Repository)
-	for name, want := range map[string]bool{"WS/old": true, "ws/new": false, "ws/other": false} {
-		is, err := store.FormerName(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
+	former, err := store.RepositoryFormerly(t.Context(), "WS/old")
+	equal(t, "which was called ws/old", []any{r, error(nil)}, []any{former, err})
+	for _, name := range []string{"ws/new", "ws/other"} {
+		if _, err := store.RepositoryFormerly(t.Context(), name); !isNotFound(err) {
+			t.Errorf("%s is a former name: %v", name, err)
 		}
-		equal(t, name+" is a former name", want, is)
 	}
 
 	second := link(t, store, repository("ws/old"))
 	equal(t, "recorded under, with the name taken", second, record(t, store, build(3, of("ws/old"))).Repository)
-	is, err := store.FormerName(t.Context(), "ws/old")
-	equal(t, "a former name, with the name taken", []any{false, error(nil)}, []any{is, err})
+	if _, err := store.RepositoryFormerly(t.Context(), "ws/old"); !isNotFound(err) {
+		t.Errorf("the name that was taken is a former one: %v", err)
+	}
+}
+
+// TestLinkWithAFormerName learns the name that AppVeyor has and the one that Bitbucket
+// has at once.
+func TestLinkWithAFormerName(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	record(t, store, build(1, of("ws/old")))
+	r := repository("ws/new")
+	if err := store.LinkRepository(t.Context(), r, "ws/old"); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "kept", place{Builds: 1, Statuses: 1, Projects: 1}, placeOf(t, store, r))
+	equal(t, "recorded under", r, record(t, store, build(2, of("ws/old"))).Repository)
+	now, err := store.RepositoryByName(t.Context(), "ws/new")
+	equal(t, "called ws/new", []any{r, error(nil)}, []any{now, err})
 }
 
 func TestForkKeepsItsNameInARename(t *testing.T) {

@@ -24,9 +24,10 @@ type Report struct {
 
 // RecordReport records a report. The build's number is its script's word: it names one
 // of the project that the token was made for, and no other project's. Reports of one
-// build are told apart by attempt: the highest stays, and the same again changes nothing. It returns the report that
-// stays, and whether it is this one, new. What the script calls its project is kept
-// as the project's name only where AppVeyor says the same: policies go by names.
+// build are told apart by attempt: the highest stays, and the same again changes
+// nothing. It returns the report that stays, and whether it is this one, new. What the
+// script calls its project is kept as the project's name only where AppVeyor says the
+// same: policies go by names.
 func (s *Store) RecordReport(ctx context.Context, r Repository, report Report) (stays mergecheck.Build, isNew bool, err error) {
 	b := report.Build
 	err = s.inTx(ctx, func(tx pgx.Tx) error {

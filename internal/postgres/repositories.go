@@ -108,17 +108,15 @@ func lockName(ctx context.Context, tx pgx.Tx, fullName string, mode lockMode) er
 
 const formerly = `SELECT ` + repositoryColumns + ` FROM former_names JOIN repositories USING (workspace_uuid, repository_uuid) WHERE name = lower($1)`
 
-// FormerName reports whether a repository had this name, and none has it now as far as
-// Bitbucket has told.
-func (s *Store) FormerName(ctx context.Context, fullName string) (bool, error) {
+// RepositoryFormerly returns the repository that had this name last, where none has it
+// now as far as Bitbucket has told.
+func (s *Store) RepositoryFormerly(ctx context.Context, fullName string) (Repository, error) {
 	rows, err := s.pool.Query(ctx, formerly, fullName)
-	if _, err = one[Repository](rows, err); errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
+	r, err := one[Repository](rows, err)
 	if err != nil {
-		return false, fmt.Errorf("find who was called %s: %w", fullName, err)
+		return r, fmt.Errorf("find what was called %s: %w", fullName, err)
 	}
-	return true, nil
+	return r, nil
 }
 
 // ensureRepository returns the repository with this name, or that had it last, making

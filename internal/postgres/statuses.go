@@ -303,14 +303,9 @@ func nullInt(n int) *int {
 	return &n
 }
 
-// CommitStatuses lists commit statuses by how far they have come ("" for all),
-// newest first, at most limit of those with an id below before (0: no bound).
-func (s *Store) CommitStatuses(ctx context.Context, delivery StatusDelivery, before int64, limit int) ([]CommitStatus, error) {
-	return s.CoveredStatuses(ctx, Everything, delivery, before, limit)
-}
-
-// CoveredStatuses lists as [Store.CommitStatuses] does, and only what is covered.
-func (s *Store) CoveredStatuses(ctx context.Context, cover Cover, delivery StatusDelivery, before int64, limit int) ([]CommitStatus, error) {
+// CommitStatuses lists commit statuses that are covered, by how far they have come (""
+// for all), newest first, at most limit of those with an id below before (0: no bound).
+func (s *Store) CommitStatuses(ctx context.Context, cover Cover, delivery StatusDelivery, before int64, limit int) ([]CommitStatus, error) {
 	where, args := `id < $1`, []any{below(before), limit}
 	if delivery != "" {
 		where, args = where+` AND delivery = $3`, append(args, delivery)

@@ -387,7 +387,7 @@ func TestCommitStatusesList(t *testing.T) {
 		{name: "none", delivery: postgres.StatusPosted, limit: 10},
 	}
 	for _, tt := range tests {
-		list, err := store.CommitStatuses(t.Context(), tt.delivery, tt.before, tt.limit)
+		list, err := store.CommitStatuses(t.Context(), postgres.Everything, tt.delivery, tt.before, tt.limit)
 		if err != nil {
 			t.Fatal(err)
 		}

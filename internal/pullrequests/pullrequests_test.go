@@ -93,7 +93,7 @@ func (b *bundle) look(t *testing.T) error {
 // shown is the state that is wanted of the one commit status there is.
 func (b *bundle) shown(t *testing.T) string {
 	t.Helper()
-	list, err := b.store.CommitStatuses(t.Context(), "", 0, 10)
+	list, err := b.store.CommitStatuses(t.Context(), postgres.Everything, "", 0, 10)
 	if err != nil || len(list) != 1 {
 		t.Fatalf("statuses %v, %v", list, err)
 	}

@@ -65,7 +65,7 @@ func (s *Server) listCommitStatuses(c *gin.Context, token postgres.Token) error 
 	if err != nil {
 		return err
 	}
-	list, err := s.Store.CoveredStatuses(c.Request.Context(), cover, postgres.StatusDelivery(delivery), before, length+1)
+	list, err := s.Store.CommitStatuses(c.Request.Context(), cover, postgres.StatusDelivery(delivery), before, length+1)
 	if err != nil {
 		return err
 	}
