@@ -103,6 +103,7 @@ func TestReportsThatAreRefused(t *testing.T) {
 		{name: "NUL", token: token, body: strings.Replace(good, "1.0.5", `1.0\u0000`, 1), status: 422},
 		{name: "an address that is a script", token: token, body: strings.TrimSuffix(good, "}") + `,"url":"javascript:alert(1)"}`, status: 422},
 		{name: "a negative number of tests", token: token, body: strings.TrimSuffix(good, "}") + `,"tests":{"total":-1}}`, status: 422},
+		{name: "a negative number of tests beside jobs", token: token, body: strings.TrimSuffix(good, "}") + `,"tests":{"total":-1},"jobs":[{"state":"success"}]}`, status: 422},
 		{name: "a time that is none", token: token, body: strings.TrimSuffix(good, "}") + `,"started_on":"now"}`, status: 422},
 	}
 	for _, tt := range tests {

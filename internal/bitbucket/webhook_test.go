@@ -130,6 +130,38 @@ func FuzzParseWebhook(f *testing.F) {
 	})
 }
 
+// TestBadPartsLeaveTheOthers has one part of a webhook be of another shape.
+func TestBadPartsLeaveTheOthers(t *testing.T) {
+	t.Parallel()
+	const repository = `"repository":{"uuid":"{bc771cbf-829e-4c4b-b71f-a0eb3ac2b860}","full_name":"ws/repo","workspace":{"uuid":"{87bb15eb-47c1-49b3-9f16-ca824a2979a4}"}}`
+	commit := strings.Repeat("a", 40)
+	good := `{"new":{"type":"branch","name":"feature","target":{"hash":"` + commit + `"}}}`
+	heads := []mergecheck.BranchHead{{Branch: "feature", Commit: commit}}
+	tests := []struct {
+		name, key, body string
+		heads           []mergecheck.BranchHead
+	}{
+		{name: "a change is a number", key: "repo:push", body: `{` + repository + `,"push":{"changes":[7,` + good + `]}}`, heads: heads},
+		{name: "a change's new is a text", key: "repo:push", body: `{` + repository + `,"push":{"changes":[{"new":"x"},` + good + `]}}`, heads: heads},
+		{name: "a change's name is a number", key: "repo:push", body: `{` + repository + `,"push":{"changes":[` + good + `,{"new":{"type":"branch","name":1}}]}}`, heads: heads},
+		{name: "a pull request that is none, in a push", key: "repo:push", body: `{` + repository + `,"pullrequest":[],"push":{"changes":[` + good + `]}}`, heads: heads},
+		{name: "the changes are none", key: "repo:push", body: `{` + repository + `,"push":{"changes":{}}}`},
+		{name: "a push that is none, with a pull request", key: "pullrequest:updated", body: `{` + repository + `,"push":7,"pullrequest":{"id":"seven"}}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			event, err := bitbucket.ParseWebhook(tt.key, []byte(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.heads, event.Branches); diff != "" || event.FullName != "ws/repo" || event.PullRequest != nil {
+				t.Errorf("event %+v; heads (-want +got):\n%s", event, diff)
+			}
+		})
+	}
+}
+
 func TestCreatedIsPostedWhateverTheBodySays(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

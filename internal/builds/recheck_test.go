@@ -53,6 +53,29 @@ func TestRecheckFindsWhatAWebhookLost(t *testing.T) {
 	}
 }
 
+// TestRecheckPagesBack has AppVeyor build other things since, more than a page of them.
+func TestRecheckPagesBack(t *testing.T) {
+	t.Parallel()
+	b := recheckable(t)
+	lost, err := b.appveyor.PutBuild("acme", "widgets", appveyortest.Build{
+		Branch: "main", PullRequestID: 7, PullRequestHeadCommit: b.build.PullRequestHeadCommit, Status: "failed",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range historyLength + 1 {
+		if _, err := b.appveyor.PutBuild("acme", "widgets", appveyortest.Build{Branch: "main", Status: "success"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if problems := b.recheck(t.Context()); len(problems) > 0 {
+		t.Fatalf("problems %v", problems)
+	}
+	if _, err := b.store.ConfirmedBuild(t.Context(), lost.ID); err != nil {
+		t.Errorf("the build that was lost: %v", err)
+	}
+}
+
 // TestRecheckOfATakenName has another project, which built nothing yet, get the name: a
 // look at it is none at ours.
 func TestRecheckOfATakenName(t *testing.T) {

@@ -116,3 +116,38 @@ func TestLookersLeaveTheLimitToMergeChecks(t *testing.T) {
 		t.Errorf("a merge check is answered: %s", a.Message)
 	}
 }
+
+// TestLookersEndWaivers has somebody who only looks see the head that ends a waiver:
+// when the head comes back the waiver doesn't.
+func TestLookersEndWaivers(t *testing.T) {
+	t.Parallel()
+	looks := map[string]func(*bundle, *testing.T, postgres.Repository) mergecheck.Verdict{
+		"explain": func(b *bundle, t *testing.T, r postgres.Repository) mergecheck.Verdict {
+			return b.gate.Explain(t.Context(), r, 7)
+		},
+		"show": func(b *bundle, t *testing.T, r postgres.Repository) mergecheck.Verdict {
+			return b.gate.Show(t.Context(), r, 7)
+		},
+	}
+	for name, look := range looks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, r := shown(t)
+			key := postgres.PullRequestKey{WorkspaceUUID: workspace, RepositoryUUID: repository, PullRequestID: 7}
+			w := mergecheck.Waiver{Head: head, Destination: "main", Reason: "because", By: "somebody"}
+			if _, err := b.store.AddWaiver(t.Context(), key, w, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			next := strings.Repeat("b", 40)
+			b.putShown(t, next)
+			if v := look(b, t, r); v.PullRequest.Head != next {
+				t.Fatalf("it sees head %s", v.PullRequest.Head)
+			}
+			b.putShown(t, head)
+			list, err := b.store.Waivers(t.Context(), key, 0, 1)
+			if err != nil || len(list) != 1 || list[0].EndedBy != mergecheck.WaiverOtherHead {
+				t.Errorf("the waiver is %+v, %v; want it ended by another head", list, err)
+			}
+		})
+	}
+}

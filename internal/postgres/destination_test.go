@@ -62,12 +62,14 @@ func TestSeenDestination(t *testing.T) {
 	store := open(t)
 	r := link(t, store, repository(name))
 	for _, commit := range []string{head, head, head[:12], "", other, other, head} {
-		told := mergecheck.Told{Head: twin, DestinationBranch: "main", DestinationCommit: commit, On: time.Now()}
+		told := mergecheck.Told{Head: twin, DestinationBranch: "main", DestinationCommit: commit, On: time.Now().Add(-time.Hour)}
 		if err := store.See(t.Context(), pullRequest(r, 7), postgres.Sighting{Told: told}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	equal(t, "heads of main", []string{head, other, head}, query[string](t, store, `SELECT commit FROM branch_heads ORDER BY pushed_on`))
+	// When the pull request changed says nothing of when its target did.
+	equal(t, "with the pull request's time", []string{}, query[string](t, store, `SELECT commit FROM branch_heads WHERE NOT untimed OR pushed_on < now() - interval '1 minute'`))
 }
 
 // TestFactsOfAPolicy reads what was kept for one pull request, and nothing of others.

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"testing"
+	"time"
 
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -67,4 +68,17 @@ func settleHeads(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey
 	if err := store.SettleHeads(t.Context(), postgres.SettleHeads(pr)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestEveryPushIsAHead has a branch pushed to more often than most ever are: none of the
+// commits is passed over for being long ago.
+func TestEveryPushIsAHead(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository(name))
+	exec(t, store, `INSERT INTO branch_heads (workspace_uuid, repository_uuid, branch, pushed_on, commit)
+		SELECT $1, $2, 'feature', $3::timestamptz + n * interval '1 second', lpad(to_hex(n), 40, '0') FROM generate_series(1, 4000) n`,
+		r.WorkspaceUUID, r.RepositoryUUID, earlier)
+	apply(t, store, told(r, 7, "OPEN", head[:12], 5000*time.Second))
+	equal(t, "heads", 4000, len(facts(t, store, pullRequest(r, 7), head).Recorded.Heads))
 }

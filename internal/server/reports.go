@@ -168,6 +168,9 @@ func (r reportRequest) build() (b mergecheck.Build, err error) {
 
 // jobs are those reported, or one that has the tests of them all.
 func (r reportRequest) jobs() ([]mergecheck.Job, error) {
+	if !isCount(r.Tests) {
+		return nil, errInvalidBody.with("tests: a number of tests is below 0")
+	}
 	jobs := r.Jobs
 	if len(jobs) == 0 && r.Tests != (mergecheck.Tests{}) {
 		jobs = []mergecheck.Job{{State: r.State, Tests: r.Tests}}
@@ -176,13 +179,14 @@ func (r reportRequest) jobs() ([]mergecheck.Job, error) {
 		if jobs[i].State == "" {
 			jobs[i].State = r.State
 		}
-		t := jobs[i].Tests
-		if !jobs[i].State.Valid() || t.Total < 0 || t.Passed < 0 || t.Failed < 0 {
+		if !jobs[i].State.Valid() || !isCount(jobs[i].Tests) {
 			return nil, errInvalidBody.with("jobs: job %d has a state or a number of tests that can't be", i+1)
 		}
 	}
 	return jobs, nil
 }
+
+func isCount(t mergecheck.Tests) bool { return t.Total >= 0 && t.Passed >= 0 && t.Failed >= 0 }
 
 // micros is a time with the microseconds that PostgreSQL keeps.
 func micros(t *time.Time) time.Time {

@@ -158,7 +158,7 @@ func (s *Server) release() error {
 	if s.cluster != nil {
 		err = errors.Join(s.cluster.removeSocket(), s.cluster.log.Close())
 	}
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, unlock(s.lock))
 }
 
 // explain adds the end of PostgreSQL's log to an error, and what running as another user means.

@@ -54,7 +54,7 @@ func (f folder) data() string    { return filepath.Join(f.root, "postgres", "dat
 func (f folder) socket() string  { return filepath.Join(f.root, "postgres", "socket") }
 func (f folder) logFile() string { return filepath.Join(f.root, "postgres", "log") }
 
-// lock takes the folder until the file is closed or the process ends, however it ends.
+// lock takes the folder until unlock or the end of the process, however it ends.
 func (f folder) lock() (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(f.root, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -68,6 +68,12 @@ func (f folder) lock() (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("lock the data folder %s: %w", f.root, err), file.Close())
 	}
 	return file, nil
+}
+
+// unlock gives the folder back. A child that is just being started has the file open until it
+// becomes another program, so that closing it alone may come to nothing for a moment.
+func unlock(lock *os.File) error {
+	return errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close())
 }
 
 // makeSocket makes an empty private folder for the socket and returns its path. When the usual
