@@ -130,12 +130,14 @@ func headAt(t time.Time, heads []Head) (commit string, seen time.Time) {
 }
 
 // seenDuring reports whether h was seen after b was created and before it ended, or,
-// where it has no time, maybe was: at any time until the message arrived, but for what
-// was seen since. A build that has not ended has its whole future for another head to
-// appear in.
+// where it has no time, maybe was: at any time until the message arrived, which may
+// have been long after b ended, but for what was seen since. A build that has not ended
+// has its whole future for another head to appear in.
 func seenDuring(h Head, b Build, since time.Time) bool {
-	maybe := h.Untimed && !h.LastSeenOn.Before(since)
-	if !h.LastSeenOn.After(b.CreatedOn) && !maybe {
+	if h.Untimed && !h.LastSeenOn.Before(since) {
+		return true
+	}
+	if !h.LastSeenOn.After(b.CreatedOn) {
 		return false
 	}
 	if b.FinishedOn.IsZero() {

@@ -43,6 +43,14 @@ func TestAttribute(t *testing.T) {
 			heads: []mergecheck.Head{seen(other, -2*time.Hour, -2*time.Hour), seen(head, -time.Hour, 0)},
 		},
 		{
+			name: "none, told late of another head, without a time", build: build(1, reported("")),
+			heads: []mergecheck.Head{seen(head, -time.Hour, -time.Hour), arrived(other, 0), seen(head, time.Minute, time.Minute)},
+		},
+		{
+			name: "none, told of another head without a time, but seen since", build: build(1, reported("")),
+			heads: []mergecheck.Head{arrived(other, -2*time.Hour), seen(head, -time.Hour, 0)}, want: head,
+		},
+		{
 			name: "none, not even a time", build: build(1, reported(""), func(b *mergecheck.Build) { b.CreatedOn = time.Time{} }),
 			heads: []mergecheck.Head{seen(head, -time.Hour, 0)},
 		},
