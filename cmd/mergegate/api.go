@@ -328,6 +328,6 @@ func operatorAPI(cfg config, store *postgres.Store, log *slog.Logger) (*server.S
 	return server.New(server.Config{
 		Store: store, Checks: store, Writing: store, Builds: confirming, Waivers: waivers.New(store), Log: log,
 		Webhooks: newWebhooks(store, box, cfg, log, nil), PublicURL: cfg.PublicURL, SigningKey: cfg.signingKey(),
-		Explaining: gate.New(store, remotes.bitbucket, tokens, gate.Options{Log: log, BranchBuilds: confirming.BranchBuilds}),
+		Explaining: gate.New(store, remotes.bitbucket, tokens, gate.Options{Log: log, Trusts: cfg.accounts.MaySpeakFor, BranchBuilds: confirming.BranchBuilds}),
 	}), nil
 }

@@ -183,7 +183,7 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 		confirming: confirming, following: following, publisher: publisher, retaining: retention.New(s.jobs, cfg.retention, log),
 		waiving: waivers.New(s.jobs), telling: newWebhooks(s.jobs, box, cfg, log, s.metrics),
 		showing: effects.New(s.jobs,
-			gate.New(s.jobs, bb, tokens, gate.Options{Log: log, BranchBuilds: confirming.BranchBuilds}), bb, tokens,
+			gate.New(s.jobs, bb, tokens, gate.Options{Log: log, Trusts: cfg.accounts.MaySpeakFor, BranchBuilds: confirming.BranchBuilds}), bb, tokens,
 			effects.Options{Log: log, Metrics: s.metrics}),
 	}, cfg.reconcileInterval, newGivingUp(s.jobs, log, s.metrics), log); err != nil {
 		return s, err
@@ -195,10 +195,10 @@ func assemble(ctx context.Context, cfg config, url string, log *slog.Logger) (s 
 	reading := confirming.WithStore(s.reading)
 	s.handler = server.New(server.Config{
 		Store: s.reading, Builds: reading, Waivers: waivers.New(s.reading), Webhooks: newWebhooks(s.reading, box, cfg, log, nil),
-		Explaining: gate.New(s.reading, bb, tokens, gate.Options{Log: log, BranchBuilds: reading.BranchBuilds}),
+		Explaining: gate.New(s.reading, bb, tokens, gate.Options{Log: log, Trusts: cfg.accounts.MaySpeakFor, BranchBuilds: reading.BranchBuilds}),
 		Checks:     s.checks,
 		Gate: gate.New(s.checks, bb, tokens, gate.Options{
-			Log: log, Metrics: s.metrics, Look: looking.LookNow, Recheck: looking.Recheck, BranchBuilds: looking.BranchBuilds,
+			Log: log, Metrics: s.metrics, Trusts: cfg.accounts.MaySpeakFor, Look: looking.LookNow, Recheck: looking.Recheck, BranchBuilds: looking.BranchBuilds,
 		}),
 		Writing: s.receiving, Receiving: confirming.WithStore(s.receiving), PullRequests: following.WithStore(s.receiving),
 		Forge: verifier, Log: log, Metrics: s.metrics,

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -194,5 +195,34 @@ func TestSecretsOfAWorkspaceSpeakForItAlone(t *testing.T) {
 		if res := send(t, req); res.status != tt.want {
 			t.Errorf("%s: answered %d %s, want %d", tt.name, res.status, res.body, tt.want)
 		}
+	}
+}
+
+// TestAccountsThatAreTrustedNoMore takes a mapping back: what the account's builds let
+// through while it was there is let through no more.
+func TestAccountsThatAreTrustedNoMore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.expect("no_build", "")
+	w.built(commit('1'), "success")
+	w.expect("passed", "")
+	for _, tt := range []struct {
+		name     string
+		accounts string
+		code     string
+		message  string
+	}{
+		{name: "another account", accounts: "other=acme", code: "no_build", message: "the AppVeyor account acme may not speak for this workspace"},
+		{name: "another workspace", accounts: "acme=elsewhere", code: "no_build", message: "the AppVeyor account acme may not speak for this workspace"},
+		{name: "as before", accounts: "acme=acme", code: "passed"},
+		{name: "by the workspace's UUID", accounts: "acme={" + workspaceUUID + "}", code: "passed"},
+	} {
+		if err := w.stop(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		w.env["MERGEGATE_APPVEYOR_ACCOUNTS"] = tt.accounts
+		w.start()
+		t.Log(tt.name)
+		w.expect(tt.code, tt.message)
 	}
 }

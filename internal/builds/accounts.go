@@ -45,8 +45,8 @@ func (a Accounts) mayName(account, slug string) bool {
 	return slices.Contains(a[strings.ToLower(account)], strings.ToLower(slug))
 }
 
-// maySpeakFor reports whether the account is trusted for a repository that Bitbucket has told.
-func (a Accounts) maySpeakFor(account string, r postgres.Repository) bool {
+// MaySpeakFor reports whether the account is trusted for a repository that Bitbucket has told.
+func (a Accounts) MaySpeakFor(account string, r postgres.Repository) bool {
 	workspace, _, _ := strings.Cut(r.FullName, "/")
 	return a.mayName(account, r.WorkspaceUUID) || !isUUID(workspace) && a.mayName(account, workspace)
 }

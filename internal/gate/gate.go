@@ -47,6 +47,9 @@ type Options struct {
 	// Recheck reads the newest builds of projects from AppVeyor once more, until its
 	// context ends, and returns why where it couldn't, by project. nil: nobody is asked.
 	Recheck func(ctx context.Context, workspaceUUID, repositoryUUID string, projects []int64) map[int64]string
+	// Trusts reports whether an AppVeyor account may speak for a repository: builds that
+	// were confirmed while it might don't count any more once it mayn't. nil: each may.
+	Trusts func(account string, r postgres.Repository) bool
 	// BranchBuilds reads AppVeyor's builds of a commit itself; nil: there are none.
 	BranchBuilds func(ctx context.Context, r postgres.Repository, branch, commit string) ([]mergecheck.Build, error)
 }
@@ -283,7 +286,7 @@ func isUnsettled(f mergecheck.Facts) bool {
 // says why its name can't be told now.
 func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgres.Facts, unnamed, problem string) {
 	asked := postgres.Asked{PullRequest: q.PullRequest, Told: s.told(), SourceRepository: s.SourceRepositoryUUID, SourceBranch: s.SourceBranch}
-	facts, err := g.store.Facts(ctx, asked)
+	facts, err := g.trusted(ctx, asked)
 	if err != nil {
 		return postgres.Facts{}, "", g.storeProblem(ctx, err)
 	}
@@ -295,12 +298,30 @@ func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgre
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
 	})
 	if err == nil {
-		facts, err = g.store.Facts(ctx, asked)
+		facts, err = g.trusted(ctx, asked)
 	}
 	if err != nil {
 		return postgres.Facts{}, "", g.storeProblem(ctx, err)
 	}
 	return facts, "", ""
+}
+
+// trusted reads the facts. Builds of accounts that may not speak for the repository any
+// more are as if they had come only now: ignored. Their projects stay: what was required
+// isn't let through by that.
+func (g *Gate) trusted(ctx context.Context, asked postgres.Asked) (postgres.Facts, error) {
+	facts, err := g.store.Facts(ctx, asked)
+	if err != nil || g.opts.Trusts == nil {
+		return facts, err
+	}
+	facts.Builds = slices.DeleteFunc(facts.Builds, func(b mergecheck.Build) bool {
+		if b.ConfirmedBy == mergecheck.ConfirmedByReport || g.opts.Trusts(b.Project.Account, facts.Repository) {
+			return false
+		}
+		facts.Unconfirmed = append(facts.Unconfirmed, mergecheck.Unconfirmed{BuildID: b.BuildID, Untrusted: b.Project.Account})
+		return true
+	})
+	return facts, nil
 }
 
 func (g *Gate) storeProblem(ctx context.Context, err error) string {
