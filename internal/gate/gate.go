@@ -198,12 +198,19 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement 
 }
 
 // keepBrought records what was brought along, though it may be over: its head was one
-// at that time, which twelve characters may be of, and it may have ended a waiver.
+// at that time, which twelve characters may be of, and it may have ended a waiver. What
+// was read is recorded with the answer.
 func (g *Gate) keepBrought(ctx context.Context, q Question, s Snapshot, recorded mergecheck.Recorded) {
-	if s.read || recorded.HasTwin(s.SourceCommit) {
-		return // what was read is recorded with the answer; of twins it may be the other
+	if s.read {
+		return
 	}
-	if err := g.store.See(ctx, q.PullRequest, s.sighting()); err != nil {
+	var err error
+	if recorded.HasTwin(s.SourceCommit) { // then its time may be its twin's: only that it was a head is sure
+		err = g.store.NoteHead(ctx, q.PullRequest, s.SourceCommit)
+	} else {
+		err = g.store.See(ctx, q.PullRequest, s.sighting())
+	}
+	if err != nil {
 		g.log.WarnContext(ctx, "what a merge check brought is not kept", "pull_request", q.PullRequest.PullRequestID, "error", err)
 	}
 }

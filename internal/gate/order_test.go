@@ -95,6 +95,45 @@ func TestWhatIsBroughtAlongMayBeOld(t *testing.T) {
 	}
 }
 
+// TestTwinThatWasBroughtIsKept has a merge check bring the twin of a head that is known,
+// when it isn't the head any more: a build that AppVeyor names by what both begin with may
+// be of either.
+func TestTwinThatWasBroughtIsKept(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, gate.Options{})
+	b.link(t, workspace, repository, "acme/widgets")
+	b.called(t, "acme/widgets")
+	b.put(t, head)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	if v := b.gate.Ask(t.Context(), gate.Question{PullRequest: question("").PullRequest, Trigger: "on-merge"}).Verdict; v.Code != mergecheck.NoBuild {
+		t.Fatalf("before: %s, %s", v.Code, v.Message)
+	}
+	waiver, err := b.store.AddWaiver(t.Context(), question("").PullRequest, mergecheck.Waiver{Head: head, Destination: "main", Reason: "urgent", By: "release"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := question("acme/widgets")
+	late.Brought.SourceCommit, late.Brought.On = twin, now.Add(-time.Minute)
+	for range 2 { // its time tells of neither, so that it ends no waiver
+		if v := b.gate.Ask(t.Context(), late).Verdict; v.Code != mergecheck.WaivedCode || v.PullRequest.Head != head {
+			t.Fatalf("brought its twin: %s of %s", v.Code, v.PullRequest.Head)
+		}
+	}
+	if _, err := b.store.RevokeWaivers(t.Context(), question("").PullRequest, waiver.ID, "release"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.store.RecordBuild(t.Context(), mergecheck.Build{
+		BuildID: 2, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "widgets"}, Repository: "acme/widgets", PullRequestID: 7,
+		State: mergecheck.Success, ReportedCommit: head[:12], DestinationBranch: "main", CreatedOn: now, UpdatedOn: now, ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := b.gate.Ask(t.Context(), gate.Question{PullRequest: question("").PullRequest, Trigger: "on-merge"}).Verdict; v.Code != mergecheck.Unavailable {
+		t.Errorf("it is %s: %s", v.Code, v.Message)
+	}
+}
+
 // TestRenamedRepositoryIsJudgedByItsNewName has only pull requests from forks ask
 // after a rename.
 func TestRenamedRepositoryIsJudgedByItsNewName(t *testing.T) {

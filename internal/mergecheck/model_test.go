@@ -731,7 +731,8 @@ func (s *store) facts(pr mergecheck.PullRequest, now time.Time) mergecheck.Facts
 		}
 	}
 	for _, b := range s.reports {
-		if _, confirmed := s.builds[b.BuildID]; !confirmed && b.SourceCommit == pr.Head {
+		confirmed := s.builds[b.BuildID].Project.ID == b.Project.ID
+		if !confirmed && b.SourceCommit == pr.Head {
 			f.Builds = append(f.Builds, b)
 		}
 	}

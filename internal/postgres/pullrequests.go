@@ -162,6 +162,27 @@ func (s *Store) headSeen(ctx context.Context, tx pgx.Tx, pr PullRequestKey, comm
 	return s.enqueue(ctx, tx, SettleHeads(pr))
 }
 
+// NoteHead records that a commit was a head of the pull request at some time until now.
+// When isn't known well enough for a waiver to end by it.
+func (s *Store) NoteHead(ctx context.Context, pr PullRequestKey, commit string) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		var now time.Time
+		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&now); err != nil {
+			return err
+		}
+		var isNew bool
+		err := tx.QueryRow(ctx, recordHead, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, commit, now, true).Scan(&isNew)
+		if err != nil || !isNew {
+			return err
+		}
+		return s.enqueue(ctx, tx, SettleHeads(pr))
+	})
+	if err != nil {
+		return fmt.Errorf("note a head of pull request %d: %w", pr.PullRequestID, err)
+	}
+	return nil
+}
+
 // applyPullRequest records a pull request as it was at the event. Its commit has
 // only 12 characters there, and those of recorded pushes may be another's: whatever
 // it is, Bitbucket is asked.

@@ -221,7 +221,7 @@ func newest(results []Result) (newest *Result) {
 func (k Knowledge) counts(policy Policy, r Result, pr PullRequest) bool {
 	switch r.Kind {
 	case Reported:
-		return k.accepts(policy, r.Project) && !k.confirmed(r.ID)
+		return k.accepts(policy, r.Project) && !k.confirmed(r)
 	case OfBranch:
 		return policy.AcceptBranches && k.UpToDate && r.CommitID == pr.Head
 	default:
@@ -229,10 +229,12 @@ func (k Knowledge) counts(policy Policy, r Result, pr PullRequest) bool {
 	}
 }
 
-// confirmed tells whether AppVeyor itself told of a build: then a report of it is
-// history.
-func (k Knowledge) confirmed(id int64) bool {
-	return slices.ContainsFunc(k.Results, func(r Result) bool { return r.ID == id && r.Kind == OfPullRequest })
+// confirmed tells whether AppVeyor itself told of the build that a report is of: then the
+// report is history.
+func (k Knowledge) confirmed(report Result) bool {
+	return slices.ContainsFunc(k.Results, func(r Result) bool {
+		return r.ID == report.ID && r.Project == report.Project && r.Kind == OfPullRequest
+	})
 }
 
 // latest is each result once, as it stands after everything that was told of it.
@@ -317,7 +319,7 @@ func (k Knowledge) isRead(short Fact) bool {
 
 func (k Knowledge) unconfirmed() (ids []int64) {
 	for _, id := range k.Unconfirmed {
-		if !k.confirmed(id) {
+		if !slices.ContainsFunc(k.Results, func(r Result) bool { return r.ID == id && r.Kind == OfPullRequest }) {
 			ids = append(ids, id)
 		}
 	}
