@@ -45,31 +45,46 @@ type candidate struct {
 	uncertain string // why it can't be told to be of the head
 }
 
-// results are a project's results for one head: the newest that AppVeyor built, and
-// all that were reported.
+// results are a project's results for one head: the newest that AppVeyor built, the newest
+// of those that are surely of the head, and all that were reported.
 type results struct {
-	built    *candidate
-	reported []candidate
+	built, certain *candidate
+	reported       []candidate
 }
 
 func (r results) with(c candidate) results {
-	switch {
-	case c.ConfirmedBy == ConfirmedByReport:
+	if c.ConfirmedBy == ConfirmedByReport {
 		r.reported = append(r.reported, c)
-	case r.built == nil || c.Supersedes(r.built.Build):
+		return r
+	}
+	if r.built == nil || c.Supersedes(r.built.Build) {
 		r.built = &c
+	}
+	if c.uncertain == "" && (r.certain == nil || c.Supersedes(r.certain.Build)) {
+		r.certain = &c
 	}
 	return r
 }
 
-// newest is the one that decides, whatever kind it is. A report's build id is what
-// its script says, so that a build which AppVeyor created after the report arrived
-// is newer than it with any id, and another report of a greater id is none the newer.
+// newest is the one that decides, whatever kind it is. A build that is of another head
+// after all would have overtaken no report: where it matters whether it is, it decides,
+// uncertain as it is.
 func (r results) newest() *candidate {
-	newest := r.built
+	newest, without := r.newestWith(r.built), r.newestWith(r.certain)
+	if without == nil || newest.BuildID != without.BuildID || newest.ConfirmedBy != without.ConfirmedBy {
+		return r.built
+	}
+	return newest
+}
+
+// newestWith is the newest where built is AppVeyor's newest build. A report's build id is
+// what its script says, so that a build which AppVeyor created after the report arrived
+// is newer than it with any id, and another report of a greater id is none the newer.
+func (r results) newestWith(built *candidate) *candidate {
+	newest := built
 	for _, c := range r.reported {
-		overtaken := r.built != nil && (r.built.BuildID >= c.BuildID || r.built.CreatedOn.After(c.UpdatedOn))
-		if !overtaken && (newest == r.built || c.Supersedes(newest.Build)) {
+		overtaken := built != nil && (built.BuildID >= c.BuildID || built.CreatedOn.After(c.UpdatedOn))
+		if !overtaken && (newest == built || c.Supersedes(newest.Build)) {
 			newest = &c
 		}
 	}

@@ -153,6 +153,7 @@ func TestNewestResultDecides(t *testing.T) {
 		}
 	}
 	itself := func(b *mergecheck.Build) { b.PullRequestID, b.CommitID, b.ReportedCommit = 0, head, "" }
+	unsure := func(b *mergecheck.Build) { b.ReportedCommit = "" }
 	tests := []struct {
 		name   string
 		builds []mergecheck.Build
@@ -166,6 +167,16 @@ func TestNewestResultDecides(t *testing.T) {
 		{
 			name:   "a report with an id from the future, and a build created after it arrived",
 			builds: []mergecheck.Build{build(999_999, byScript), build(11, after(time.Hour), in(mergecheck.Failed))}, want: mergecheck.FailedCode,
+		},
+		{
+			name: "a report that is the newest only if a build is of this head, which nobody knows",
+			builds: []mergecheck.Build{
+				build(999_999, byScript, in(mergecheck.Running)), build(11, unsure, after(9*time.Minute+30*time.Second), in(mergecheck.Failed)), build(12, byScript, after(50*time.Second)),
+			}, want: mergecheck.Unavailable,
+		},
+		{
+			name:   "a report that is the newest whichever head a build is of",
+			builds: []mergecheck.Build{build(11, unsure, in(mergecheck.Failed)), build(12, byScript, after(time.Hour))}, want: mergecheck.Passed,
 		},
 		{name: "a branch build that passed", branch: []mergecheck.Build{build(10, itself)}, want: mergecheck.Passed},
 		{name: "a newer branch build failed", branch: []mergecheck.Build{build(10, itself), build(11, itself, in(mergecheck.Failed))}, want: mergecheck.FailedCode},

@@ -173,20 +173,24 @@ func (k Knowledge) accepts(policy Policy, project int64) bool {
 
 // ofProject is the code of the newest result that is, or may be, of the head.
 func (k Knowledge) ofProject(policy Policy, project int64, pr PullRequest) (code string, by Kind) {
-	var results []Result
+	var sure, all []Result
 	for _, r := range k.latest() {
+		if r.Project != project || !k.counts(policy, r, pr) {
+			continue
+		}
 		is, maybe := k.isOf(r, pr.Head)
-		if r.Project == project && k.counts(policy, r, pr) && (is || maybe) {
-			results = append(results, r)
+		if is {
+			sure = append(sure, r)
+		}
+		if is || maybe {
+			all = append(all, r)
 		}
 	}
-	newest := newest(results)
-	if newest == nil {
-		return "no_build", ""
-	}
-	is, _ := k.isOf(*newest, pr.Head)
+	newest, surely := newest(all), newest(sure)
 	switch {
-	case !is:
+	case newest == nil:
+		return "no_build", ""
+	case surely == nil, newest.ID != surely.ID, newest.Kind != surely.Kind: // it depends on what nobody knows
 		return "unavailable", ""
 	case newest.Kind != OfBranch && newest.Destination != pr.Destination:
 		return "stale_destination", ""
