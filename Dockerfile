@@ -9,7 +9,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=unknown
-RUN CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=${VERSION}" -o /mergegate ./cmd/mergegate
+RUN CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X mergegate/internal/app.Version=${VERSION}" -o /mergegate ./cmd/mergegate
 
 # Neither a shell nor a PostgreSQL is in here: the image needs DATABASE_URL.
 FROM gcr.io/distroless/static-debian12:nonroot

@@ -281,7 +281,7 @@ func TestAPIRefusals(t *testing.T) {
 		{name: "misspelt", path: builds + "?stat=failed", token: read, status: 400},
 		{name: "broken query", path: builds + "?state=%zz", token: read, status: 400},
 		{name: "every filter", path: builds + "?pullrequest=7&commit=11111111&project=acme/widgets&state=success&since=2020-01-01&until=2100-01-01T00:00:00Z&pagelen=1", token: read, status: 200},
-		{name: "status filter", path: "/api/v1/commit-statuses?state=FAILED", token: w.token, status: 400},
+		{name: "status filter", path: "/api/v1/commit-statuses?outcome=FAILED", token: w.token, status: 400},
 		{name: "retry of nothing", method: http.MethodPost, path: "/api/v1/commit-statuses/4711/retry", token: w.token, status: 404},
 	}
 	for _, tt := range tests {

@@ -22,10 +22,10 @@ const (
 )
 
 type effect struct {
-	Effect, Delivery string
-	Wanted, Made     string
-	Reason           string
-	HTTPStatus       int `json:"http_status"`
+	Effect, Outcome string
+	Wanted, Made    string
+	Reason          string
+	HTTPStatus      int `json:"http_status"`
 }
 
 // effects lists those of pull request 7 by name.
@@ -108,7 +108,7 @@ func TestEffectsFollowTheVerdict(t *testing.T) {
 	}
 	w.eventually("it is noted that all is made", func() bool {
 		for _, e := range w.effects() {
-			if e.Delivery != "posted" || e.Made != e.Wanted || e.Reason != "" {
+			if e.Outcome != "posted" || e.Made != e.Wanted || e.Reason != "" {
 				return false
 			}
 		}
@@ -178,7 +178,7 @@ func TestOnlyOursIsTouched(t *testing.T) {
 	})
 	w.eventually("an approval by hand stays theirs", func() bool {
 		e := w.effects()["approve"]
-		return e.Made == "" && e.Delivery == "posted"
+		return e.Made == "" && e.Outcome == "posted"
 	})
 	w.policy(noEffects)
 	w.awaits("theirs alone", look{Approved: true, Comments: 1, Says: "mergegate is nice", Tasks: "AppVeyor has built it:false "})
@@ -220,7 +220,7 @@ func TestAMissingScopeShowsAndIsCured(t *testing.T) {
 	w.awaits("all but the approval", rest)
 	w.eventually("the fault is listed", func() bool {
 		e := w.effects()["approve"]
-		return e.Delivery == "failed" && e.HTTPStatus == http.StatusForbidden && strings.Contains(e.Reason, "privilege scopes") && e.Made == ""
+		return e.Outcome == "failed" && e.HTTPStatus == http.StatusForbidden && strings.Contains(e.Reason, "privilege scopes") && e.Made == ""
 	})
 	w.check(event("on-merge")) // nothing has changed: it is not asked again
 	w.bb.LimitToken(bitbucketToken, "pullrequest:write")
@@ -427,7 +427,7 @@ func TestWhatWasRefusedIsNotOurs(t *testing.T) {
 	w.bb.LimitToken(bitbucketToken, "pullrequest")
 	w.policy(`rules: [{effects: {approve: true}}]`)
 	w.check(event("on-merge"))
-	w.eventually("it is refused", func() bool { return w.effects()["approve"].Delivery == "failed" })
+	w.eventually("it is refused", func() bool { return w.effects()["approve"].Outcome == "failed" })
 	w.bb.LimitToken(bitbucketToken, "pullrequest:write")
 	w.bb.Think(repository, 7, bitbucketToken, "approved")
 	w.post(effectsPath+"/retry", w.token, "")
@@ -522,7 +522,7 @@ func (w *world) settledEffects(n int) {
 	w.eventually("every effect is posted", func() bool {
 		effects := w.effects()
 		for _, e := range effects {
-			if e.Delivery != "posted" {
+			if e.Outcome != "posted" {
 				return false
 			}
 		}

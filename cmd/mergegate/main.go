@@ -4,151 +4,17 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	_ "time/tzdata" // a policy names time zones, and a small image has none
 
-	"github.com/alecthomas/kong"
+	"mergegate/internal/cli"
 )
-
-// version is set when a release is built.
-var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	code := cli.Run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
-}
-
-// Exit codes.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2 // usage or configuration
-)
-
-// usageError is a fault of whoever called: wrong arguments or configuration.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-// program is what every command gets.
-type program struct {
-	ctx    context.Context //nolint:containedctx // kong passes values to commands, not arguments
-	getenv func(string) string
-	stdout io.Writer
-	stderr io.Writer
-}
-
-type commands struct {
-	Serve    serveCommand    `cmd:"" help:"Run the service: migrate, answer HTTP, work in the background, drain on SIGTERM."`
-	Demo     demoCommand     `cmd:"" help:"Show the whole story of a pull request with nothing to sign up for."`
-	Migrate  migrateCommand  `cmd:"" help:"Change the database schema, the job queue's included."`
-	Token    tokenCommand    `cmd:"" help:"API tokens."`
-	Projects projectsCommand `cmd:"" help:"AppVeyor projects seen per repository."`
-	Policy   policyCommand   `cmd:"" help:"The merge policy: what good to merge means."`
-
-	Explain    explainCommand    `cmd:"" help:"Explain a pull request's verdict."`
-	Builds     buildsCommand     `cmd:"" help:"Pull request builds."`
-	Decisions  decisionsCommand  `cmd:"" help:"What merge checks were answered."`
-	Stats      statsCommand      `cmd:"" help:"Add up a repository's builds and merge checks."`
-	Waive      waiveCommand      `cmd:"" help:"Let a pull request through without a passing build."`
-	Rebuild    rebuildCommand    `cmd:"" help:"Ask AppVeyor to build a pull request again."`
-	Deliveries deliveriesCommand `cmd:"" help:"What was received."`
-	Statuses   statusesCommand   `cmd:"" help:"Commit statuses on Bitbucket."`
-	Replay     replayCommand     `cmd:"" help:"Process stored deliveries again."`
-	Backfill   backfillCommand   `cmd:"" help:"Recover builds from a project's history on AppVeyor."`
-
-	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running service on this machine whether it is up; for container health checks."`
-	Doctor      doctorCommand      `cmd:"" help:"Test what mergegate is configured with, and say what to do about each fault."`
-	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands and flags in a shell."`
-	Version     versionCommand     `cmd:"" help:"Print the version."`
-}
-
-const description = `mergegate puts AppVeyor's pull request builds between a Bitbucket Cloud pull request and its merge.
-
-Configuration is read from the environment; README.md lists every variable.
-
-Examples:
-  mergegate demo
-  MERGEGATE_APPVEYOR_ACCOUNTS=acme=acme-team MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE=/run/secrets/hook mergegate serve
-  mergegate token create --name dashboard --scope read --expires 90d`
-
-// run is the program without the process around it: what tests call too.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (code int) {
-	stdout, stderr = printable{stdout}, printable{stderr}
-	type exited int
-	defer func() { // --help prints and leaves
-		if value := recover(); value != nil {
-			status, ok := value.(exited)
-			if !ok {
-				panic(value)
-			}
-			code = int(status)
-		}
-	}()
-	parser, err := kong.New(&commands{}, kong.Name("mergegate"), kong.Description(description),
-		kong.Writers(stdout, stderr), kong.Exit(func(status int) { panic(exited(status)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}))
-	if err != nil {
-		panic(err) // the commands above contradict themselves
-	}
-	parsed, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintf(stderr, "mergegate: %v\nTry mergegate --help.\n", err)
-		return exitUsage
-	}
-	if err := checkGiven(parsed); err != nil {
-		return report(stderr, err)
-	}
-	return report(stderr, parsed.Run(&program{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr}))
-}
-
-// checkGiven refuses options that are given and empty, or 0: an unset variable of a
-// shell would else do for everything what was meant for one thing.
-func checkGiven(parsed *kong.Context) error {
-	for _, given := range parsed.Path {
-		if given.Flag == nil {
-			continue
-		}
-		switch value := parsed.FlagValue(given.Flag).(type) {
-		case string:
-			if strings.TrimSpace(value) == "" {
-				return usageError{fmt.Errorf("--%s is empty: give it a value, or leave it out", given.Flag.Name)}
-			}
-		case int64, int:
-			if fmt.Sprint(value) == "0" {
-				return usageError{fmt.Errorf("--%s is not a number from 1 up", given.Flag.Name)}
-			}
-		}
-	}
-	return nil
-}
-
-func report(stderr io.Writer, err error) int {
-	var usage usageError
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "mergegate: %v\n", err)
-		return exitUsage
-	default:
-		fmt.Fprintf(stderr, "mergegate: %v\n", err)
-		return exitFailed
-	}
-}
-
-type versionCommand struct{}
-
-// Run prints the version.
-func (versionCommand) Run(p *program) error {
-	_, err := fmt.Fprintln(p.stdout, version)
-	return err
 }

@@ -146,7 +146,7 @@ func TestOwnDatabase(t *testing.T) {
 	second := programCommand(t, w.env, "serve")
 	out, err := second.CombinedOutput()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != exitFailed || !strings.Contains(string(out), "another mergegate serves from") {
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "another mergegate serves from") {
 		t.Errorf("a second serve: %v\n%s", err, out)
 	}
 	if list := w.command("projects", "list"); !strings.Contains(list, "acme/widgets") {
@@ -208,7 +208,7 @@ func TestRefusedStatusIsKeptAndRetriable(t *testing.T) {
 		}
 	}
 	w.eventually("the refusal is kept", func() bool {
-		w.get("/api/v1/commit-statuses?state=failed", &statuses)
+		w.get("/api/v1/commit-statuses?outcome=failed", &statuses)
 		return len(statuses.Values) == 1
 	})
 	if s := statuses.Values[0]; s.HTTPStatus != http.StatusForbidden || s.Reason == "" {
@@ -244,7 +244,7 @@ func TestStatusSurvivesAFlakyBitbucket(t *testing.T) {
 	w.built(commit('1'), "success")
 	var statuses struct{ Values []map[string]any }
 	w.eventually("the status is posted", func() bool {
-		w.get("/api/v1/commit-statuses?state=posted", &statuses)
+		w.get("/api/v1/commit-statuses?outcome=posted", &statuses)
 		return len(statuses.Values) == 1
 	})
 }
@@ -408,7 +408,7 @@ func TestReplayAndBackfill(t *testing.T) {
 	w.env["MERGEGATE_APPVEYOR_ACCOUNTS"] = "acme=acme"
 	w.start()
 	w.expect("no_build", "")
-	if out := w.command("replay", "--since", "1d"); out != "1 deliveries queued" {
+	if out := w.command("deliveries", "replay", "--since", "1d"); out != "1 deliveries queued" {
 		t.Errorf("replay printed %q", out)
 	}
 	w.shows(commit('1'), "SUCCESSFUL")
@@ -422,10 +422,10 @@ func TestReplayAndBackfill(t *testing.T) {
 	for i := range 120 {
 		w.build(fmt.Sprintf("%040x", i+1), "success", func(b *appveyortest.Build) { b.PullRequestID = int64(100 + i) })
 	}
-	if out := w.command("backfill", "--project", "acme/widgets", "--since", "1d"); out != "121 builds looked at, 120 confirmed" {
+	if out := w.command("projects", "backfill", "acme/widgets", "--since", "1d"); out != "121 builds looked at, 120 confirmed" {
 		t.Errorf("backfill printed %q", out)
 	}
-	if out := w.command("backfill", "--project", "acme/widgets", "--since", "1d"); out != "121 builds looked at, 0 confirmed" {
+	if out := w.command("projects", "backfill", "acme/widgets", "--since", "1d"); out != "121 builds looked at, 0 confirmed" {
 		t.Errorf("a second backfill printed %q", out)
 	}
 }
@@ -502,7 +502,7 @@ func TestSomebodyElsesStatusIsLeftAlone(t *testing.T) {
 	w.notify(w.build(commit('1'), "success"))
 	var statuses struct{ Values []struct{ Reason string } }
 	w.eventually("the status is known to be somebody else's", func() bool {
-		w.get("/api/v1/commit-statuses?state=failed", &statuses)
+		w.get("/api/v1/commit-statuses?outcome=failed", &statuses)
 		return len(statuses.Values) == 1
 	})
 	if !strings.Contains(statuses.Values[0].Reason, "Their build") {

@@ -340,9 +340,7 @@ func TestPolicyCommandsOfARunningService(t *testing.T) {
 		t.Errorf("effective:\n%s", table)
 	}
 	w.expect("stale_destination", "")
-	if code, _, errs := far.outcome("", "policy", "show"); code != 2 || !strings.Contains(errs, "--workspace") {
-		t.Errorf("without a workspace: %d %s", code, errs)
-	}
+	w.equal("the only workspace", far.command("policy", "show", "--workspace", "acme"), far.command("policy", "show"))
 	if code, _, errs := far.outcome("", "policy", "show", "--workspace", "nobody"); code != 1 {
 		t.Errorf("an unknown workspace: %d %s", code, errs)
 	}

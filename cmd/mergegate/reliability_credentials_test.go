@@ -53,7 +53,7 @@ func TestAppTokenIsNotRefreshed(t *testing.T) {
 	w.notify(w.build(commit('2'), "failed"))
 	var pending struct{ Values []struct{ Reason string } }
 	w.eventually("the status says what is wrong", func() bool {
-		w.get("/api/v1/commit-statuses?state=pending", &pending)
+		w.get("/api/v1/commit-statuses?outcome=pending", &pending)
 		return len(pending.Values) == 1 && strings.Contains(pending.Values[0].Reason, "401")
 	})
 

@@ -15,8 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"mergegate/internal/app"
 	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/config"
 )
 
 // day is what happened on some pull requests on one day.
@@ -244,7 +246,7 @@ func stamped(event string, on time.Time) string {
 // the world's, with blanks between.
 func (w *world) serveHere(replicas int) (stop func()) {
 	w.t.Helper()
-	cfg, err := loadConfig(func(name string) string { return w.env[name] })
+	cfg, err := config.Load(func(name string) string { return w.env[name] })
 	w.must(err)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan error, replicas)
@@ -252,7 +254,7 @@ func (w *world) serveHere(replicas int) (stop func()) {
 	for range replicas {
 		ready := make(chan string, 1)
 		go func() {
-			ended <- serve(ctx, cfg, slog.New(slog.DiscardHandler), func(address string) { ready <- address })
+			ended <- app.Serve(ctx, cfg, slog.New(slog.DiscardHandler), func(address string) { ready <- address })
 		}()
 		select {
 		case address := <-ready:

@@ -14,7 +14,7 @@ func (tr *traffic) held() map[string]int {
 	var list struct {
 		Values []struct{ State, Reason string }
 	}
-	tr.get("/api/v1/commit-statuses?state=pending&pagelen=100", &list)
+	tr.get("/api/v1/commit-statuses?outcome=pending&pagelen=100", &list)
 	held := map[string]int{}
 	for _, s := range list.Values {
 		if s.Reason == "waits for Bitbucket's rate limit" {

@@ -37,7 +37,7 @@ func (tr *traffic) bounded() {
 	tr.settled()
 	tr.eventually("every status has been posted", func() bool {
 		var pending struct{ Values []any }
-		tr.get("/api/v1/commit-statuses?state=pending", &pending)
+		tr.get("/api/v1/commit-statuses?outcome=pending", &pending)
 		return len(pending.Values) == 0
 	})
 	tr.must(tr.stop(syscall.SIGTERM))

@@ -67,7 +67,7 @@ func TestForkStatusIsNotPostableAndTheGateStillAnswers(t *testing.T) {
 
 	var statuses struct{ Values []map[string]any }
 	w.eventually("the status is known not to be postable", func() bool {
-		w.get("/api/v1/commit-statuses?state=not_postable", &statuses)
+		w.get("/api/v1/commit-statuses?outcome=not_postable", &statuses)
 		return len(statuses.Values) == 1
 	})
 	if statuses.Values[0]["commit"] != head || statuses.Values[0]["reason"] == nil {

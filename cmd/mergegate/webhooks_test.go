@@ -187,15 +187,15 @@ func TestWebhooksAreRetriedAndReplayed(t *testing.T) {
 		t.Fatalf("testing was answered %d %s", res.status, res.body)
 	}
 	type message struct {
-		ID, Event, Delivery string
-		Attempts            []struct {
+		ID, Event, Outcome string
+		Attempts           []struct {
 			HTTPStatus int `json:"http_status"`
 		}
 	}
 	var messages struct{ Values []message }
 	w.eventually("the second attempt is taken", func() bool {
 		w.get(path+"/messages", &messages)
-		return len(messages.Values) == 1 && messages.Values[0].Delivery == "delivered"
+		return len(messages.Values) == 1 && messages.Values[0].Outcome == "delivered"
 	})
 	if a := messages.Values[0].Attempts; len(a) != 2 || a[0].HTTPStatus != 500 || a[1].HTTPStatus != 204 {
 		t.Errorf("attempts %+v", a)

@@ -18,6 +18,7 @@ import (
 
 	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/bitbucket/bitbuckettest/held"
 	"mergegate/internal/forge/forgetest"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres/postgrestest"
@@ -102,7 +103,7 @@ func (w *world) standIns() {
 	if w.appveyor, err = appveyortest.New(); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.bb, err = bitbuckettest.New(); err != nil {
+	if w.bb, err = held.New(); err != nil {
 		w.t.Fatal(err)
 	}
 	if w.forge, err = forgetest.New(); err != nil {

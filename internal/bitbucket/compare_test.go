@@ -11,12 +11,13 @@ import (
 
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/bitbucket/bitbuckettest/held"
 )
 
 // standIn is a client of Bitbucket's stand-in, which is held to Atlassian's document.
 func standIn(t *testing.T) (*bitbuckettest.Server, *bitbucket.Client) {
 	t.Helper()
-	server, err := bitbuckettest.New()
+	server, err := held.New()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,11 +8,12 @@ import (
 
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/bitbucket/bitbuckettest/held"
 )
 
 // Reading the head of a pull request and showing a build's result on it.
 func Example() {
-	server, err := bitbuckettest.New()
+	server, err := held.New()
 	if err != nil {
 		log.Fatal(err)
 	}

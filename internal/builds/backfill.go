@@ -22,8 +22,8 @@ type Progress struct {
 // off and begun again. Errors are AppVeyor's, as *[appveyor.Error], or the
 // database's; progress is told after every page.
 func (s *Service) Backfill(ctx context.Context, account, slug string, since time.Time, told func(Progress)) error {
-	if !s.accounts.known(account) {
-		return fmt.Errorf("account %s may speak for no workspace: see MERGEGATE_APPVEYOR_ACCOUNTS", account)
+	if !s.accounts.Known(account) {
+		return fmt.Errorf("%w: %s; see MERGEGATE_APPVEYOR_ACCOUNTS", ErrUntrustedAccount, account)
 	}
 	var progress Progress
 	project := postgres.SeenProject{Account: account, Slug: slug}

@@ -28,7 +28,7 @@ func (s *Service) BranchBuilds(ctx context.Context, r postgres.Repository, branc
 	found := []mergecheck.Build{}
 	var faults []error
 	for _, p := range projects {
-		if !s.accounts.MaySpeakFor(p.Account, r) {
+		if !s.accounts.MaySpeakFor(p.Account, r.WorkspaceUUID, r.FullName) {
 			continue
 		}
 		build, err := s.branchBuild(ctx, p, r, branch, commit)

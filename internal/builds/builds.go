@@ -21,6 +21,7 @@ import (
 
 	"mergegate/internal/appveyor"
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
 
@@ -36,7 +37,7 @@ type Service struct {
 	store     *postgres.Store
 	appveyor  *appveyor.Client
 	bitbucket *bitbucket.Client
-	accounts  Accounts
+	accounts  mergecheck.Accounts
 	log       *slog.Logger
 	now       func() time.Time
 	interval  time.Duration
@@ -49,7 +50,7 @@ type Service struct {
 }
 
 // New returns a service that trusts what accounts may speak for.
-func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accounts Accounts, opts Options) *Service {
+func New(store *postgres.Store, av *appveyor.Client, bb *bitbucket.Client, accounts mergecheck.Accounts, opts Options) *Service {
 	metrics := promauto.With(opts.Metrics)
 	return &Service{
 		store: store, appveyor: av, bitbucket: bb, accounts: accounts, log: opts.Log, now: time.Now,

@@ -18,7 +18,7 @@ import (
 	"mergegate/internal/appveyor"
 	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket"
-	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/bitbucket/bitbuckettest/held"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
@@ -46,7 +46,7 @@ func newBundle(t *testing.T) *bundle {
 	av, err := appveyortest.New()
 	must(err)
 	t.Cleanup(av.Close)
-	bb, err := bitbuckettest.New()
+	bb, err := held.New()
 	must(err)
 	t.Cleanup(bb.Close)
 	must(av.AddProject(appveyortest.Project{ID: 12064, Account: "acme", Slug: "widgets", RepositoryName: "acme/widgets"}))
@@ -65,7 +65,7 @@ func newBundle(t *testing.T) *bundle {
 	must(err)
 	t.Cleanup(bbClient.CloseIdleConnections)
 	return &bundle{
-		service: New(store, avClient, bbClient, Accounts{"acme": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)}),
+		service: New(store, avClient, bbClient, mergecheck.Accounts{"acme": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)}),
 		store:   store, database: database, appveyor: av, build: build,
 	}
 }
@@ -341,38 +341,6 @@ func TestReconcileFillsGaps(t *testing.T) {
 	}
 }
 
-func TestParseAccounts(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name  string
-		given string
-		want  Accounts
-		fails bool
-	}{
-		{name: "one", given: "acme=team", want: Accounts{"acme": {"team"}}},
-		{name: "several", given: " Acme = Team , acme=other,b={B7EA02C9-0871-4858-A2A6-A190D7DE977C}", want: Accounts{
-			"acme": {"team", "other"}, "b": {"b7ea02c9-0871-4858-a2a6-a190d7de977c"},
-		}},
-		{name: "none", want: Accounts{}},
-		{name: "no workspace", given: "acme", fails: true},
-		{name: "empty workspace", given: "acme=", fails: true},
-		{name: "empty account", given: "=team", fails: true},
-		{name: "a repository", given: "acme=team/repo", fails: true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			got, err := ParseAccounts(tt.given)
-			if (err != nil) != tt.fails {
-				t.Fatalf("error %v", err)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("accounts (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 func TestWait(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -391,23 +359,4 @@ func TestWait(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzParseAccounts(f *testing.F) {
-	f.Add("acme=team")
-	f.Add(" Acme = Team , acme=other,b={B7EA02C9-0871-4858-A2A6-A190D7DE977C}")
-	f.Add("=,a=b=c,{}")
-	f.Fuzz(func(t *testing.T, given string) {
-		accounts, err := ParseAccounts(given)
-		if err != nil {
-			return
-		}
-		for account, workspaces := range accounts {
-			for _, workspace := range workspaces {
-				if account == "" || workspace == "" || strings.ContainsAny(workspace, "/ ={}") || !accounts.known(account) || !accounts.mayName(account, workspace) {
-					t.Errorf("%q may speak for %q", account, workspace)
-				}
-			}
-		}
-	})
 }

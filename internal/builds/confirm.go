@@ -108,9 +108,9 @@ func unconfirmed(err error) result {
 func (s *Service) trusted(ctx context.Context, answer appveyor.Answer) (ok bool, problem string, err error) {
 	account, slug := answer.Build.Project.Account, answer.Workspace()
 	switch {
-	case s.accounts.mayName(account, slug) && !isUUID(slug):
+	case s.accounts.MayName(account, slug):
 		return true, "", nil
-	case !s.accounts.needsUUID(account):
+	case !s.accounts.NeedsUUID(account):
 		return false, "", nil
 	}
 	id, err := s.store.WorkspaceUUID(ctx, slug)
@@ -124,7 +124,7 @@ func (s *Service) trusted(ctx context.Context, answer appveyor.Answer) (ok bool,
 		}
 		id = repository.WorkspaceUUID
 	}
-	return s.accounts.mayName(account, id), "", nil
+	return s.accounts.Names(account, id), "", nil
 }
 
 // learn returns the repository with this name, asking Bitbucket for its UUIDs

@@ -87,7 +87,7 @@ func deleted(b mergecheck.Build, m postgres.Missing) mergecheck.Build {
 // without a token for a private project, nothing is.
 func (s *Service) lacks(ctx context.Context, b mergecheck.Build) (bool, error) {
 	p, err := s.projectOf(ctx, b)
-	if err != nil || p.ID == 0 || !s.accounts.known(p.Account) {
+	if err != nil || p.ID == 0 || !s.accounts.Known(p.Account) {
 		return false, err
 	}
 	ref := appveyor.Ref{Account: p.Account, Slug: p.Slug, BuildID: b.BuildID, Version: b.Version}

@@ -28,7 +28,7 @@ func (b *bundle) withToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdleConnections)
-	b.service = New(b.store, client, b.service.bitbucket, Accounts{"acme": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)})
+	b.service = New(b.store, client, b.service.bitbucket, mergecheck.Accounts{"acme": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)})
 }
 
 // record has a build in this state recorded.

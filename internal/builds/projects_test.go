@@ -208,7 +208,7 @@ func TestRenamedAccountIsFollowedOnceItIsTrusted(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdleConnections)
-	b.service = New(b.store, client, b.service.bitbucket, Accounts{"acme2": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)})
+	b.service = New(b.store, client, b.service.bitbucket, mergecheck.Accounts{"acme2": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)})
 	b.round(t)
 	if diff := cmp.Diff([]string{"12064 acme2/widgets"}, b.projects(t)); diff != "" {
 		t.Errorf("projects (-want +got):\n%s", diff)

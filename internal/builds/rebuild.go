@@ -33,7 +33,7 @@ func (s *Service) Rebuild(ctx context.Context, r postgres.Repository, pr mergech
 	}
 	rebuilt := []Rebuilt{}
 	for _, p := range projects {
-		if !s.accounts.known(p.Account) || len(only) > 0 && !slices.Contains(only, p.ProjectID) {
+		if !s.accounts.Known(p.Account) || len(only) > 0 && !slices.Contains(only, p.ProjectID) {
 			continue
 		}
 		one, err := s.rebuildIn(ctx, p, r, pr)

@@ -69,7 +69,7 @@ func (s *Service) delivery(hook appveyor.Webhook) postgres.Delivery {
 		d.Reason = ReasonOtherProvider
 	case err != nil:
 		d.Outcome, d.Reason = postgres.Failed, reasonNoBuildURL
-	case !s.accounts.known(ref.Account):
+	case !s.accounts.Known(ref.Account):
 		d.Reason = ReasonUntrustedAccount
 	default:
 		d.Outcome = postgres.Pending

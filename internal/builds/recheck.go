@@ -70,7 +70,7 @@ func (s *Service) Recheck(ctx context.Context, workspaceUUID, repositoryUUID str
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	for _, p := range known {
-		if !slices.Contains(projects, p.ProjectID) || !s.accounts.known(p.Account) {
+		if !slices.Contains(projects, p.ProjectID) || !s.accounts.Known(p.Account) {
 			continue
 		}
 		group.Go(func() {

@@ -61,7 +61,7 @@ func (s *Service) reconcile(ctx context.Context, _ *river.Job[reconcile]) error 
 		return err
 	}
 	projects := slices.DeleteFunc(seen, func(p postgres.SeenProject) bool {
-		return p.Forgotten || p.ReplacedBy != 0 || !s.accounts.known(p.Account)
+		return p.Forgotten || p.ReplacedBy != 0 || !s.accounts.Known(p.Account)
 	})
 	return s.lookThrough(ctx, append(projects, unseen...), "reconcile")
 }
@@ -73,7 +73,7 @@ func (s *Service) reconcile(ctx context.Context, _ *river.Job[reconcile]) error 
 func (s *Service) readLists(ctx context.Context, seen []postgres.SeenProject) (known, unseen []postgres.SeenProject, err error) {
 	ids := map[int64]bool{}
 	for _, p := range seen {
-		ids[p.ProjectID] = ids[p.ProjectID] || s.accounts.known(p.Account) || p.Forgotten
+		ids[p.ProjectID] = ids[p.ProjectID] || s.accounts.Known(p.Account) || p.Forgotten
 	}
 	for account := range s.accounts {
 		list, complete, err := s.listed(ctx, account, 0)
@@ -103,7 +103,7 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 	var group errgroup.Group
 	group.SetLimit(projectsAtOnce)
 	for _, p := range projects {
-		if !s.accounts.known(p.Account) || !s.faults.over(p.ProjectID, s.now()) {
+		if !s.accounts.Known(p.Account) || !s.faults.over(p.ProjectID, s.now()) {
 			continue
 		}
 		group.Go(func() error {

@@ -28,7 +28,7 @@ const nameTimeout = 2 * time.Second
 // policy accepts it. The errors are [ErrUntrustedAccount], [postgres.ErrOtherPlace], or
 // the store's.
 func (s *Service) Report(ctx context.Context, r postgres.Repository, report Report) (stays mergecheck.Build, isNew bool, err error) {
-	if !s.accounts.MaySpeakFor(report.Build.Project.Account, r) {
+	if !s.accounts.MaySpeakFor(report.Build.Project.Account, r.WorkspaceUUID, r.FullName) {
 		return stays, false, fmt.Errorf("%s: %w", report.Build.Project.Account, ErrUntrustedAccount)
 	}
 	stays, isNew, err = s.store.RecordReport(ctx, r, postgres.Report{

@@ -16,6 +16,7 @@ import (
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/bitbucket/bitbuckettest/held"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
@@ -48,7 +49,7 @@ func newWorld(t *testing.T, source string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.store.Close)
-	if w.bitbucket, err = bitbuckettest.New(); err != nil {
+	if w.bitbucket, err = held.New(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.bitbucket.Close)

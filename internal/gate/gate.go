@@ -47,9 +47,9 @@ type Options struct {
 	// Recheck reads the newest builds of projects from AppVeyor once more, until its
 	// context ends, and returns why where it couldn't, by project. nil: nobody is asked.
 	Recheck func(ctx context.Context, workspaceUUID, repositoryUUID string, projects []int64) map[int64]string
-	// Trusts reports whether an AppVeyor account may speak for a repository: builds that
-	// were confirmed while it might don't count any more once it mayn't. nil: each may.
-	Trusts func(account string, r postgres.Repository) bool
+	// Accounts are who may speak for which workspace: builds that were confirmed while
+	// somebody might don't count any more once they mayn't. The zero value trusts nobody.
+	Accounts mergecheck.Accounts
 	// BranchBuilds reads AppVeyor's builds of a commit itself; nil: there are none.
 	BranchBuilds func(ctx context.Context, r postgres.Repository, branch, commit string) ([]mergecheck.Build, error)
 }
@@ -318,11 +318,12 @@ func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgre
 // isn't let through by that.
 func (g *Gate) trusted(ctx context.Context, asked postgres.Asked) (postgres.Facts, error) {
 	facts, err := g.store.Facts(ctx, asked)
-	if err != nil || g.opts.Trusts == nil {
+	if err != nil {
 		return facts, err
 	}
+	r := facts.Repository
 	facts.Builds = slices.DeleteFunc(facts.Builds, func(b mergecheck.Build) bool {
-		if b.ConfirmedBy == mergecheck.ConfirmedByReport || g.opts.Trusts(b.Project.Account, facts.Repository) {
+		if b.ConfirmedBy == mergecheck.ConfirmedByReport || g.opts.Accounts.MaySpeakFor(b.Project.Account, r.WorkspaceUUID, r.FullName) {
 			return false
 		}
 		facts.Unconfirmed = append(facts.Unconfirmed, mergecheck.Unconfirmed{BuildID: b.BuildID, Untrusted: b.Project.Account})

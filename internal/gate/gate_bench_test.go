@@ -45,7 +45,7 @@ func BenchmarkAsk(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g := gate.New(store, client, tokens, gate.Options{Log: slog.New(slog.DiscardHandler)})
+	g := gate.New(store, client, tokens, gate.Options{Log: slog.New(slog.DiscardHandler), Accounts: mergecheck.Accounts{"acme": {workspace, "acme"}}})
 	question := gate.Question{
 		PullRequest: postgres.PullRequestKey{WorkspaceUUID: repository.WorkspaceUUID, RepositoryUUID: repository.RepositoryUUID, PullRequestID: 7},
 		Trigger:     "on-merge",

@@ -10,6 +10,7 @@ import (
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/bitbucket/bitbuckettest/held"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -38,7 +39,7 @@ func newBundle(t *testing.T, opts gate.Options) *bundle {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	bb, err := bitbuckettest.New()
+	bb, err := held.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +50,7 @@ func newBundle(t *testing.T, opts gate.Options) *bundle {
 	}
 	t.Cleanup(client.CloseIdleConnections)
 	opts.Log = slog.New(slog.DiscardHandler)
+	opts.Accounts = mergecheck.Accounts{"acme": {workspace, "acme"}}
 	tokens, err := apptokens.New(store, nil, opts.Log)
 	if err != nil {
 		t.Fatal(err)

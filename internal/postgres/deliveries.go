@@ -163,9 +163,11 @@ func jobOf(d Delivery) river.JobArgs {
 	return ConfirmDelivery{DeliveryID: d.ID}
 }
 
-// DeliveriesSince returns the ids of deliveries received since a time, oldest first.
-func (s *Store) DeliveriesSince(ctx context.Context, since time.Time) ([]int64, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id FROM deliveries WHERE received_on >= $1 ORDER BY id`, since)
+// DeliveriesSince returns the ids of deliveries that are covered and were received since a
+// time, oldest first.
+func (s *Store) DeliveriesSince(ctx context.Context, cover Cover, since time.Time) ([]int64, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id FROM deliveries d WHERE `+coveredDelivery+` AND received_on >= $3 ORDER BY id`,
+		cover.everything, cover.repositories, since)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}

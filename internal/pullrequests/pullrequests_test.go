@@ -16,6 +16,7 @@ import (
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/bitbucket/bitbuckettest/held"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
@@ -49,7 +50,7 @@ func newBundle(t *testing.T) *bundle {
 	store, err := postgres.Open(t.Context(), postgrestest.New(t), postgres.Options{})
 	must(err)
 	t.Cleanup(store.Close)
-	bb, err := bitbuckettest.New()
+	bb, err := held.New()
 	must(err)
 	t.Cleanup(bb.Close)
 	must(bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: key.WorkspaceUUID, UUID: key.RepositoryUUID, FullName: "acme/widgets"}))

@@ -1,65 +1,31 @@
 // Package retention deletes what is older than it has to be kept: raw deliveries
 // hold e-mail addresses and signed links.
 //
-//	policy, err := retention.Parse("deliveries=30d,decisions=400d")
-//	service := retention.New(store, policy, log)
+//	service := retention.New(store, cfg.Retention, log)
 //	service.AddWorkers(workers)
 package retention
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
 
+	"mergegate/internal/config"
 	"mergegate/internal/postgres"
 )
 
-// least is the shortest retention: shorter ones would delete what jobs still need.
-const least = 24 * time.Hour
-
-// Kinds are what can be given a retention.
-var Kinds = []string{"deliveries", "decisions", "builds"}
-
-// Policy says how long each kind is kept. A kind that is missing is kept for good.
-type Policy map[string]time.Duration
-
-// Parse reads "kind=duration,…"; duration reads one duration, such as 30d.
-func Parse(text string, duration func(string) (time.Duration, error)) (Policy, error) {
-	policy := Policy{}
-	for _, pair := range strings.Split(text, ",") {
-		if pair = strings.TrimSpace(pair); pair == "" {
-			continue
-		}
-		kind, value, _ := strings.Cut(pair, "=")
-		kept, err := duration(strings.TrimSpace(value))
-		switch {
-		case !slices.Contains(Kinds, kind):
-			return nil, fmt.Errorf("%q is not one of %s", kind, strings.Join(Kinds, ", "))
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w", kind, err)
-		case kept < least:
-			return nil, fmt.Errorf("%s: %s is less than a day", kind, value)
-		}
-		policy[kind] = kept
-	}
-	return policy, nil
-}
-
-// Service deletes what is older than its policy.
+// Service deletes what is older than it is to be kept.
 type Service struct {
-	store  *postgres.Store
-	policy Policy
-	log    *slog.Logger
+	store *postgres.Store
+	kept  config.Retention
+	log   *slog.Logger
 }
 
-// New returns a service for policy.
-func New(store *postgres.Store, policy Policy, log *slog.Logger) *Service {
-	return &Service{store: store, policy: policy, log: log}
+// New returns a service that keeps things so long.
+func New(store *postgres.Store, kept config.Retention, log *slog.Logger) *Service {
+	return &Service{store: store, kept: kept, log: log}
 }
 
 // AddWorkers registers the job of this package.
@@ -95,8 +61,8 @@ func (s *Service) sweep(ctx context.Context, _ *river.Job[sweep]) error {
 	if lost > 0 {
 		s.log.WarnContext(ctx, "deliveries given up: their jobs were lost", "deliveries", lost)
 	}
-	for _, kind := range Kinds {
-		kept, ok := s.policy[kind]
+	for _, kind := range config.RetentionKinds {
+		kept, ok := s.kept[kind]
 		if !ok {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/postgres"
 )
 
@@ -36,9 +37,9 @@ func isOneOf(secrets []string, given string) bool {
 	return given != "" && found == 1
 }
 
-// HashToken is what is kept of an API token. Tokens are 256 random bits, so a
+// hashToken is what is kept of an API token. Tokens are 256 random bits, so a
 // plain hash can't be searched.
-func HashToken(token string) []byte {
+func hashToken(token string) []byte {
 	sum := sha256.Sum256([]byte(token))
 	return sum[:]
 }
@@ -86,7 +87,7 @@ func (s *Server) authenticate(c *gin.Context, scope string) (token postgres.Toke
 	defer s.logins.give()
 	ctx, cancel := context.WithTimeout(c.Request.Context(), apiTime)
 	defer cancel()
-	token, err = s.Store.TokenByHash(ctx, HashToken(given))
+	token, err = s.Store.TokenByHash(ctx, hashToken(given))
 	switch {
 	case errors.Is(err, postgres.ErrNotFound):
 		return token, errUnauthorized.with("the API token is unknown, expired or revoked")
@@ -114,7 +115,7 @@ func (s *Server) AsOperator(operator postgres.Token) http.Handler {
 
 func hasScope(token postgres.Token, scope string) bool {
 	return slices.Contains(token.Scopes, scope) ||
-		scope == ScopeRead && slices.Contains(token.Scopes, ScopeAdmin)
+		scope == api.ScopeRead && slices.Contains(token.Scopes, api.ScopeAdmin)
 }
 
 // everyRepository is the glob of tokens that cover everything, also what can't be

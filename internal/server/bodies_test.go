@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/config"
+
 	"github.com/gin-gonic/gin"
 )
 
@@ -92,7 +94,7 @@ func TestBodiesThatAreThereAreNotGivenUp(t *testing.T) {
 // anything else is known, and asks how long that goes on.
 func TestSlowBodiesAreCutOff(t *testing.T) {
 	t.Parallel()
-	s := New(Config{Log: slog.New(slog.DiscardHandler), BitbucketSecrets: []BitbucketSecret{{Secret: "x"}}})
+	s := New(Config{Log: slog.New(slog.DiscardHandler), BitbucketSecrets: []config.WebhookSecret{{Secret: "x"}}})
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())

@@ -2,29 +2,16 @@ package server
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/postgres"
 )
 
-type wireEffect struct {
-	Effect        string                  `json:"effect"`
-	Wanted        *string                 `json:"wanted"`
-	Made          *string                 `json:"made"`
-	Head          *string                 `json:"head"`
-	Delivery      postgres.EffectDelivery `json:"delivery"`
-	HTTPStatus    *int                    `json:"http_status"`
-	Reason        *string                 `json:"reason"`
-	Attempts      int                     `json:"attempts"`
-	NextAttemptOn *time.Time              `json:"next_attempt_on"`
-	UpdatedOn     time.Time               `json:"updated_on"`
-}
-
-func effectOf(e postgres.Effect) wireEffect {
-	return wireEffect{
-		Effect: e.Effect, Wanted: null(e.Wanted), Made: null(e.Made), Head: null(e.Head), Delivery: e.Delivery,
+func effectOf(e postgres.Effect) api.Effect {
+	return api.Effect{
+		Effect: e.Effect, Wanted: null(e.Wanted), Made: null(e.Made), Head: null(e.Head), Outcome: string(e.Delivery),
 		HTTPStatus: e.HTTPStatus, Reason: null(e.Reason), Attempts: e.Attempts,
 		NextAttemptOn: utc(e.NextAttemptOn), UpdatedOn: e.UpdatedOn.UTC(),
 	}
@@ -64,9 +51,5 @@ func (s *Server) retryEffects(c *gin.Context, token postgres.Token) error {
 
 // writeEffects writes the whole list: there is one of each at most.
 func writeEffects(c *gin.Context, status int, list []postgres.Effect) {
-	values := make([]wireEffect, len(list))
-	for i, e := range list {
-		values[i] = effectOf(e)
-	}
-	c.JSON(status, gin.H{"values": values})
+	c.JSON(status, api.List[api.Effect]{Values: each(list, effectOf)})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/config"
 	"mergegate/internal/forge"
 	"mergegate/internal/pullrequests"
 )
@@ -75,7 +76,7 @@ func (s *Server) bitbucketWebhook(c *gin.Context) error {
 	return bounded(s.webhooks, func(c *gin.Context) error { return s.receiveBitbucketEvent(c, body, secrets) })(c)
 }
 
-func (s *Server) receiveBitbucketEvent(c *gin.Context, body []byte, secrets []BitbucketSecret) error {
+func (s *Server) receiveBitbucketEvent(c *gin.Context, body []byte, secrets []config.WebhookSecret) error {
 	event := c.GetHeader("X-Event-Key")
 	told, err := bitbucket.ParseWebhook(event, body)
 	if err != nil {

@@ -19,6 +19,32 @@ const (
 
 func wantsLines(c *gin.Context) bool { return strings.Contains(c.GetHeader("Accept"), ndjson) }
 
+// lines writes documents one a line as they come, for who waits.
+type lines struct {
+	c       *gin.Context
+	encoder *json.Encoder
+	stream  *stream
+}
+
+func newLines(c *gin.Context) *lines {
+	out := newStream(c)
+	return &lines{c: c, stream: out, encoder: json.NewEncoder(out)}
+}
+
+// write writes one line. Who is gone, or too slow, ends the request: what it asked for
+// would go on for nobody.
+func (l *lines) write(document any) {
+	if !l.c.Writer.Written() {
+		l.c.Header("Content-Type", ndjson)
+		l.c.Header("Cache-Control", "no-store")
+		l.c.Status(http.StatusOK)
+	}
+	if l.encoder.Encode(document) != nil {
+		panic(http.ErrAbortHandler)
+	}
+	l.stream.Flush()
+}
+
 // exportBuilds writes every build that the filter lets through, one JSON document
 // on each line. What goes wrong on the way breaks the connection off, and so does a
 // reader who is too slow: an end would look like the end of the list.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
@@ -51,22 +52,18 @@ func (s *Server) writeBuilds(c *gin.Context, r postgres.Repository, f postgres.B
 	}
 	return writePage(s, c, list, length,
 		func(b mergecheck.Build) int64 { return b.BuildID },
-		func(b mergecheck.Build) wireBuild { return buildOf(r, b) })
+		func(b mergecheck.Build) api.Build { return buildOf(r, b) })
 }
 
 // writePage writes the first length of list, and the link to the next page where
 // there are more. The link carries the filters, so it can be followed as it is.
-func writePage[T, W any](s *Server, c *gin.Context, list []T, length int, id func(T) int64, wire func(T) W) error {
-	page := gin.H{"pagelen": length}
+func writePage[T, W any](s *Server, c *gin.Context, list []T, length int, id func(T) int64, document func(T) W) error {
+	page := api.Page[W]{PageLen: length}
 	if len(list) > length {
 		list = list[:length]
-		page["next"] = s.nextURL(c, id(list[length-1]))
+		page.Next = s.nextURL(c, id(list[length-1]))
 	}
-	values := make([]W, len(list))
-	for i, item := range list {
-		values[i] = wire(item)
-	}
-	page["values"] = values
+	page.Values = each(list, document)
 	return writeJSON(c, page)
 }
 
@@ -102,10 +99,10 @@ func (s *Server) getPullRequest(c *gin.Context, token postgres.Token) error {
 	if q := newQuery(c.Request); q.err != nil {
 		return q.err
 	}
-	wire := verdictOf(repository, s.Explaining.Show(c.Request.Context(), repository, id))
-	wire.BadgeURL = s.signedURL("/badges/%s/pullrequests/%d.svg", signedBadge, repository, id)
-	wire.PageURL = s.signedURL("/repositories/%s/pullrequests/%d", signedPage, repository, id)
-	c.JSON(http.StatusOK, wire)
+	verdict := verdictOf(repository, s.Explaining.Show(c.Request.Context(), repository, id))
+	verdict.BadgeURL = s.signedURL("/badges/%s/pullrequests/%d.svg", signedBadge, repository, id)
+	verdict.PageURL = s.signedURL("/repositories/%s/pullrequests/%d", signedPage, repository, id)
+	c.JSON(http.StatusOK, verdict)
 	return nil
 }
 

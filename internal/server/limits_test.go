@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"mergegate/internal/config"
+
 	"github.com/gin-gonic/gin"
 )
 
@@ -81,7 +83,7 @@ func TestOverloadIsToldToComeBack(t *testing.T) {
 // which anybody can send.
 func TestRoutesDontShareTheirPlaces(t *testing.T) {
 	t.Parallel()
-	s := New(Config{Log: slog.New(slog.DiscardHandler), AppVeyorSecrets: []string{"right"}, BitbucketSecrets: []BitbucketSecret{{Secret: "x"}}})
+	s := New(Config{Log: slog.New(slog.DiscardHandler), AppVeyorSecrets: []string{"right"}, BitbucketSecrets: []config.WebhookSecret{{Secret: "x"}}})
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	for range deliveriesAtOnce {

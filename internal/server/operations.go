@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"regexp"
 
@@ -51,12 +52,47 @@ func (s *Server) replayDelivery(c *gin.Context, token postgres.Token) error {
 	return nil
 }
 
-var deliveryPattern = regexp.MustCompile(`^(pending|posted|failed|not_postable)$`)
+// replayDeliveries has every delivery since a time processed anew. It answers with a line
+// now and then: how many are queued.
+func (s *Server) replayDeliveries(c *gin.Context, token postgres.Token) error {
+	q := newQuery(c.Request, "since")
+	since := q.instant("since")
+	if q.err == nil && since.IsZero() {
+		q.fail("since is missing: say how far back")
+	}
+	if q.err != nil {
+		return q.err
+	}
+	cover, err := s.cover(c, token)
+	if err != nil {
+		return err
+	}
+	ids, err := s.Store.DeliveriesSince(c.Request.Context(), cover, since)
+	if err != nil {
+		return err
+	}
+	lines := newLines(c)
+	for i, id := range ids {
+		if _, err := s.Store.ReplayDelivery(c.Request.Context(), cover, id); err != nil && !errors.Is(err, postgres.ErrNotFound) {
+			return err
+		}
+		if i%replayedPerLine == replayedPerLine-1 {
+			lines.write(api.Replayed{Deliveries: i + 1, Of: len(ids)})
+		}
+	}
+	lines.write(api.Replayed{Deliveries: len(ids), Of: len(ids), Done: true})
+	return nil
+}
+
+// replayedPerLine is how often it is told how far replaying has come.
+const replayedPerLine = 100
+
+var outcomePattern = regexp.MustCompile(`^(pending|posted|failed|not_postable)$`)
 
 // listCommitStatuses lists commit statuses by how far they have come.
 func (s *Server) listCommitStatuses(c *gin.Context, token postgres.Token) error {
-	q := newQuery(c.Request, "state", "pagelen", "page")
-	delivery := q.matching("state", "pending, posted, failed or not_postable", deliveryPattern)
+	q := newQuery(c.Request, "outcome", "pagelen", "page")
+	outcome := q.matching("outcome", "pending, posted, failed or not_postable", outcomePattern)
 	before, length := q.page(), q.pageLength()
 	if q.err != nil {
 		return q.err
@@ -65,7 +101,7 @@ func (s *Server) listCommitStatuses(c *gin.Context, token postgres.Token) error 
 	if err != nil {
 		return err
 	}
-	list, err := s.Store.CommitStatuses(c.Request.Context(), cover, postgres.StatusDelivery(delivery), before, length+1)
+	list, err := s.Store.CommitStatuses(c.Request.Context(), cover, postgres.StatusDelivery(outcome), before, length+1)
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,15 @@ func (q *query) instant(name string) time.Time {
 	return time.Time{}
 }
 
+// project is "account/slug", taken apart.
+func (q *query) project(name string) (account, slug string) {
+	account, slug, found := strings.Cut(q.text(name), "/")
+	if !found || account == "" || slug == "" || strings.Contains(slug, "/") {
+		q.fail("%s is not account/slug", name)
+	}
+	return account, slug
+}
+
 func (q *query) matching(name, what string, pattern *regexp.Regexp) string {
 	s := q.text(name)
 	if q.values.Has(name) && !pattern.MatchString(s) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mergegate/api"
 	"mergegate/internal/postgres"
 )
 
@@ -87,12 +88,12 @@ func TestHasScope(t *testing.T) {
 		asked  string
 		want   bool
 	}{
-		{name: "read", scopes: []string{"read"}, asked: ScopeRead, want: true},
-		{name: "admin includes read", scopes: []string{"admin"}, asked: ScopeRead, want: true},
-		{name: "admin does not include waive", scopes: []string{"admin"}, asked: ScopeWaive},
-		{name: "admin does not include report", scopes: []string{"admin"}, asked: ScopeReport},
-		{name: "waive does not include read", scopes: []string{"waive", "report"}, asked: ScopeRead},
-		{name: "read is not admin", scopes: []string{"read"}, asked: ScopeAdmin},
+		{name: "read", scopes: []string{"read"}, asked: api.ScopeRead, want: true},
+		{name: "admin includes read", scopes: []string{"admin"}, asked: api.ScopeRead, want: true},
+		{name: "admin does not include waive", scopes: []string{"admin"}, asked: api.ScopeWaive},
+		{name: "admin does not include report", scopes: []string{"admin"}, asked: api.ScopeReport},
+		{name: "waive does not include read", scopes: []string{"waive", "report"}, asked: api.ScopeRead},
+		{name: "read is not admin", scopes: []string{"read"}, asked: api.ScopeAdmin},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,11 +8,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 )
@@ -21,29 +22,41 @@ import (
 // itself is bounded by [policy.MaxSize].
 const maxPolicyBody = 3 * policy.MaxSize
 
-type wirePolicy struct {
-	Version   *int64     `json:"version"` // null: none is set, and the document is the default
-	Document  string     `json:"document"`
-	AppliedBy *string    `json:"applied_by"`
-	AppliedOn *time.Time `json:"applied_on"`
-}
-
 // policyOf writes the defaults out where no policy is set.
-func policyOf(p postgres.Policy) wirePolicy {
+func policyOf(p postgres.Policy) api.Policy {
 	if p.Version == 0 {
-		return wirePolicy{Document: policy.Default}
+		return api.Policy{Document: policy.Default}
 	}
-	return wirePolicy{Version: &p.Version, Document: p.Document, AppliedBy: &p.AppliedBy, AppliedOn: utc(&p.AppliedOn)}
+	return api.Policy{Version: &p.Version, Document: p.Document, AppliedBy: &p.AppliedBy, AppliedOn: utc(&p.AppliedOn)}
 }
 
-type wirePolicyVersion struct {
-	Version   int64     `json:"version"`
-	AppliedBy string    `json:"applied_by"`
-	AppliedOn time.Time `json:"applied_on"`
+func policyVersionOf(p postgres.Policy) api.PolicyVersion {
+	return api.PolicyVersion{Version: p.Version, AppliedBy: p.AppliedBy, AppliedOn: p.AppliedOn.UTC()}
 }
 
-func policyVersionOf(p postgres.Policy) wirePolicyVersion {
-	return wirePolicyVersion{Version: p.Version, AppliedBy: p.AppliedBy, AppliedOn: p.AppliedOn.UTC()}
+// mostWorkspaces is how many are listed.
+const mostWorkspaces = 1000
+
+// listWorkspaces lists the workspaces that the token covers a repository of.
+func (s *Server) listWorkspaces(c *gin.Context, token postgres.Token) error {
+	if q := newQuery(c.Request); q.err != nil {
+		return q.err
+	}
+	cover, err := s.cover(c, token)
+	if err != nil {
+		return err
+	}
+	list, err := s.Store.Workspaces(c.Request.Context(), mostWorkspaces)
+	if err != nil {
+		return err
+	}
+	values := []api.Workspace{}
+	for _, w := range list {
+		if cover.CoversWorkspace(w.UUID) {
+			values = append(values, api.Workspace{UUID: "{" + w.UUID + "}", Slug: null(w.Slug)})
+		}
+	}
+	return writeJSON(c, api.List[api.Workspace]{Values: values})
 }
 
 // workspace finds the workspace of the path, if the token covers all of it: a
@@ -55,6 +68,9 @@ func (s *Server) workspace(c *gin.Context, token postgres.Token) (postgres.Works
 		return postgres.Workspace{}, errNotFound
 	}
 	w, err := s.Store.WorkspaceByPath(c.Request.Context(), path)
+	if id := mergecheck.BareUUID(path); errors.Is(err, postgres.ErrNotFound) && id != "" && token.Repository == everyRepository {
+		return postgres.Workspace{UUID: id}, nil // nothing is known of it yet, and its policy can be there first
+	}
 	if err != nil {
 		return w, err
 	}
@@ -199,7 +215,7 @@ func readDocumentInJSON(c *gin.Context) (string, error) {
 	if !json.Valid(body) {
 		return "", errNotJSON
 	}
-	var given struct{ Document *string }
+	var given api.PolicyRequest
 	if err := json.Unmarshal(body, &given); err != nil || given.Document == nil {
 		return "", errInvalidBody.with(`"document" is missing, or not text`)
 	}
@@ -224,13 +240,6 @@ func (s *Server) listPolicyVersions(c *gin.Context, token postgres.Token) error 
 		return err
 	}
 	return writePage(s, c, list, length, func(p postgres.Policy) int64 { return p.Version }, policyVersionOf)
-}
-
-type wireEffectivePolicy struct {
-	Version    *int64           `json:"version"`
-	Repository string           `json:"repository"`
-	Branch     string           `json:"branch"`
-	Settings   []policy.Setting `json:"settings"`
 }
 
 // getEffectivePolicy tells what applies to a repository and branch, and which rule
@@ -259,10 +268,21 @@ func (s *Server) getEffectivePolicy(c *gin.Context, token postgres.Token) error 
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, wireEffectivePolicy{
-		Version: policyOf(p).Version, Repository: repository, Branch: branch, Settings: document.Explain(repository, branch),
+	c.JSON(http.StatusOK, api.EffectivePolicy{
+		Version: policyOf(p).Version, Repository: repository, Branch: branch, Settings: Settings(document.Explain(repository, branch)),
 	})
 	return nil
+}
+
+// Settings are what a policy says, as the API tells it.
+func Settings(list []policy.Setting) []api.Setting {
+	return each(list, func(s policy.Setting) api.Setting {
+		document := api.Setting{Name: s.Name, Value: s.Value}
+		if s.Rule != nil {
+			document.Rule = &api.RulePlace{Number: s.Rule.Number, Line: s.Rule.Line}
+		}
+		return document
+	})
 }
 
 // readable reads a policy that is kept; where none is set it has no rules.

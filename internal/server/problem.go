@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/appveyor"
 	"mergegate/internal/builds"
 	"mergegate/internal/forge"
@@ -20,16 +21,8 @@ import (
 	"mergegate/internal/webhooks"
 )
 
-// problem is an error with its rendering: RFC 9457 problem details.
-type problem struct {
-	Title     string `json:"title"`
-	Status    int    `json:"status"`
-	Code      string `json:"code"`
-	Detail    string `json:"detail,omitempty"`
-	RequestID string `json:"request_id,omitempty"`
-
-	Errors policy.Faults `json:"errors,omitempty"` // of a policy
-}
+// problem is an error with its rendering.
+type problem api.Problem
 
 func (p problem) Error() string { return p.Code + ": " + p.Detail }
 
@@ -44,7 +37,7 @@ func (p problem) about(faults policy.Faults) problem {
 	if len(faults) > 1 {
 		p = p.with("%s (and %d more)", faults[0], len(faults)-1)
 	}
-	p.Errors = faults
+	p.Errors = each(faults, func(f policy.Fault) api.Fault { return api.Fault(f) })
 	return p
 }
 
@@ -71,6 +64,7 @@ var (
 	errTooSlow      = problem{Status: 503, Code: "too_slow", Title: "Took too long", Detail: "mergegate stopped this request because it took too long; ask for less, such as a shorter time, or try again"}
 	errCostly       = problem{Status: 429, Code: "too_many_requests", Title: "Too many requests", Detail: "mergegate works on few requests of this kind at once; try again in a few seconds"}
 	errTooMany      = problem{Status: 429, Code: "too_many_failures", Title: "Too many failures", Detail: "too many requests from here were not authenticated"}
+	errAppVeyor     = problem{Status: 502, Code: "appveyor_unavailable", Title: "AppVeyor can't be read"}
 	errInternal     = problem{Status: 500, Code: "internal", Title: "Internal error"}
 )
 
@@ -80,6 +74,7 @@ func asProblem(err error) problem {
 	var p problem
 	var tooLarge *http.MaxBytesError
 	var faults policy.Faults
+	var refused *appveyor.Error
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -89,6 +84,10 @@ func asProblem(err error) problem {
 		return errNotJSON
 	case errors.Is(err, appveyor.ErrNotBuild):
 		return errNotBuild.with("%s", err)
+	case errors.As(err, &refused) && refused.Kind == appveyor.Temporary:
+		return errAppVeyor.with("%s", refused.Reason)
+	case errors.As(err, &refused):
+		return errConflict.with("%s", refused.Reason)
 	case errors.Is(err, forge.ErrForbidden):
 		return errForbidden.with("%s", err)
 	case errors.Is(err, forge.ErrUnauthorized):
@@ -146,10 +145,10 @@ func (s *Server) fail(c *gin.Context, err error) {
 		c.Header("Retry-After", "5")
 	}
 	if c.Writer.Written() {
-		return // a body has begun; there is nothing left to say it in
+		panic(http.ErrAbortHandler) // a body has begun, and must not look like a whole one
 	}
 	c.Header("Content-Type", "application/problem+json")
-	c.AbortWithStatusJSON(p.Status, p)
+	c.AbortWithStatusJSON(p.Status, api.Problem(p))
 }
 
 // jsonProblem says what is wrong with a body that is JSON, without Go's words.

@@ -6,14 +6,9 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/postgres"
 )
-
-type wireRebuild struct {
-	Project wireProject `json:"project"`
-	BuildID *int64      `json:"build_id"`
-	Reason  *string     `json:"reason"`
-}
 
 // rebuild asks AppVeyor to build a pull request again.
 func (s *Server) rebuild(c *gin.Context, token postgres.Token) error {
@@ -32,13 +27,13 @@ func (s *Server) rebuild(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	values := make([]wireRebuild, len(list))
+	values := make([]api.Rebuild, len(list))
 	for i, r := range list {
-		values[i] = wireRebuild{Project: projectOf(r.Project), Reason: null(r.Reason)}
+		values[i] = api.Rebuild{Project: projectOf(r.Project), Reason: null(r.Reason)}
 		if r.BuildID != 0 {
 			values[i].BuildID = &r.BuildID
 		}
 	}
-	c.JSON(http.StatusAccepted, gin.H{"values": values})
+	c.JSON(http.StatusAccepted, api.List[api.Rebuild]{Values: values})
 	return nil
 }

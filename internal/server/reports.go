@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -18,45 +20,17 @@ import (
 // maxReportedJobs bounds a report; AppVeyor's matrices have some dozens.
 const maxReportedJobs = 500
 
-// reportRequest is a build in the shape in which the API shows it, as far as a
-// build script knows it.
-type reportRequest struct {
-	Project struct {
-		ID   int64  `json:"id"`
-		Slug string `json:"slug"`
-	} `json:"project"`
-	BuildID     int64            `json:"build_id"`
-	Attempt     int              `json:"attempt"`
-	Version     string           `json:"version"`
-	State       mergecheck.State `json:"state"`
-	PullRequest struct {
-		ID    int64  `json:"id"`
-		Title string `json:"title"`
-	} `json:"pullrequest"`
-	Source struct {
-		Commit string `json:"commit"`
-	} `json:"source"`
-	Destination struct {
-		Branch *string `json:"branch"` // nil: wherever the pull request goes
-	} `json:"destination"`
-	URL        string           `json:"url"`
-	Tests      mergecheck.Tests `json:"tests"`
-	Jobs       []mergecheck.Job `json:"jobs"`
-	StartedOn  *time.Time       `json:"started_on"`
-	FinishedOn *time.Time       `json:"finished_on"`
-}
-
 // reportBuild records a result that a build script reports.
 func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	repository, err := s.reportedRepository(c, token)
 	if err != nil {
 		return err
 	}
-	var body reportRequest
+	var body api.Report
 	if err := readJSON(c, &body); err != nil {
 		return err
 	}
-	build, err := body.build()
+	build, err := buildOfReport(body)
 	if err != nil {
 		return err
 	}
@@ -113,7 +87,7 @@ func (s *Server) reportedRepository(c *gin.Context, token postgres.Token) (postg
 
 var projectSlugPattern = regexp.MustCompile(`^[^/\s]+/[^/\s]+$`)
 
-func (r reportRequest) build() (b mergecheck.Build, err error) {
+func buildOfReport(r api.Report) (b mergecheck.Build, err error) {
 	r.Source.Commit = strings.ToLower(r.Source.Commit)
 	var destination string
 	if r.Destination.Branch != nil {
@@ -143,7 +117,7 @@ func (r reportRequest) build() (b mergecheck.Build, err error) {
 		return b, errInvalidBody.with("pullrequest.id is not a positive number: it is APPVEYOR_PULL_REQUEST_NUMBER")
 	case !mergecheck.IsFullCommit(r.Source.Commit):
 		return b, errInvalidBody.with("source.commit is not a hash of 40 characters: it is APPVEYOR_PULL_REQUEST_HEAD_COMMIT")
-	case !r.State.Valid():
+	case !mergecheck.State(r.State).Valid():
 		return b, errInvalidBody.with("state is not queued, running, success, failed or cancelled")
 	case r.URL != "" && !strings.HasPrefix(r.URL, "https://") && !strings.HasPrefix(r.URL, "http://"):
 		return b, errInvalidBody.with("url is no web address")
@@ -153,40 +127,40 @@ func (r reportRequest) build() (b mergecheck.Build, err error) {
 	account, slug, _ := strings.Cut(r.Project.Slug, "/")
 	b = mergecheck.Build{
 		BuildID: r.BuildID, Project: mergecheck.Project{ID: r.Project.ID, Account: account, Slug: slug},
-		PullRequestID: r.PullRequest.ID, PullRequestTitle: r.PullRequest.Title, Version: r.Version, State: r.State,
+		PullRequestID: r.PullRequest.ID, PullRequestTitle: r.PullRequest.Title, Version: r.Version, State: mergecheck.State(r.State),
 		ReportedCommit: r.Source.Commit, SourceCommit: r.Source.Commit, DestinationBranch: destination, URL: r.URL,
 		StartedOn: micros(r.StartedOn), FinishedOn: micros(r.FinishedOn), ConfirmedBy: mergecheck.ConfirmedByReport,
 	}
 	if b.Version == "" {
 		b.Version = strconv.FormatInt(r.BuildID, 10)
 	}
-	if b.Jobs, err = r.jobs(); err != nil {
+	if b.Jobs, err = jobsOfReport(r); err != nil {
 		return b, err
 	}
 	return b, nil
 }
 
-// jobs are those reported, or one that has the tests of them all.
-func (r reportRequest) jobs() ([]mergecheck.Job, error) {
+// jobsOfReport are those reported, or one that has the tests of them all.
+func jobsOfReport(r api.Report) ([]mergecheck.Job, error) {
 	if !isCount(r.Tests) {
 		return nil, errInvalidBody.with("tests: a number of tests is below 0")
 	}
-	jobs := r.Jobs
-	if len(jobs) == 0 && r.Tests != (mergecheck.Tests{}) {
-		jobs = []mergecheck.Job{{State: r.State, Tests: r.Tests}}
+	if len(r.Jobs) == 0 && r.Tests != (api.Tests{}) {
+		return []mergecheck.Job{{State: mergecheck.State(r.State), Tests: mergecheck.Tests(r.Tests)}}, nil
 	}
-	for i := range jobs {
-		if jobs[i].State == "" {
-			jobs[i].State = r.State
+	jobs := make([]mergecheck.Job, len(r.Jobs))
+	for i, j := range r.Jobs {
+		jobs[i] = mergecheck.Job{
+			ID: j.ID, Name: j.Name, State: mergecheck.State(cmp.Or(j.State, r.State)), AllowFailure: j.AllowFailure, Tests: mergecheck.Tests(j.Tests),
 		}
-		if !jobs[i].State.Valid() || !isCount(jobs[i].Tests) {
+		if !jobs[i].State.Valid() || !isCount(j.Tests) {
 			return nil, errInvalidBody.with("jobs: job %d has a state or a number of tests that can't be", i+1)
 		}
 	}
 	return jobs, nil
 }
 
-func isCount(t mergecheck.Tests) bool { return t.Total >= 0 && t.Passed >= 0 && t.Failed >= 0 }
+func isCount(t api.Tests) bool { return t.Total >= 0 && t.Passed >= 0 && t.Failed >= 0 }
 
 // micros is a time with the microseconds that PostgreSQL keeps.
 func micros(t *time.Time) time.Time {

@@ -4,19 +4,10 @@ import (
 	"net/http"
 	"strings"
 
+	"mergegate/api"
+
 	"github.com/gin-gonic/gin"
 )
-
-// Scopes of API tokens. Admin includes read; no other scope implies another.
-const (
-	ScopeRead   = "read"
-	ScopeReport = "report"
-	ScopeWaive  = "waive"
-	ScopeAdmin  = "admin"
-)
-
-// Scopes lists every scope a token can have.
-var Scopes = []string{ScopeRead, ScopeReport, ScopeWaive, ScopeAdmin}
 
 // Where AppVeyor, Forge and Bitbucket send to.
 const (
@@ -77,40 +68,48 @@ func (s *Server) routes() *gin.Engine {
 
 	v1 := engine.Group("/api/v1")
 	repository := v1.Group("/repositories/:workspace/:repo_slug")
-	repository.GET("/builds", s.authorized(ScopeRead, s.listBuilds))
-	repository.GET("/stats", s.authorizedOf(s.stats, ScopeRead, s.getStats))
-	repository.POST("/builds", s.authorized(ScopeReport, s.reportBuild))
-	repository.GET("/pullrequests/:id", s.authorized(ScopeRead, s.getPullRequest))
-	repository.GET("/pullrequests/:id/builds", s.authorized(ScopeRead, s.listPullRequestBuilds))
-	repository.GET("/pullrequests/:id/decisions", s.authorized(ScopeRead, s.listDecisions))
-	repository.GET("/decisions", s.authorized(ScopeRead, s.listRepositoryDecisions))
-	repository.POST("/pullrequests/:id/waivers", s.authorized(ScopeWaive, s.giveWaiver))
-	repository.GET("/pullrequests/:id/waivers", s.authorized(ScopeWaive, s.listWaivers))
-	repository.DELETE("/pullrequests/:id/waivers", s.authorized(ScopeWaive, s.revokeWaivers))
-	repository.DELETE("/pullrequests/:id/waivers/:waiver_id", s.authorized(ScopeWaive, s.revokeWaiver))
-	repository.GET("/pullrequests/:id/effects", s.authorized(ScopeRead, s.listEffects))
-	repository.POST("/pullrequests/:id/effects/retry", s.authorized(ScopeAdmin, s.retryEffects))
-	repository.POST("/pullrequests/:id/rebuild", s.authorized(ScopeWaive, s.rebuild))
+	repository.GET("/builds", s.authorized(api.ScopeRead, s.listBuilds))
+	repository.GET("/stats", s.authorizedOf(s.stats, api.ScopeRead, s.getStats))
+	repository.POST("/builds", s.authorized(api.ScopeReport, s.reportBuild))
+	repository.GET("/pullrequests/:id", s.authorized(api.ScopeRead, s.getPullRequest))
+	repository.GET("/pullrequests/:id/builds", s.authorized(api.ScopeRead, s.listPullRequestBuilds))
+	repository.GET("/pullrequests/:id/decisions", s.authorized(api.ScopeRead, s.listDecisions))
+	repository.GET("/decisions", s.authorized(api.ScopeRead, s.listRepositoryDecisions))
+	repository.POST("/pullrequests/:id/waivers", s.authorized(api.ScopeWaive, s.giveWaiver))
+	repository.GET("/pullrequests/:id/waivers", s.authorized(api.ScopeWaive, s.listWaivers))
+	repository.DELETE("/pullrequests/:id/waivers", s.authorized(api.ScopeWaive, s.revokeWaivers))
+	repository.DELETE("/pullrequests/:id/waivers/:waiver_id", s.authorized(api.ScopeWaive, s.revokeWaiver))
+	repository.GET("/pullrequests/:id/effects", s.authorized(api.ScopeRead, s.listEffects))
+	repository.POST("/pullrequests/:id/effects/retry", s.authorized(api.ScopeAdmin, s.retryEffects))
+	repository.POST("/pullrequests/:id/rebuild", s.authorized(api.ScopeWaive, s.rebuild))
 	workspace := v1.Group("/workspaces/:workspace")
-	workspace.GET("/policy", s.authorized(ScopeAdmin, s.getPolicy))
-	workspace.PUT("/policy", s.authorized(ScopeAdmin, s.putPolicy))
-	workspace.POST("/policy/simulate", s.authorizedOf(s.simulations, ScopeAdmin, s.simulatePolicy))
-	workspace.GET("/policy/effective", s.authorized(ScopeAdmin, s.getEffectivePolicy))
-	workspace.GET("/policy/versions", s.authorized(ScopeAdmin, s.listPolicyVersions))
+	workspace.GET("/policy", s.authorized(api.ScopeAdmin, s.getPolicy))
+	workspace.PUT("/policy", s.authorized(api.ScopeAdmin, s.putPolicy))
+	workspace.POST("/policy/simulate", s.authorizedOf(s.simulations, api.ScopeAdmin, s.simulatePolicy))
+	workspace.GET("/policy/effective", s.authorized(api.ScopeAdmin, s.getEffectivePolicy))
+	workspace.GET("/policy/versions", s.authorized(api.ScopeAdmin, s.listPolicyVersions))
 	hooks := v1.Group("/workspaces/:workspace/webhooks")
-	hooks.POST("", s.authorized(ScopeAdmin, s.subscribe))
-	hooks.GET("", s.authorized(ScopeAdmin, s.listSubscriptions))
-	hooks.GET("/:id", s.authorized(ScopeAdmin, s.getSubscription))
-	hooks.DELETE("/:id", s.authorized(ScopeAdmin, s.unsubscribe))
-	hooks.POST("/:id/rotate", s.authorized(ScopeAdmin, s.rotateSecret))
-	hooks.POST("/:id/test", s.authorized(ScopeAdmin, s.testSubscription))
-	hooks.GET("/:id/messages", s.authorized(ScopeAdmin, s.listMessages))
-	hooks.POST("/:id/messages/:message_id/replay", s.authorized(ScopeAdmin, s.replayMessage))
-	v1.GET("/builds/:id", s.authorized(ScopeRead, s.getBuild))
-	v1.GET("/deliveries", s.authorized(ScopeAdmin, s.listDeliveries))
-	v1.POST("/deliveries/:id/replay", s.authorized(ScopeAdmin, s.replayDelivery))
-	v1.GET("/commit-statuses", s.authorized(ScopeAdmin, s.listCommitStatuses))
-	v1.POST("/commit-statuses/:id/retry", s.authorized(ScopeAdmin, s.retryCommitStatus))
+	hooks.POST("", s.authorized(api.ScopeAdmin, s.subscribe))
+	hooks.GET("", s.authorized(api.ScopeAdmin, s.listSubscriptions))
+	hooks.GET("/:id", s.authorized(api.ScopeAdmin, s.getSubscription))
+	hooks.DELETE("/:id", s.authorized(api.ScopeAdmin, s.unsubscribe))
+	hooks.POST("/:id/rotate", s.authorized(api.ScopeAdmin, s.rotateSecret))
+	hooks.POST("/:id/test", s.authorized(api.ScopeAdmin, s.testSubscription))
+	hooks.GET("/:id/messages", s.authorized(api.ScopeAdmin, s.listMessages))
+	hooks.POST("/:id/messages/:message_id/replay", s.authorized(api.ScopeAdmin, s.replayMessage))
+	v1.GET("/builds/:id", s.authorized(api.ScopeRead, s.getBuild))
+	v1.GET("/workspaces", s.authorized(api.ScopeAdmin, s.listWorkspaces))
+	v1.GET("/projects", s.authorized(api.ScopeAdmin, s.listProjects))
+	v1.POST("/projects/:id/forget", s.authorized(api.ScopeAdmin, s.forgetProject))
+	v1.POST("/backfill", s.authorizedOf(s.streams, api.ScopeAdmin, s.backfill))
+	v1.POST("/tokens", s.authorized(api.ScopeAdmin, s.createToken))
+	v1.GET("/tokens", s.authorized(api.ScopeAdmin, s.listTokens))
+	v1.DELETE("/tokens/:id", s.authorized(api.ScopeAdmin, s.revokeToken))
+	v1.POST("/deliveries/replay", s.authorizedOf(s.streams, api.ScopeAdmin, s.replayDeliveries))
+	v1.GET("/deliveries", s.authorized(api.ScopeAdmin, s.listDeliveries))
+	v1.POST("/deliveries/:id/replay", s.authorized(api.ScopeAdmin, s.replayDelivery))
+	v1.GET("/commit-statuses", s.authorized(api.ScopeAdmin, s.listCommitStatuses))
+	v1.POST("/commit-statuses/:id/retry", s.authorized(api.ScopeAdmin, s.retryCommitStatus))
 	return engine
 }
 

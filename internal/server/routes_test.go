@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mergegate/api"
+	"mergegate/internal/config"
 	"mergegate/internal/forge"
 )
 
@@ -31,7 +32,7 @@ func TestRoutesAreThoseOfTheSpecification(t *testing.T) {
 		}
 	}
 	// Everything configured, nothing called.
-	s := New(Config{Forge: &forge.Verifier{}, AppVeyorSecrets: []string{"x"}, BitbucketSecrets: []BitbucketSecret{{Secret: "x"}}, Log: slog.New(slog.DiscardHandler)})
+	s := New(Config{Forge: &forge.Verifier{}, AppVeyorSecrets: []string{"x"}, BitbucketSecrets: []config.WebhookSecret{{Secret: "x"}}, Log: slog.New(slog.DiscardHandler)})
 	parameter := regexp.MustCompile(`:(\w+)`)
 	var got []string
 	for _, route := range s.engine.Routes() {
@@ -62,7 +63,7 @@ func TestPartsThatAreNotConfiguredHaveNoRoute(t *testing.T) {
 func TestIncomingPathsMayHaveSlashesTooMany(t *testing.T) {
 	t.Parallel()
 	s := New(Config{
-		Forge: &forge.Verifier{}, AppVeyorSecrets: []string{"x"}, BitbucketSecrets: []BitbucketSecret{{Secret: "x"}}, Log: slog.New(slog.DiscardHandler),
+		Forge: &forge.Verifier{}, AppVeyorSecrets: []string{"x"}, BitbucketSecrets: []config.WebhookSecret{{Secret: "x"}}, Log: slog.New(slog.DiscardHandler),
 	})
 	tests := []struct {
 		method, path string

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"mergegate/internal/builds"
+	"mergegate/internal/config"
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
 	"mergegate/internal/policy"
@@ -54,7 +55,7 @@ type Config struct {
 	// AppVeyorSecrets are all valid at once; none: the webhook's route is 404.
 	AppVeyorSecrets []string
 	// BitbucketSecrets are all valid at once; none: the webhook's route is 404.
-	BitbucketSecrets []BitbucketSecret
+	BitbucketSecrets []config.WebhookSecret
 	// SigningKey signs the addresses of pages and badges; empty: there are only badges
 	// that the policy shows to anybody.
 	SigningKey []byte

@@ -8,20 +8,13 @@ import (
 	"github.com/google/uuid"
 
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/config"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
 
-// BitbucketSecret is a secret of Bitbucket's webhooks.
-type BitbucketSecret struct {
-	// Workspace is the one that the secret speaks for alone, by slug or by UUID, in
-	// lower case and without braces; "": it speaks for every workspace.
-	Workspace string
-	Secret    string
-}
-
 // signedBy are the secrets that signed the body. All are tried, in constant time.
-func (s *Server) signedBy(body []byte, header string) (signed []BitbucketSecret) {
+func (s *Server) signedBy(body []byte, header string) (signed []config.WebhookSecret) {
 	for _, secret := range s.BitbucketSecrets {
 		if bitbucket.Signed([]string{secret.Secret}, body, header) {
 			signed = append(signed, secret)
@@ -32,7 +25,7 @@ func (s *Server) signedBy(body []byte, header string) (signed []BitbucketSecret)
 
 // maySpeak reports whether one of the secrets speaks for the workspace that an event
 // says it is of. Whoever has another workspace's secret can write any UUID.
-func (s *Server) maySpeak(ctx context.Context, secrets []BitbucketSecret, told mergecheck.Event) (bool, error) {
+func (s *Server) maySpeak(ctx context.Context, secrets []config.WebhookSecret, told mergecheck.Event) (bool, error) {
 	if told.WorkspaceUUID == "" {
 		return true, nil // it tells nothing of anybody
 	}

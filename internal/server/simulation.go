@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/simulation"
@@ -20,11 +21,6 @@ const (
 	// defaultSince is how far back it looks where nobody says.
 	defaultSince = "30d"
 )
-
-type wireSimulation struct {
-	Since time.Time `json:"since"`
-	policy.Simulation
-}
 
 // simulatePolicy judges past merges by a document that isn't in force.
 func (s *Server) simulatePolicy(c *gin.Context, token postgres.Token) error {
@@ -61,8 +57,18 @@ func (s *Server) simulate(c *gin.Context, w postgres.Workspace, d *policy.Docume
 	case err != nil:
 		return err
 	}
-	c.JSON(http.StatusOK, wireSimulation{Since: since, Simulation: result})
+	c.JSON(http.StatusOK, simulationOf(since, result))
 	return nil
+}
+
+func simulationOf(since time.Time, r policy.Simulation) api.Simulation {
+	changeOf := func(c policy.Change) api.Change {
+		return api.Change{Code: string(c.Code), Repository: c.Repository, Decisions: c.Decisions, PullRequests: c.PullRequests, More: c.More}
+	}
+	return api.Simulation{
+		Since: since, Decisions: r.Decisions, Judged: r.Judged, Blocked: each(r.Blocked, changeOf), Allowed: each(r.Allowed, changeOf),
+		Unjudged: each(r.Unjudged, func(u policy.Unjudged) api.Unjudged { return api.Unjudged(u) }),
+	}
 }
 
 func (q *query) since(now time.Time) time.Time {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
@@ -15,34 +16,6 @@ const (
 	// maxStats bounds what one request has the database add up.
 	maxStats = 400 * 24 * time.Hour
 )
-
-type wireStats struct {
-	Since     time.Time `json:"since"`
-	Until     time.Time `json:"until"`
-	Builds    wireCount `json:"builds"`
-	PassRate  *float64  `json:"pass_rate"`
-	Duration  *wireDist `json:"duration_seconds"`
-	ToVerdict *wireDist `json:"push_to_verdict_seconds"`
-	Merges    wireMerge `json:"merge_checks"`
-}
-
-type wireCount struct {
-	Total   int64                      `json:"total"`
-	ByState map[mergecheck.State]int64 `json:"by_state"`
-}
-
-type wireDist struct {
-	P50 float64 `json:"p50"`
-	P90 float64 `json:"p90"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
-}
-
-type wireMerge struct {
-	Passed  int64            `json:"passed"`
-	Blocked int64            `json:"blocked"`
-	ByCode  map[string]int64 `json:"blocked_by_code"`
-}
 
 // getStats adds up a repository's builds and merge checks of a time.
 func (s *Server) getStats(c *gin.Context, token postgres.Token) error {
@@ -76,16 +49,16 @@ func (s *Server) getStats(c *gin.Context, token postgres.Token) error {
 	return writeJSON(c, statsOf(stats, since, until))
 }
 
-func statsOf(stats postgres.Stats, since, until time.Time) wireStats {
-	w := wireStats{
+func statsOf(stats postgres.Stats, since, until time.Time) api.Stats {
+	w := api.Stats{
 		Since: since.UTC(), Until: until.UTC(),
-		Builds:    wireCount{ByState: map[mergecheck.State]int64{}},
+		Builds:    api.BuildCount{ByState: map[string]int64{}},
 		Duration:  distOf(stats.Duration),
 		ToVerdict: distOf(stats.PushToVerdict),
-		Merges:    wireMerge{Passed: stats.Passed, ByCode: map[string]int64{}},
+		Merges:    api.MergeCount{Passed: stats.Passed, ByCode: map[string]int64{}},
 	}
 	for _, state := range mergecheck.States {
-		w.Builds.ByState[state] = stats.Builds[state]
+		w.Builds.ByState[string(state)] = stats.Builds[state]
 		w.Builds.Total += stats.Builds[state]
 	}
 	if ended := stats.Builds[mergecheck.Success] + stats.Builds[mergecheck.Failed]; ended > 0 {
@@ -98,9 +71,9 @@ func statsOf(stats postgres.Stats, since, until time.Time) wireStats {
 	return w
 }
 
-func distOf(d postgres.Distribution) *wireDist {
+func distOf(d postgres.Distribution) *api.Distribution {
 	if len(d) != 4 {
 		return nil
 	}
-	return &wireDist{P50: d[0], P90: d[1], P99: d[2], Max: d[3]}
+	return &api.Distribution{P50: d[0], P90: d[1], P99: d[2], Max: d[3]}
 }

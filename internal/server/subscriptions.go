@@ -7,48 +7,22 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/postgres"
 )
 
-type wireSubscription struct {
-	ID             string     `json:"id"`
-	URL            string     `json:"url"`
-	Events         []string   `json:"events"`
-	Secret         *string    `json:"secret,omitempty"` // only in the answer that made it
-	CreatedBy      string     `json:"created_by"`
-	CreatedOn      time.Time  `json:"created_on"`
-	DisabledOn     *time.Time `json:"disabled_on"`
-	DisabledReason *string    `json:"disabled_reason"`
-}
-
-func subscriptionOf(sub postgres.WebhookSubscription) wireSubscription {
-	return wireSubscription{
+func subscriptionOf(sub postgres.WebhookSubscription) api.Subscription {
+	return api.Subscription{
 		ID: formatID(sub.ID), URL: sub.URL, Events: sub.Events, CreatedBy: sub.CreatedBy, CreatedOn: sub.CreatedOn.UTC(),
 		DisabledOn: utc(sub.DisabledOn), DisabledReason: null(sub.DisabledReason),
 	}
 }
 
-type wireMessage struct {
-	ID            string                   `json:"id"`
-	Event         string                   `json:"event"`
-	Delivery      postgres.WebhookDelivery `json:"delivery"`
-	NextAttemptOn *time.Time               `json:"next_attempt_on"`
-	CreatedOn     time.Time                `json:"created_on"`
-	Attempts      []wireAttempt            `json:"attempts"`
-}
-
-type wireAttempt struct {
-	AttemptedOn time.Time `json:"attempted_on"`
-	HTTPStatus  *int      `json:"http_status"`
-	Reason      *string   `json:"reason"`
-	DurationMs  int       `json:"duration_ms"`
-}
-
-func messageOf(m postgres.WebhookMessage, attempts []postgres.WebhookAttempt) wireMessage {
-	return wireMessage{
-		ID: formatID(m.ID), Event: m.Event, Delivery: m.Delivery, NextAttemptOn: utc(m.NextAttemptOn), CreatedOn: m.CreatedOn.UTC(),
-		Attempts: each(attempts, func(a postgres.WebhookAttempt) wireAttempt {
-			return wireAttempt{AttemptedOn: a.AttemptedOn.UTC(), HTTPStatus: a.HTTPStatus, Reason: null(a.Reason), DurationMs: a.DurationMs}
+func messageOf(m postgres.WebhookMessage, attempts []postgres.WebhookAttempt) api.Notification {
+	return api.Notification{
+		ID: formatID(m.ID), Event: m.Event, Outcome: string(m.Delivery), NextAttemptOn: utc(m.NextAttemptOn), CreatedOn: m.CreatedOn.UTC(),
+		Attempts: each(attempts, func(a postgres.WebhookAttempt) api.NotificationAttempt {
+			return api.NotificationAttempt{AttemptedOn: a.AttemptedOn.UTC(), HTTPStatus: a.HTTPStatus, Reason: null(a.Reason), DurationMs: a.DurationMs}
 		}),
 	}
 }
@@ -59,10 +33,7 @@ func (s *Server) subscribe(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	var body struct {
-		URL    string   `json:"url"`
-		Events []string `json:"events"`
-	}
+	var body api.SubscriptionRequest
 	if err := readJSON(c, &body); err != nil {
 		return err
 	}
@@ -180,7 +151,7 @@ func (s *Server) listMessages(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	return writePage(s, c, list, length, func(m postgres.WebhookMessage) int64 { return m.ID }, func(m postgres.WebhookMessage) wireMessage {
+	return writePage(s, c, list, length, func(m postgres.WebhookMessage) int64 { return m.ID }, func(m postgres.WebhookMessage) api.Notification {
 		return messageOf(m, attempts[m.ID])
 	})
 }

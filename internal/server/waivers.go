@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mergegate/api"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
@@ -19,23 +20,13 @@ import (
 // maxRequest bounds the body of a request that carries a few fields.
 const maxRequest = 64 << 10
 
-// waiverRequest is what the body of a waiver says. Unknown fields are refused: a
-// misspelt project would waive all of them.
-type waiverRequest struct {
-	Reason    string          `json:"reason"`
-	Project   json.RawMessage `json:"project"`
-	Commit    *string         `json:"commit"`
-	Expires   *string         `json:"expires"`
-	ExpiresOn *time.Time      `json:"expires_on"`
-}
-
 // giveWaiver lets a pull request's head through without a passing build.
 func (s *Server) giveWaiver(c *gin.Context, token postgres.Token) error {
 	repository, id, err := s.pullRequest(c, token)
 	if err != nil {
 		return err
 	}
-	var body waiverRequest
+	var body api.WaiverRequest
 	if err := readJSON(c, &body); err != nil {
 		return err
 	}
@@ -43,7 +34,7 @@ func (s *Server) giveWaiver(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	request, err := body.request(now)
+	request, err := waiverOfRequest(body, now)
 	if err != nil {
 		return err
 	}
@@ -84,7 +75,9 @@ func readJSON(c *gin.Context, into any) error {
 	return nil
 }
 
-func (b waiverRequest) request(now time.Time) (r waivers.Request, err error) {
+// waiverOfRequest reads what the body of a waiver says. Unknown fields are refused before: a
+// misspelt project would waive all of them.
+func waiverOfRequest(b api.WaiverRequest, now time.Time) (r waivers.Request, err error) {
 	r = waivers.Request{Reason: b.Reason}
 	if b.Commit != nil {
 		if r.Commit = strings.ToLower(*b.Commit); !mergecheck.IsFullCommit(r.Commit) {
@@ -148,7 +141,7 @@ func (s *Server) listWaivers(c *gin.Context, token postgres.Token) error {
 	for _, judged := range verdict.Waivers { // judged among all of them, not a page
 		states[judged.ID] = judged.State
 	}
-	return writePage(s, c, list, length, func(w mergecheck.Waiver) int64 { return w.ID }, func(w mergecheck.Waiver) wireWaiver {
+	return writePage(s, c, list, length, func(w mergecheck.Waiver) int64 { return w.ID }, func(w mergecheck.Waiver) api.Waiver {
 		return waiverOf(mergecheck.WaiverVerdict{Waiver: w, State: states[w.ID]})
 	})
 }
@@ -182,30 +175,14 @@ func keyOf(r postgres.Repository, pullRequestID int64) postgres.PullRequestKey {
 	return postgres.PullRequestKey{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID}
 }
 
-type wireWaiver struct {
-	ID          string                 `json:"id"`
-	State       mergecheck.WaiverState `json:"state"`
-	Commit      string                 `json:"commit"`
-	Destination string                 `json:"destination"`
-	Project     *wireProject           `json:"project"`
-	Reason      string                 `json:"reason"`
-	By          string                 `json:"by"`
-	Owner       *string                `json:"owner"`
-	TwoPerson   bool                   `json:"two_person"`
-	CreatedOn   time.Time              `json:"created_on"`
-	ExpiresOn   time.Time              `json:"expires_on"`
-	RevokedOn   *time.Time             `json:"revoked_on"`
-	RevokedBy   *string                `json:"revoked_by"`
-}
-
-func waiverOf(w mergecheck.WaiverVerdict) wireWaiver {
-	wire := wireWaiver{
-		ID: formatID(w.ID), State: w.State, Commit: w.Head, Destination: w.Destination, Reason: w.Reason, By: w.By,
+func waiverOf(w mergecheck.WaiverVerdict) api.Waiver {
+	wire := api.Waiver{
+		ID: formatID(w.ID), State: string(w.State), Commit: w.Head, Destination: w.Destination, Reason: w.Reason, By: w.By,
 		TwoPerson: w.TwoPerson, CreatedOn: w.CreatedOn.UTC(), ExpiresOn: w.ExpiresOn.UTC(),
 		RevokedOn: nullTime(w.RevokedOn), RevokedBy: null(w.RevokedBy),
 	}
 	if w.ProjectID != 0 {
-		wire.Project = &wireProject{ID: w.ProjectID, Slug: w.ProjectName}
+		wire.Project = &api.Project{ID: w.ProjectID, Slug: w.ProjectName}
 	}
 	if w.Owner != "" {
 		wire.Owner = new("{" + w.Owner + "}")

@@ -37,7 +37,8 @@ type Request = standin.Request
 type Server struct {
 	*standin.Server // URL, Close, OnRequest, Requests
 
-	spec    *specification
+	spec    specification
+	hold    Hold
 	changes standin.Changes
 
 	mu           sync.Mutex

@@ -17,6 +17,7 @@ import (
 
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/bitbucket/bitbuckettest/held"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,7 +44,7 @@ var (
 // start serves ws/repo with pull request 7 and, from fork/repo, 8.
 func start(t *testing.T) *bitbuckettest.Server {
 	t.Helper()
-	server, err := bitbuckettest.New()
+	server, err := held.New()
 	if err != nil {
 		t.Fatal(err)
 	}

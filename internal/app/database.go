@@ -1,0 +1,103 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"mergegate/internal/config"
+	"mergegate/internal/postgres"
+	"mergegate/internal/postgres/embedded"
+)
+
+// connectFor is how long a database that starts beside the service is waited for.
+const connectFor = 60 * time.Second
+
+// serveDatabase returns the database to serve from: the configured one, else one
+// of our own, which nobody else may be serving from. ended is closed if ours
+// ends by itself; it is nil otherwise.
+func serveDatabase(ctx context.Context, cfg config.Config, log *slog.Logger) (url string, ended <-chan struct{}, stop func(), err error) {
+	if cfg.DatabaseURL != "" {
+		return cfg.DatabaseURL, nil, func() {}, waitForDatabase(ctx, cfg.DatabaseURL, log)
+	}
+	server, err := embedded.Start(ctx, cfg.DataDir, embedded.Options{Log: log})
+	if err != nil {
+		return "", nil, nil, databaseFault(cfg, err)
+	}
+	return server.URL(), server.Done(), func() {
+		if err := server.Stop(); err != nil {
+			log.Error("embedded PostgreSQL did not stop in order", "error", err)
+		}
+	}, nil
+}
+
+// CommandDatabase is for commands beside the service: with our own database they
+// use the running one, else start it for as long as they take.
+func CommandDatabase(ctx context.Context, cfg config.Config, log *slog.Logger) (url string, stop func(), err error) {
+	if cfg.DatabaseURL != "" {
+		return cfg.DatabaseURL, func() {}, nil
+	}
+	url, err = embedded.Attach(ctx, cfg.DataDir)
+	if err == nil {
+		return url, func() {}, nil
+	}
+	if !errors.Is(err, embedded.ErrNotRunning) {
+		return "", nil, databaseFault(cfg, err)
+	}
+	url, _, stop, err = serveDatabase(ctx, cfg, log)
+	return url, stop, err
+}
+
+func databaseFault(cfg config.Config, err error) error {
+	var missing *embedded.NoBinariesError
+	switch {
+	case errors.As(err, &missing):
+		return config.NewError(err)
+	case errors.Is(err, embedded.ErrInUse):
+		return fmt.Errorf("another mergegate serves from %s: stop it, or set MERGEGATE_DATA_DIR or DATABASE_URL: %w", cfg.DataDir, err)
+	default:
+		return err
+	}
+}
+
+func waitForDatabase(ctx context.Context, url string, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, connectFor)
+	defer cancel()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for said := false; ; said = true {
+		err := postgres.Reach(ctx, url)
+		if err == nil || !postgres.IsUnavailable(err) {
+			return err
+		}
+		if !said {
+			log.Warn("waiting for the database", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the database did not answer for %s: %w", connectFor, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// WithStore opens the database for a command, migrated.
+func WithStore(ctx context.Context, cfg config.Config, log *slog.Logger, f func(store *postgres.Store) error) error {
+	url, stop, err := CommandDatabase(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	// The first token is made before the first serve as often as after it.
+	if err := postgres.MigrateUp(ctx, url); err != nil {
+		return err
+	}
+	store, err := postgres.Open(ctx, url, postgres.Options{MaxConns: 2})
+	if err != nil {
+		return config.NewError(err)
+	}
+	defer store.Close()
+	return f(store)
+}
