@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mergegate/internal/forge/forgetest"
+	"mergegate/internal/postgres/postgrestest"
 )
 
 // problemOf reads the problem details of an answer that has to have them.
@@ -232,7 +233,8 @@ func TestAPIRefusals(t *testing.T) {
 	read := w.command("token", "create", "--name", "r", "--scope", "read")
 	waive := w.command("token", "create", "--name", "w", "--scope", "waive,report", "--project", "12064")
 	other := w.command("token", "create", "--name", "o", "--scope", "read", "--repository", "acme/other-*")
-	expired := w.command("token", "create", "--name", "e", "--scope", "read", "--expires", "1ns")
+	expired := w.command("token", "create", "--name", "e", "--scope", "read", "--expires", "1h")
+	postgrestest.Exec(t, w.database, `UPDATE tokens SET expires_on = now() - interval '1 second' WHERE name = 'e'`)
 	revoked := w.command("token", "create", "--name", "x", "--scope", "admin")
 	w.command("token", "revoke", "6")
 	const builds = "/api/v1/repositories/acme/widgets/builds"

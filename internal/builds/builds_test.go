@@ -35,6 +35,11 @@ type bundle struct {
 	build    appveyortest.Build // a successful pull request build of acme/widgets
 }
 
+// widgets is the repository of the bundle, as Bitbucket has told it.
+var widgets = postgres.Repository{
+	WorkspaceUUID: "b7ea02c9-0871-4858-a2a6-a190d7de977c", RepositoryUUID: "15a31549-1cff-45dc-9d0d-310114c5038b", FullName: "acme/widgets",
+}
+
 func newBundle(t *testing.T) *bundle {
 	t.Helper()
 	must := func(err error) {
@@ -64,6 +69,7 @@ func newBundle(t *testing.T) *bundle {
 	bbClient, err := bitbucket.NewClient(bitbucket.Config{BaseURL: bb.URL})
 	must(err)
 	t.Cleanup(bbClient.CloseIdleConnections)
+	must(store.LinkRepository(t.Context(), widgets))
 	return &bundle{
 		service: New(store, avClient, bbClient, mergecheck.Accounts{"acme": {"acme"}}, Options{Log: slog.New(slog.DiscardHandler)}),
 		store:   store, database: database, appveyor: av, build: build,

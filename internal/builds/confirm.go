@@ -131,10 +131,7 @@ func (s *Service) trusted(ctx context.Context, answer appveyor.Answer) (ok bool,
 // where they aren't known.
 func (s *Service) learn(ctx context.Context, fullName string) (postgres.Repository, error) {
 	known, err := s.store.RepositoryByName(ctx, fullName)
-	if err == nil && known.Linked() {
-		return known, nil
-	}
-	if err != nil && !errors.Is(err, postgres.ErrNotFound) {
+	if !errors.Is(err, postgres.ErrNotFound) {
 		return known, err
 	}
 	workspace, slug, _ := strings.Cut(fullName, "/")
@@ -145,10 +142,10 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 	if strings.EqualFold(repository.FullName, fullName) {
 		return repository, s.store.LinkRepository(ctx, repository)
 	}
-	// Renamed since AppVeyor learnt the name: what is kept under the old one belongs to
-	// it too.
-	if former, unknown := s.store.RepositoryFormerly(ctx, fullName); err != nil && unknown == nil && former == repository {
-		return repository, nil // as is known, and nothing is kept there
+	// Renamed since AppVeyor learnt the name: what waits under the old one belongs to it
+	// too.
+	if former, err := s.store.RepositoryFormerly(ctx, fullName); err == nil && former == repository {
+		return repository, nil // as is known
 	}
 	return repository, s.store.LinkRepository(ctx, repository, fullName)
 }

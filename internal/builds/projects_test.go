@@ -18,21 +18,15 @@ import (
 	"mergegate/internal/postgres"
 )
 
-// linked is a bundle with a token, and a repository that Bitbucket has told.
+// linked is a bundle with a token, and a build that is recorded.
 func linked(t *testing.T) (*bundle, postgres.Repository) {
 	t.Helper()
 	b := newBundle(t)
 	b.withToken(t)
-	r := postgres.Repository{
-		WorkspaceUUID: "b7ea02c9-0871-4858-a2a6-a190d7de977c", RepositoryUUID: "15a31549-1cff-45dc-9d0d-310114c5038b", FullName: "acme/widgets",
-	}
-	if err := b.store.LinkRepository(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
 	if err := b.confirm(t.Context(), b.receive(t)); err != nil {
 		t.Fatal(err)
 	}
-	return b, r
+	return b, widgets
 }
 
 func (b *bundle) round(t *testing.T) {

@@ -25,6 +25,7 @@ func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.confirmDelivery))
 	river.AddWorker(workers, river.WorkFunc(s.watchBuild))
 	river.AddWorker(workers, river.WorkFunc(s.learnRepository))
+	river.AddWorker(workers, river.WorkFunc(s.recordUnlinked))
 	river.AddWorker(workers, river.WorkFunc(s.settleHeads))
 	river.AddWorker(workers, river.WorkFunc(s.reconcile))
 	river.AddWorker(workers, river.WorkFunc(s.lookAgain))
@@ -112,6 +113,11 @@ func (s *Service) learnRepository(ctx context.Context, job *river.Job[postgres.L
 		}
 		return nil
 	})
+}
+
+// recordUnlinked records what waited for a repository to be linked.
+func (s *Service) recordUnlinked(ctx context.Context, job *river.Job[postgres.RecordUnlinked]) error {
+	return s.store.RecordWaiting(ctx, job.Args, 0)
 }
 
 func (s *Service) settleHeads(ctx context.Context, job *river.Job[postgres.SettleHeads]) error {

@@ -137,29 +137,18 @@ func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s po
 			Reason:   fmt.Sprintf("another account posted the status %s, named %q, and Bitbucket lets only that account change it", s.Key, owner),
 		}
 	}
-	workspace, repo := address(s)
-	err := p.postTo(ctx, client, workspace, repo, s)
-	if !isNotFound(err) || !isFork(s) {
+	err := p.postTo(ctx, client, s.WorkspaceUUID, s.RepositoryUUID, s)
+	if !isNotFound(err) || s.Fork == "" {
 		return resultOf(s, err)
 	}
-	workspace, repo, _ = strings.Cut(s.SourceRepository, "/")
+	workspace, repo, _ := strings.Cut(s.Fork, "/")
 	err = p.postTo(ctx, client, workspace, repo, s)
 	result := resultOf(s, err)
 	if isClosedTo(err) {
 		result.Delivery, result.RetryIn = postgres.StatusNotPostable, 0
-		result.Reason = fmt.Sprintf("%s doesn't have the fork's commit, and %s refused the status: %s", s.Repository, s.SourceRepository, reason(err))
+		result.Reason = fmt.Sprintf("%s doesn't have the fork's commit, and %s refused the status: %s", s.Repository, s.Fork, reason(err))
 	}
 	return result
-}
-
-// address is how Bitbucket is asked for the pull request's repository: by UUID,
-// which survives renames, except where nobody has told it yet.
-func address(s postgres.CommitStatus) (workspace, repo string) {
-	if place := (postgres.Repository{WorkspaceUUID: s.WorkspaceUUID}); place.Linked() {
-		return s.WorkspaceUUID, s.RepositoryUUID
-	}
-	workspace, repo, _ = strings.Cut(s.Repository, "/")
-	return workspace, repo
 }
 
 // otherOwner looks, before the first post of a status, whether somebody else has
@@ -170,8 +159,7 @@ func (p *Publisher) otherOwner(ctx context.Context, client *bitbucket.Client, s 
 	if s.PostedVersion > 0 || s.Attempts > 1 {
 		return ""
 	}
-	workspace, repo := address(s)
-	shown, err := client.CommitStatus(ctx, workspace, repo, s.Commit, s.Key)
+	shown, err := client.CommitStatus(ctx, s.WorkspaceUUID, s.RepositoryUUID, s.Commit, s.Key)
 	if err != nil || shown.Key != s.Key || strings.HasPrefix(shown.Name, mergecheck.StatusNamePrefix) {
 		return ""
 	}
@@ -191,10 +179,6 @@ func (p *Publisher) postTo(ctx context.Context, client *bitbucket.Client, worksp
 	return client.PostCommitStatus(ctx, workspace, repo, s.Commit, bitbucket.CommitStatus{
 		Key: s.Key, State: s.State, Name: s.Name, Description: s.Description, URL: s.URL, Refname: s.Refname,
 	})
-}
-
-func isFork(s postgres.CommitStatus) bool {
-	return s.SourceRepository != "" && !strings.EqualFold(s.SourceRepository, s.Repository)
 }
 
 func isNotFound(err error) bool { return bitbucket.StatusOf(err) == http.StatusNotFound }

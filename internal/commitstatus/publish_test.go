@@ -238,23 +238,3 @@ func TestARenamedRepository(t *testing.T) {
 		t.Errorf("%v is shown in the repository that has the name now", shown)
 	}
 }
-
-// TestARepositoryThatIsNotLinked is known by its name alone, and Bitbucket redirects the one it had before.
-func TestARepositoryThatIsNotLinked(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, "acme/widgets")
-	const unlinked = "acme/later"
-	w.must(w.bitbucket.AddRepository(bitbuckettest.Repository{WorkspaceUUID: workspaceUUID, UUID: forkUUID[:35] + "0", FullName: unlinked}))
-	w.must(w.bitbucket.AddCommit(unlinked, head))
-	w.must(w.bitbucket.Rename(unlinked, "acme/new"))
-	_, err := w.store.RecordBuild(t.Context(), mergecheck.Build{
-		BuildID: 2, Project: mergecheck.Project{ID: 12064, Account: "acme", Slug: "later"}, Repository: unlinked, PullRequestID: 7,
-		State: mergecheck.Failed, ReportedCommit: head, SourceRepository: unlinked, URL: "https://ci.appveyor.com/x", CreatedOn: time.Now(),
-		ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
-	}, 0)
-	w.must(err)
-	w.publish()
-	if diff := cmp.Diff([]string{key + " FAILED"}, w.shows("acme/new")); diff != "" {
-		t.Errorf("shown (-want +got):\n%s", diff)
-	}
-}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"mergegate/internal/app"
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
@@ -119,9 +117,6 @@ func (d *doctor) knownWorkspaces(ctx context.Context) []workspace {
 	}
 	var list []workspace
 	for _, c := range credentials {
-		if c.WorkspaceUUID == uuid.Nil.String() {
-			continue // of repositories that Bitbucket has not told of yet
-		}
 		w := workspace{Credential: c, name: c.Workspace, repository: d.repositories[c.WorkspaceUUID]}
 		if w.name == "" {
 			w.name = "{" + c.WorkspaceUUID + "}"

@@ -93,7 +93,6 @@ func New(store *postgres.Store, client *bitbucket.Client, tokens *apptokens.Toke
 // Question is one merge check.
 type Question struct {
 	PullRequest postgres.PullRequestKey
-	FullName    string // "workspace/repo" where the asker named it so; else ""
 	Trigger     string
 	Brought     *Snapshot // nil: read it from Bitbucket
 	SystemToken string    // the Forge app's, valid for this workspace; "" for none
@@ -144,7 +143,7 @@ func (g *Gate) DropToken(ctx context.Context, workspaceUUID string) {
 func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
-	q := Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
+	q := Question{PullRequest: postgres.PullRequestKey{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID,
 	}}
 	j := g.evaluate(ctx, q, false)
@@ -304,6 +303,10 @@ func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgre
 	err = g.store.LinkRepository(ctx, postgres.Repository{
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
 	})
+	if err == nil { // builds of this pull request that waited for the name are wanted now
+		waited := postgres.RecordUnlinked{WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID}
+		err = g.store.RecordWaiting(ctx, waited, q.PullRequest.PullRequestID)
+	}
 	if err == nil {
 		facts, err = g.trusted(ctx, asked)
 	}

@@ -16,7 +16,7 @@ import (
 func (g *Gate) Show(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
-	q := Question{FullName: r.FullName, PullRequest: postgres.PullRequestKey{
+	q := Question{PullRequest: postgres.PullRequestKey{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID,
 	}}
 	unread := Snapshot{Problem: "Bitbucket didn't answer in time"}.pullRequest(pullRequestID)

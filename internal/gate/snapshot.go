@@ -73,8 +73,7 @@ func (g *Gate) read(ctx context.Context, q Question) Snapshot {
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget)
 	defer cancel()
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
-	workspace, repository := q.address()
-	pr, head, err := client.PullRequestAndHead(ctx, workspace, repository, q.PullRequest.PullRequestID)
+	pr, head, err := client.PullRequestAndHead(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID, q.PullRequest.PullRequestID)
 	s := Snapshot{
 		SourceCommit: head,
 		State:        pr.State, SourceBranch: pr.Source.Branch, SourceRepositoryUUID: pr.Source.Repository.UUID,
@@ -137,17 +136,6 @@ func (g *Gate) bitbucketProblem(ctx context.Context, client *bitbucket.Client, e
 	}
 }
 
-// address is how Bitbucket is asked for the repository: by UUID, which survives
-// renames, except where nobody has told it yet.
-func (q Question) address() (workspace, repository string) {
-	key := q.PullRequest
-	if place := (postgres.Repository{WorkspaceUUID: key.WorkspaceUUID}); !place.Linked() {
-		workspace, repository, _ = strings.Cut(q.FullName, "/")
-		return workspace, repository
-	}
-	return key.WorkspaceUUID, key.RepositoryUUID
-}
-
 // isCalled is what the repository is said to be called, by whoever read the pull
 // request, "" where that wasn't said.
 func (s Snapshot) isCalled(q Question) string {
@@ -162,11 +150,10 @@ func (s Snapshot) isCalled(q Question) string {
 // and a name that is brought along is a hint to ask.
 func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postgres.Repository) (name, problem string) {
 	hint := s.isCalled(q)
-	linked := (postgres.Repository{WorkspaceUUID: q.PullRequest.WorkspaceUUID}).Linked()
-	if !linked || hint == "" && stored.FullName != "" || stored.FullName != "" && strings.EqualFold(hint, stored.FullName) {
+	if hint == "" && stored.FullName != "" || stored.FullName != "" && strings.EqualFold(hint, stored.FullName) {
 		return "", ""
 	}
-	if s.read && s.Repository != "" { // by UUID, as every linked repository is
+	if s.read && s.Repository != "" { // by UUID
 		return s.Repository, ""
 	}
 	if q.seen != nil { // it is only shown

@@ -66,8 +66,7 @@ func (g *Gate) readWanted(ctx context.Context, q Question, wants mergecheck.Want
 func (g *Gate) readAuthor(ctx context.Context, client *bitbucket.Client, q Question, facts *mergecheck.Facts) error {
 	ctx, cancel := context.WithTimeout(ctx, wantsBudget)
 	defer cancel()
-	workspace, repository := q.address()
-	pr, err := client.PullRequest(ctx, workspace, repository, q.PullRequest.PullRequestID)
+	pr, err := client.PullRequest(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID, q.PullRequest.PullRequestID)
 	if err != nil || pr.Author == "" {
 		return err
 	}
@@ -83,8 +82,7 @@ func (g *Gate) readChanged(ctx context.Context, client *bitbucket.Client, q Ques
 	if pr.DestinationCommit == "" {
 		return nil
 	}
-	workspace, repository := q.address()
-	paths, err := client.PathsOfHead(ctx, workspace, repository, q.PullRequest.PullRequestID, pr.Head, pr.DestinationCommit)
+	paths, err := client.PathsOfHead(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID, q.PullRequest.PullRequestID, pr.Head, pr.DestinationCommit)
 	if err != nil {
 		return err
 	}
@@ -96,10 +94,9 @@ func (g *Gate) readChanged(ctx context.Context, client *bitbucket.Client, q Ques
 func (g *Gate) readDistance(ctx context.Context, client *bitbucket.Client, q Question, facts *mergecheck.Facts, r postgres.Repository, tested string) error {
 	ctx, cancel := context.WithTimeout(ctx, wantsBudget)
 	defer cancel()
-	workspace, repository := q.address()
 	d := mergecheck.Distance{Destination: strings.ToLower(facts.PullRequest.DestinationCommit), Tested: tested}
 	var err error
-	if d.Behind, d.Complete, err = client.CommitsBehind(ctx, workspace, repository, d.Destination, tested); err != nil {
+	if d.Behind, d.Complete, err = client.CommitsBehind(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID, d.Destination, tested); err != nil {
 		return err
 	}
 	facts.Distances = append(slices.Clone(facts.Distances), d)

@@ -120,11 +120,14 @@ type Recorded struct {
 	Unsettled string
 }
 
+// Unlinked reports whether the build waits for its repository to be linked.
+func (r Recorded) Unlinked() bool { return r.Repository.RepositoryUUID == "" }
+
 // RecordBuild records one observation of a build that AppVeyor confirmed, by the
 // order of [mergecheck.Build.Merge], together with the commit status it makes
-// wanted and the jobs that publish it, look at an unfinished build again, and
-// ask Bitbucket for a repository it has not told yet. With a delivery it also
-// gives that delivery its outcome. All of it is committed, or none.
+// wanted and the jobs that publish it and look at an unfinished build again. One of a
+// repository that Bitbucket has not told of yet waits until it has. With a delivery it
+// also gives that delivery its outcome. All of it is committed, or none.
 func (s *Store) RecordBuild(ctx context.Context, b mergecheck.Build, delivery int64) (rec Recorded, err error) {
 	return s.record(ctx, b, delivery, false)
 }
@@ -143,6 +146,9 @@ func (s *Store) record(ctx context.Context, b mergecheck.Build, delivery int64, 
 		}
 		if delivery == 0 {
 			return nil
+		}
+		if rec.Unlinked() {
+			return settleDelivery(ctx, tx, delivery, Processed, rec.Unsettled)
 		}
 		if err := s.retryStatusOf(ctx, tx, rec.Repository, rec.Build); err != nil {
 			return err
@@ -165,12 +171,19 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build, 
 		return Recorded{}, err
 	}
 	repository, known, err := s.placeOf(ctx, tx, b, &found)
+	if errors.Is(err, ErrNotFound) {
+		return s.keepUnlinked(ctx, tx, b, found)
+	}
 	if err != nil {
 		return Recorded{}, err
 	}
 	if known != nil {
 		b = known.Merge(b)
 		b.Repository = known.Repository
+	} else if waiting, err := takeUnlinked(ctx, tx, b.BuildID); err != nil {
+		return Recorded{}, err
+	} else if waiting != nil {
+		b, found = waiting.Document.Merge(b), found && waiting.Found
 	}
 	history, err := historyOf(ctx, tx, repository, b)
 	if err != nil {
@@ -206,22 +219,21 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build, 
 	if err := s.lookAtUntold(ctx, tx, repository, b, found); err != nil {
 		return Recorded{}, err
 	}
-	if err := s.enqueue(ctx, tx, followUps(repository, b)...); err != nil {
+	if err := s.enqueue(ctx, tx, watched(b)...); err != nil {
 		return Recorded{}, err
 	}
 	return rec, s.wantEffects(ctx, tx, PullRequestKey{repository.WorkspaceUUID, repository.RepositoryUUID, b.PullRequestID})
 }
 
-// placeOf finds the repository that b is recorded under, and b as recorded so
-// far. A build stays in the repository it was first recorded under: a transfer
-// starts fresh in the new workspace. Its row is locked, so that linking that
-// repository, which may be under another name than b has now, waits. What anything
+// placeOf finds the repository that b is recorded under, [ErrNotFound] where Bitbucket
+// has not told of it, and b as recorded so far. A build stays in the repository it was first recorded under: a transfer
+// starts fresh in the new workspace. What anything
 // but history told of before is no longer only found.
 func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build, found *bool) (Repository, *mergecheck.Build, error) {
 	rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE build_id = $1 FOR UPDATE`, b.BuildID)
 	row, err := one[buildRow](rows, err)
 	if errors.Is(err, ErrNotFound) {
-		repository, err := ensureRepository(ctx, tx, b.Repository)
+		repository, err := repositoryCalled(ctx, tx, b.Repository)
 		return repository, nil, err
 	}
 	if err != nil {
@@ -288,13 +300,23 @@ func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bu
 	return err
 }
 
-// Build returns one build, confirmed or reported, by the id of its row.
-func (s *Store) Build(ctx context.Context, id int64) (mergecheck.Build, Repository, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE id = $1
-		UNION ALL SELECT `+buildColumns+` FROM reports AS builds WHERE id = $1`, id)
+// BuildID names a row: a confirmed build's, or a report's.
+type BuildID struct {
+	WorkspaceUUID string
+	ID            int64
+	Reported      bool
+}
+
+// Build returns one build, confirmed or reported.
+func (s *Store) Build(ctx context.Context, id BuildID) (mergecheck.Build, Repository, error) {
+	table := `builds`
+	if id.Reported {
+		table = `reports AS builds`
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM `+table+` WHERE workspace_uuid = $1 AND id = $2`, id.WorkspaceUUID, id.ID)
 	row, err := one[buildRow](rows, err)
 	if err != nil {
-		return mergecheck.Build{}, Repository{}, fmt.Errorf("read build %d: %w", id, err)
+		return mergecheck.Build{}, Repository{}, fmt.Errorf("read build %d: %w", id.ID, err)
 	}
 	repository, err := repositoryOf(ctx, s.pool, row.WorkspaceUUID, row.RepositoryUUID)
 	return row.build(), repository, err
@@ -413,14 +435,16 @@ func (f BuildFilter) where() (sql string, args pgx.NamedArgs) {
 // UpdatedOn returns, for those of the AppVeyor builds that are recorded, when
 // AppVeyor last changed them.
 func (s *Store) UpdatedOn(ctx context.Context, buildIDs []int64) (map[int64]time.Time, error) {
-	rows, err := s.pool.Query(ctx, `SELECT build_id, updated_on FROM builds WHERE build_id = ANY($1)`, buildIDs)
-	list, err := all[buildRow](rows, err)
+	rows, err := s.pool.Query(ctx, `SELECT build_id, updated_on FROM builds WHERE build_id = ANY($1)
+		UNION ALL SELECT build_id, (document->>'updated_on')::timestamptz FROM unlinked_builds WHERE build_id = ANY($1)`, buildIDs)
+	updated := make(map[int64]time.Time, len(buildIDs))
+	if err == nil {
+		var id int64
+		var on *time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &on}, func() error { updated[id] = timeOf(on); return nil })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read when builds changed: %w", err)
-	}
-	updated := make(map[int64]time.Time, len(list))
-	for _, row := range list {
-		updated[row.BuildID] = timeOf(row.UpdatedOn)
 	}
 	return updated, nil
 }

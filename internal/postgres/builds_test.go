@@ -117,7 +117,7 @@ func TestBuildIsReadAsRecorded(t *testing.T) {
 		rec := record(t, store, tt.b)
 		want := tt.b
 		want.ID, want.SourceCommit = rec.Build.ID, tt.head
-		got, in, err := store.Build(t.Context(), rec.Build.ID)
+		got, in, err := store.Build(t.Context(), postgres.BuildID{WorkspaceUUID: r.WorkspaceUUID, ID: rec.Build.ID})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,8 +125,13 @@ func TestBuildIsReadAsRecorded(t *testing.T) {
 		equal(t, tt.name+" repository", r, in)
 		equal(t, tt.name+" recorded", postgres.Recorded{Build: want, Repository: r, Unsettled: rec.Unsettled}, rec)
 	}
-	if _, _, err := store.Build(t.Context(), 99); !isNotFound(err) {
-		t.Errorf("a build that isn't there: %v, want ErrNotFound", err)
+	for name, id := range map[string]postgres.BuildID{
+		"a build that isn't there": {WorkspaceUUID: r.WorkspaceUUID, ID: 99}, "a report": {WorkspaceUUID: r.WorkspaceUUID, ID: 1, Reported: true},
+		"another workspace's": {WorkspaceUUID: r.RepositoryUUID, ID: 1},
+	} {
+		if _, _, err := store.Build(t.Context(), id); !isNotFound(err) {
+			t.Errorf("%s: %v, want ErrNotFound", name, err)
+		}
 	}
 }
 
@@ -174,7 +179,7 @@ func TestRecordingIsAllOrNothing(t *testing.T) {
 				t.Fatal("no error")
 			}
 			exec(t, store, "ALTER TABLE away RENAME TO "+tt.table)
-			for _, table := range []string{"builds", "projects", "repositories", "commit_statuses", "river_job"} {
+			for _, table := range []string{"builds", "unlinked_builds", "projects", "commit_statuses", "river_job"} {
 				if n := query[int64](t, store, "SELECT count(*) FROM "+table)[0]; n != 0 {
 					t.Errorf("%d rows in %s, want none", n, table)
 				}
@@ -200,7 +205,7 @@ func TestFollowUps(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			store := open(t)
+			store := openEmpty(t)
 			if tt.linked {
 				link(t, store, repository(name))
 			}

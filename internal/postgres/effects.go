@@ -86,6 +86,9 @@ type SpreadEffects struct {
 // Kind names the job in the queue.
 func (SpreadEffects) Kind() string { return "spread_effects" }
 
+// leastUUID comes before every other.
+const leastUUID = "00000000-0000-0000-0000-000000000000"
+
 // spreadBatch is how many pull requests one [SpreadEffects] has looked at.
 const spreadBatch = 200
 
@@ -98,7 +101,7 @@ const lostAfter = time.Hour
 // it does nothing. It comes
 // last in a transaction: nobody then waits for another lock with this one.
 func (s *Store) wantEffects(ctx context.Context, tx pgx.Tx, pr PullRequestKey) error {
-	if !(Repository{WorkspaceUUID: pr.WorkspaceUUID}).Linked() || pr.PullRequestID == 0 {
+	if pr.PullRequestID == 0 {
 		return nil
 	}
 	var wanted, turn int64
@@ -139,7 +142,7 @@ func (s *Store) SpreadEffects(ctx context.Context, job SpreadEffects) error {
 		SELECT $1::uuid::text AS workspace_uuid, repository_uuid::text, pull_request_id FROM (
 			SELECT repository_uuid, pull_request_id FROM pull_requests WHERE workspace_uuid = $1 AND state = 'OPEN'
 			UNION SELECT repository_uuid, pull_request_id FROM effects WHERE workspace_uuid = $1
-		) known WHERE (repository_uuid, pull_request_id) > (coalesce(nullif($2, '')::uuid, '`+noWorkspace+`'::uuid), $3)
+		) known WHERE (repository_uuid, pull_request_id) > (coalesce(nullif($2, '')::uuid, '`+leastUUID+`'::uuid), $3)
 		ORDER BY repository_uuid, pull_request_id LIMIT $4`, job.WorkspaceUUID, job.AfterRepository, job.AfterID, spreadBatch)
 	list, err := all[PullRequestKey](rows, err)
 	if err != nil {

@@ -172,11 +172,11 @@ func TestWhatCanChangeAVerdict(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "a repository that is linked", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
+		{name: "builds that waited for their repository", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
 			record(t, store, build(1, of("ws/other")))
 			other := repository("ws/other")
 			other.WorkspaceUUID = r.WorkspaceUUID
-			link(t, store, other)
+			linkAndRecord(t, store, other)
 		}},
 		{name: "another policy", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
 			exec(t, store, `INSERT INTO pull_requests (workspace_uuid, repository_uuid, pull_request_id, state, told_on) VALUES ($1, $2, 7, 'OPEN', now())`,

@@ -62,6 +62,7 @@ func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 		WHERE d.hinted_pull_request = $3
 			AND (d.outcome IN ('pending', 'failed') OR d.reason = 'untrusted_account')
 			AND NOT EXISTS (SELECT FROM builds b WHERE b.build_id = d.build_id)
+			AND NOT EXISTS (SELECT FROM unlinked_builds u WHERE u.build_id = d.build_id)
 		ORDER BY d.id DESC LIMIT $4`, append(key[:3:3], maxUnconfirmed)...).Query(into(&f.Unconfirmed))
 	queuePolicy(batch, asked, &f)
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {

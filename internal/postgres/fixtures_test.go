@@ -26,7 +26,16 @@ const (
 // later is after any head that a test records now.
 var later = time.Date(2090, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
+// open opens a store that knows the repository of builds, which a test that looks at it links
+// anew.
 func open(t testing.TB) *postgres.Store {
+	t.Helper()
+	store := openEmpty(t)
+	link(t, store, repository(name))
+	return store
+}
+
+func openEmpty(t testing.TB) *postgres.Store {
 	t.Helper()
 	return openURL(t, postgrestest.New(t))
 }

@@ -136,6 +136,7 @@ var Unfinished = []rivertype.JobState{
 //     merge check asks again.
 //   - [WakeEffects] only says that a moment has come; any job of that moment that
 //     runs says so in a transaction that is yet to commit.
+//   - [RecordUnlinked] is not unique: it records what waits when it runs.
 //   - The periodic rounds are followed by the next one.
 var uniqueByArgs = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 

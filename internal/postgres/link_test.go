@@ -11,10 +11,10 @@ import (
 	"mergegate/internal/postgres"
 )
 
-// place is what is kept of a repository, and how much is kept under names alone.
+// place is what is kept of a repository, and how many builds wait for theirs.
 type place struct {
 	Builds, Statuses, Projects, Heads int64
-	Left                              int64
+	Waiting                           int64
 }
 
 func placeOf(t *testing.T, store *postgres.Store, r postgres.Repository) place {
@@ -24,41 +24,106 @@ func placeOf(t *testing.T, store *postgres.Store, r postgres.Repository) place {
 	}
 	return place{
 		Builds: count("builds"), Statuses: count("commit_statuses"), Projects: count("projects"), Heads: count("pull_request_heads"),
-		Left: query[int64](t, store, `SELECT sum(n)::bigint FROM (
-			SELECT count(*) n FROM repositories WHERE workspace_uuid = $1 UNION ALL SELECT count(*) FROM builds WHERE workspace_uuid = $1
-			UNION ALL SELECT count(*) FROM projects WHERE workspace_uuid = $1 UNION ALL SELECT count(*) FROM commit_statuses WHERE workspace_uuid = $1
-			UNION ALL SELECT count(*) FROM pull_request_heads WHERE workspace_uuid = $1) counts`, "00000000-0000-0000-0000-000000000000")[0],
+		Waiting: query[int64](t, store, `SELECT count(*) FROM unlinked_builds`)[0],
 	}
 }
 
-func TestLinkMovesWhatWasKeptUnderTheName(t *testing.T) {
-	t.Parallel()
-	store := open(t)
-	rec := record(t, store, build(1, of("WS/Repo")), build(2, in(mergecheck.Running)))
-	if rec.Repository.Linked() {
-		t.Fatal("linked before anybody told of it")
+// linkAndRecord links a repository and works the job that this queues.
+func linkAndRecord(t *testing.T, store *postgres.Store, r postgres.Repository) {
+	t.Helper()
+	link(t, store, r)
+	recordWaiting(t, store, r, 0)
+}
+
+func recordWaiting(t *testing.T, store *postgres.Store, r postgres.Repository, pullRequestID int64) {
+	t.Helper()
+	job := postgres.RecordUnlinked{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID}
+	if err := store.RecordWaiting(t.Context(), job, pullRequestID); err != nil {
+		t.Fatal(err)
 	}
-	see(t, store, pullRequest(rec.Repository, 7), head)
-	r := link(t, store, repository(name))
-	equal(t, "kept", place{Builds: 2, Statuses: 1, Projects: 1, Heads: 1}, placeOf(t, store, r))
+}
+
+// TestBuildsWaitForTheirRepository has nothing in the tables of facts until Bitbucket has
+// told of the repository, and then all of it.
+func TestBuildsWaitForTheirRepository(t *testing.T) {
+	t.Parallel()
+	store := openEmpty(t)
+	rec := record(t, store, build(1, of("WS/Repo")), build(2, in(mergecheck.Running)), build(2, in(mergecheck.Failed), updated(time.Second)))
+	if !rec.Unlinked() || rec.Unsettled != postgres.ReasonUnlinked {
+		t.Fatalf("recorded %+v before anybody told of the repository", rec)
+	}
+	r := repository(name)
+	equal(t, "kept before", place{Waiting: 2}, placeOf(t, store, r))
+	link(t, store, r)
+	equal(t, "jobs", 1, len(queued(t, store, "record_unlinked")))
+	recordWaiting(t, store, r, 0)
+	equal(t, "kept", place{Builds: 2, Statuses: 1, Projects: 1}, placeOf(t, store, r))
+	equal(t, "statuses", []string{"aaaaaaaaaaaab FAILED"}, shown(statuses(t, store)))
 	rec = record(t, store, build(2), build(3))
 	equal(t, "recorded under", r, rec.Repository)
 	link(t, store, r) // again changes nothing
-	equal(t, "kept", place{Builds: 3, Statuses: 1, Projects: 1, Heads: 1}, placeOf(t, store, r))
+	recordWaiting(t, store, r, 0)
+	equal(t, "kept", place{Builds: 3, Statuses: 1, Projects: 1}, placeOf(t, store, r))
+	equal(t, "jobs after that", 1, len(queued(t, store, "record_unlinked")))
+}
+
+// TestWhatWaitedIsMerged has a delivery come between linking and the job that records what
+// waited.
+func TestWhatWaitedIsMerged(t *testing.T) {
+	t.Parallel()
+	store := openEmpty(t)
+	r := repository(name)
+	record(t, store, build(1, in(mergecheck.Failed), updated(time.Minute)))
+	link(t, store, r)
+	rec := record(t, store, build(1, in(mergecheck.Running)))
+	equal(t, "state", mergecheck.Failed, rec.Build.State)
+	recordWaiting(t, store, r, 0)
+	equal(t, "kept", place{Builds: 1, Statuses: 1, Projects: 1}, placeOf(t, store, r))
+}
+
+// TestAPullRequestsBuildsAreRecordedFirst is for a merge check that waits.
+func TestAPullRequestsBuildsAreRecordedFirst(t *testing.T) {
+	t.Parallel()
+	store := openEmpty(t)
+	r := repository(name)
+	record(t, store, build(1), build(2, func(b *mergecheck.Build) { b.PullRequestID = 8 }))
+	link(t, store, r)
+	recordWaiting(t, store, r, 8)
+	equal(t, "kept", place{Builds: 1, Statuses: 1, Projects: 1, Waiting: 1}, placeOf(t, store, r))
+}
+
+func TestADeliveryWhoseBuildWaits(t *testing.T) {
+	t.Parallel()
+	store := openEmpty(t)
+	id := addDelivery(t, store, postgres.Delivery{Source: "appveyor", Body: []byte("{}"), BuildID: 1, Outcome: postgres.Pending})
+	if _, err := store.RecordBuild(t.Context(), build(1), id); err != nil {
+		t.Fatal(err)
+	}
+	d, err := store.Delivery(t.Context(), id)
+	equal(t, "delivery", []any{postgres.Processed, postgres.ReasonUnlinked, error(nil)}, []any{d.Outcome, d.Reason, err})
+}
+
+// TestFewBuildsWait bounds what is kept of a name that Bitbucket never tells of.
+func TestFewBuildsWait(t *testing.T) {
+	t.Parallel()
+	store := openEmpty(t)
+	exec(t, store, `INSERT INTO unlinked_builds (build_id, name, document, found) SELECT n, 'ws/repo', '{}', false FROM generate_series(1, 1005) n`)
+	record(t, store, build(2000), build(3000, of("ws/another")))
+	equal(t, "of the name", []int64{1000, 7, 2000}, query[int64](t, store, `SELECT unnest(ARRAY[count(*), min(build_id), max(build_id)]) FROM unlinked_builds WHERE name = 'ws/repo'`))
+	exec(t, store, `UPDATE unlinked_builds SET recorded_on = now() - interval '31 days' WHERE name = 'ws/repo'`)
+	if _, err := store.DeleteOlder(t.Context(), "deliveries", 1000*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "after a month", int64(1), query[int64](t, store, `SELECT count(*) FROM unlinked_builds`)[0])
 }
 
 func TestLinkSettlesHeads(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	r := repository(name)
 	see(t, store, pullRequest(r, 7), head)
-	rec := record(t, store, build(1, reported(head[:12])))
-	equal(t, "head before", "", rec.Build.SourceCommit)
-	link(t, store, r)
-	equal(t, "jobs", 1, len(queued(t, store, "settle_heads")))
-	if err := store.SettleHeads(t.Context(), postgres.SettleHeads(pullRequest(r, 7))); err != nil {
-		t.Fatal(err)
-	}
+	record(t, store, build(1, reported(head[:12])))
+	linkAndRecord(t, store, r)
 	equal(t, "statuses", []string{"aaaaaaaaaaaab SUCCESSFUL"}, shown(statuses(t, store)))
 }
 
@@ -70,13 +135,13 @@ func TestLinkStopsWhatClosedBefore(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			store := open(t)
+			store := openEmpty(t)
 			r := repository(name)
 			record(t, store, build(1, in(mergecheck.Running)))
 			if err := store.See(t.Context(), pullRequest(r, 7), postgres.Sighting{Told: mergecheck.Told{State: tt.state, On: time.Now()}}); err != nil {
 				t.Fatal(err)
 			}
-			link(t, store, r)
+			linkAndRecord(t, store, r)
 			equal(t, "status", []string{tt.want}, shown(statuses(t, store)))
 		})
 	}
@@ -84,7 +149,7 @@ func TestLinkStopsWhatClosedBefore(t *testing.T) {
 
 func TestRenameKeepsHistory(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	r := link(t, store, repository("ws/old"))
 	record(t, store, build(1, of("ws/old")))
 	r.FullName = "ws/new"
@@ -96,7 +161,7 @@ func TestRenameKeepsHistory(t *testing.T) {
 	equal(t, "recorded under", r, rec.Repository)
 	equal(t, "kept", place{Builds: 2, Statuses: 1, Projects: 1}, placeOf(t, store, r))
 	for _, s := range statuses(t, store) {
-		equal(t, "posted to", []string{"ws/new", "ws/new"}, []string{s.Repository, s.SourceRepository})
+		equal(t, "posted to", []string{"ws/new", ""}, []string{s.Repository, s.Fork})
 	}
 }
 
@@ -104,7 +169,7 @@ func TestRenameKeepsHistory(t *testing.T) {
 // told, until another repository gets it.
 func TestAppVeyorKeepsTheFormerName(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	r := link(t, store, repository("ws/old"))
 	record(t, store, build(1, of("ws/old")))
 	r.FullName = "ws/new"
@@ -137,12 +202,13 @@ func TestAppVeyorKeepsTheFormerName(t *testing.T) {
 // has at once.
 func TestLinkWithAFormerName(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	record(t, store, build(1, of("ws/old")))
 	r := repository("ws/new")
 	if err := store.LinkRepository(t.Context(), r, "ws/old"); err != nil {
 		t.Fatal(err)
 	}
+	recordWaiting(t, store, r, 0)
 	equal(t, "kept", place{Builds: 1, Statuses: 1, Projects: 1}, placeOf(t, store, r))
 	equal(t, "recorded under", r, record(t, store, build(2, of("ws/old"))).Repository)
 	now, err := store.RepositoryByName(t.Context(), "ws/new")
@@ -151,17 +217,17 @@ func TestLinkWithAFormerName(t *testing.T) {
 
 func TestForkKeepsItsNameInARename(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	r := link(t, store, repository("ws/old"))
 	record(t, store, build(1, of("ws/old"), func(b *mergecheck.Build) { b.SourceRepository = "me/fork" }))
 	r.FullName = "ws/new"
 	link(t, store, r)
 	s := statuses(t, store)[0]
-	equal(t, "posted to", []string{"ws/new", "me/fork"}, []string{s.Repository, s.SourceRepository})
+	equal(t, "posted to", []string{"ws/new", "me/fork"}, []string{s.Repository, s.Fork})
 }
 
-// TestRenameBeforeItIsTold has both names of one repository build the same head:
-// two statuses for the same commit become one, of the newest build.
+// TestRenameBeforeItIsTold has both names of one repository build the same head: the
+// status is of the newest build, under whichever name it was.
 func TestRenameBeforeItIsTold(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -174,31 +240,21 @@ func TestRenameBeforeItIsTold(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			store := open(t)
+			store := openEmpty(t)
 			r := link(t, store, repository("ws/old"))
 			record(t, store, build(tt.old, of("ws/old")), build(tt.new, of("ws/new"), in(mergecheck.Failed)))
-			settle(t, store, claim(t, store, statuses(t, store)[0].ID), postgres.StatusPosted)
-			leased := claim(t, store, statuses(t, store)[1].ID)
+			equal(t, "kept before", place{Builds: 1, Statuses: 1, Projects: 1, Waiting: 1}, placeOf(t, store, r))
 			r.FullName = "ws/new"
-			link(t, store, r)
-
+			linkAndRecord(t, store, r)
 			equal(t, "kept", place{Builds: 2, Statuses: 1, Projects: 1}, placeOf(t, store, r))
-			s := statuses(t, store)[0]
-			equal(t, "state", tt.want, s.State)
-			if s.PostedVersion >= s.WantedVersion {
-				t.Error("it is not posted again, after whoever posted the other")
-			}
-			if _, claimed, busy := tryClaim(t, store, s.ID); claimed || !busy {
-				t.Errorf("claimed %t, busy %t while the other is being posted", claimed, busy)
-			}
-			settle(t, store, leased, postgres.StatusPosted) // its row is gone
+			equal(t, "state", tt.want, statuses(t, store)[0].State)
 		})
 	}
 }
 
 func TestNameTakenOver(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	first := link(t, store, repository(name))
 	record(t, store, build(1))
 	second := link(t, store, repository(name))
@@ -214,7 +270,7 @@ func TestNameTakenOver(t *testing.T) {
 
 func TestProjectsOfBothNamesBecomeOne(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	r := link(t, store, repository("ws/old"))
 	named := func(slug string) func(*mergecheck.Build) {
 		return func(b *mergecheck.Build) { b.Project.Slug = slug }
@@ -225,7 +281,7 @@ func TestProjectsOfBothNamesBecomeOne(t *testing.T) {
 	}
 	record(t, store, build(2, of("ws/new"), named("renamed")))
 	r.FullName = "ws/new"
-	link(t, store, r)
+	linkAndRecord(t, store, r)
 	want := []postgres.SeenProject{{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Repository: "ws/new",
 		ProjectID: 1, Account: "acme", Slug: "renamed", NewestBuildID: 2, OldestBuildID: 1, Forgotten: true,
@@ -233,11 +289,11 @@ func TestProjectsOfBothNamesBecomeOne(t *testing.T) {
 	equal(t, "projects", want, projects(t, store))
 }
 
-// TestLinkingWhileRecording leaves no build behind under the name alone, whatever
-// name the build is told under meanwhile.
+// TestLinkingWhileRecording leaves no build waiting, whatever name it is told under
+// meanwhile.
 func TestLinkingWhileRecording(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	for round := range 8 {
 		fullName := fmt.Sprintf("ws/race%d", round)
 		first := int64(round * 100)
@@ -261,7 +317,9 @@ func TestLinkingWhileRecording(t *testing.T) {
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, fullName, place{Builds: 3, Statuses: 1, Projects: 1}, placeOf(t, store, r))
+		recordWaiting(t, store, r, 0)
+		got := placeOf(t, store, r)
+		equal(t, fullName, place{Builds: 3, Statuses: 1, Projects: 1}, got)
 	}
 }
 
@@ -269,7 +327,7 @@ func TestLinkingWhileRecording(t *testing.T) {
 // the rename is told.
 func TestRenamingWhileRecording(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	for round := range 20 {
 		before, after := fmt.Sprintf("ws/old%d", round), fmt.Sprintf("ws/new%d", round)
 		first := int64(round*100 + 1)
@@ -287,6 +345,7 @@ func TestRenamingWhileRecording(t *testing.T) {
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)
 		}
+		recordWaiting(t, store, r, 0)
 		got := query[int64](t, store, `SELECT count(*) FROM builds WHERE repository = $1`, after)[0]
 		moved := query[int64](t, store, `SELECT count(*) FROM builds WHERE repository = $1 AND repository_uuid = $2`, after, r.RepositoryUUID)[0]
 		equal(t, after, []int64{4, 4}, []int64{got, moved})
@@ -296,7 +355,7 @@ func TestRenamingWhileRecording(t *testing.T) {
 // TestSwappingNames links repositories under each other's names at once.
 func TestSwappingNames(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	a, b := link(t, store, repository("ws/a")), link(t, store, repository("ws/b"))
 	for range 60 {
 		a.FullName, b.FullName = b.FullName, a.FullName

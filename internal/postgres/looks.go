@@ -40,8 +40,9 @@ func (s *Store) NoteAsked(ctx context.Context, workspaceUUID, repositoryUUID str
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var askedOn time.Time
 		err := tx.QueryRow(ctx, `
-			UPDATE repositories SET asked_on = now()
-			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND coalesce(asked_on < now() - $3::interval, true)
+			INSERT INTO repository_visits AS v (workspace_uuid, repository_uuid, asked_on) SELECT $1, $2, now()
+				WHERE EXISTS (SELECT FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2)
+			ON CONFLICT (workspace_uuid, repository_uuid) DO UPDATE SET asked_on = now() WHERE v.asked_on < now() - $3::interval
 			RETURNING asked_on`, workspaceUUID, repositoryUUID, askedGap).Scan(&askedOn)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
@@ -60,16 +61,13 @@ func (s *Store) NoteAsked(ctx context.Context, workspaceUUID, repositoryUUID str
 
 // AskedOn returns when a merge check last noted a repository; zero: never.
 func (s *Store) AskedOn(ctx context.Context, workspaceUUID, repositoryUUID string) (time.Time, error) {
-	var askedOn *time.Time
-	err := s.pool.QueryRow(ctx, `SELECT asked_on FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2`,
+	var askedOn time.Time
+	err := s.pool.QueryRow(ctx, `SELECT asked_on FROM repository_visits WHERE workspace_uuid = $1 AND repository_uuid = $2`,
 		workspaceUUID, repositoryUUID).Scan(&askedOn)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && askedOn == nil {
-		return time.Time{}, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return time.Time{}, fmt.Errorf("read when repository %s was asked about: %w", repositoryUUID, err)
 	}
-	return *askedOn, nil
+	return askedOn, nil
 }
 
 // ConfirmedBuild returns a build as it is recorded, by AppVeyor's id; [ErrNotFound]

@@ -26,7 +26,7 @@ func TestNoteAsked(t *testing.T) {
 			r := link(t, store, repository(name))
 			link(t, store, repository("ws/another"))
 			for _, ago := range tt.ago {
-				exec(t, store, `UPDATE repositories SET asked_on = asked_on - $1::interval`, ago)
+				exec(t, store, `UPDATE repository_visits SET asked_on = asked_on - $1::interval`, ago)
 				if err := store.NoteAsked(t.Context(), r.WorkspaceUUID, r.RepositoryUUID); err != nil {
 					t.Fatal(err)
 				}

@@ -44,7 +44,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 // tables are all that mergegate keeps something in.
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
-	"pull_requests", "branch_heads", "former_names", "looks", "waiver_endings", "app_tokens", "rebuilds",
+	"pull_requests", "branch_heads", "former_names", "repository_visits", "unlinked_builds", "looks", "waiver_endings", "app_tokens", "rebuilds",
 	"webhook_subscriptions", "webhook_messages", "webhook_attempts", "pull_request_verdicts", "effects", "effect_runs", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths", "write_probe",
 }
 
@@ -73,6 +73,9 @@ func fill(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	if _, err := store.ApplyPolicy(t.Context(), r.WorkspaceUUID, "rules: []", "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.NoteAsked(t.Context(), r.WorkspaceUUID, r.RepositoryUUID); err != nil {
 		t.Fatal(err)
 	}
 	subscribe(t, store, r, postgres.WebhookEvents...)

@@ -118,11 +118,10 @@ type Workspace struct {
 	Slug string
 }
 
-// seenWorkspaces are those that anything is known of. Repositories that only
-// AppVeyor has named are in none yet.
+// seenWorkspaces are those that anything is known of.
 const seenWorkspaces = `
 	WITH seen AS (
-		SELECT workspace_uuid FROM repositories WHERE workspace_uuid <> '` + noWorkspace + `'
+		SELECT workspace_uuid FROM repositories
 		UNION SELECT workspace_uuid FROM policies
 		UNION SELECT workspace_uuid FROM pull_requests
 		UNION SELECT workspace_uuid FROM app_tokens
@@ -132,8 +131,6 @@ const seenWorkspaces = `
 		FROM seen
 	)
 	SELECT uuid::text AS uuid, slug FROM named `
-
-const noWorkspace = "00000000-0000-0000-0000-000000000000"
 
 // Workspaces lists the workspaces that anything is known of, at most limit.
 func (s *Store) Workspaces(ctx context.Context, limit int) ([]Workspace, error) {

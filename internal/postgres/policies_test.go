@@ -16,7 +16,7 @@ var unlessApplied = cmpopts.IgnoreFields(postgres.Policy{}, "AppliedOn")
 
 func TestApplyPolicy(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	workspace, other := uuid.NewString(), uuid.NewString()
 	inForce := func() postgres.Policy {
 		t.Helper()
@@ -76,7 +76,7 @@ func TestApplyPolicy(t *testing.T) {
 
 func TestReplacePolicy(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	workspace := uuid.NewString()
 	for _, tt := range []struct {
 		name     string
@@ -102,7 +102,7 @@ func TestReplacePolicy(t *testing.T) {
 // has to get a version of its own.
 func TestPoliciesAppliedAtOnce(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	workspace := uuid.NewString()
 	const times = 30
 	versions := make([]int64, times)
@@ -130,7 +130,7 @@ func TestPoliciesAppliedAtOnce(t *testing.T) {
 
 func TestWorkspaceByPath(t *testing.T) {
 	t.Parallel()
-	store := open(t)
+	store := openEmpty(t)
 	named := link(t, store, repository("Team/widgets"))
 	record(t, store, build(1, of("elsewhere/unlinked")))
 	nameless := uuid.NewString()

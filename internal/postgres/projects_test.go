@@ -58,6 +58,7 @@ func TestProjectWithoutIDIsNone(t *testing.T) {
 func TestForgetProject(t *testing.T) {
 	t.Parallel()
 	store := open(t)
+	link(t, store, repository("ws/elsewhere"))
 	record(t, store, build(1), build(2, of("ws/elsewhere")), build(3, func(b *mergecheck.Build) { b.Project.ID = 2 }))
 	for range 2 {
 		if err := store.ForgetProject(t.Context(), 1); err != nil {

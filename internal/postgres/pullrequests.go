@@ -447,7 +447,7 @@ func (s *Store) recordTelling(ctx context.Context, tx pgx.Tx, key PullRequestKey
 // build. That of a build found in a history has to be known to be open, before the
 // build is shown.
 func (s *Store) lookAtUntold(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, found bool) error {
-	if b.State.Finished() && !found || !r.Linked() {
+	if b.State.Finished() && !found {
 		return nil
 	}
 	job := LookAtPullRequest{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}

@@ -18,18 +18,9 @@ type Repository struct {
 	FullName       string // "" when it isn't known, or another repository has it now
 }
 
-// Linked reports whether Bitbucket has told the repository's UUIDs.
-func (r Repository) Linked() bool { return r.WorkspaceUUID != uuid.Nil.String() }
-
-// unlinked is the place of a repository that so far only AppVeyor has named.
-func unlinked(fullName string) Repository {
-	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://bitbucket.org/"+strings.ToLower(fullName)))
-	return Repository{WorkspaceUUID: uuid.Nil.String(), RepositoryUUID: id.String(), FullName: fullName}
-}
-
 const repositoryColumns = `workspace_uuid, repository_uuid, coalesce(full_name, '') AS full_name`
 
-// RepositoryByName returns the repository that has this name now, linked or not.
+// RepositoryByName returns the repository that has this name now.
 func (s *Store) RepositoryByName(ctx context.Context, fullName string) (Repository, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE lower(full_name) = lower($1)`, fullName)
 	r, err := one[Repository](rows, err)
@@ -85,7 +76,7 @@ func (s *Store) WorkspaceUUID(ctx context.Context, slug string) (string, error) 
 	var id string
 	err := s.pool.QueryRow(ctx, `
 		SELECT workspace_uuid FROM repositories
-		WHERE lower(split_part(full_name, '/', 1)) = lower($1) AND workspace_uuid <> $2 LIMIT 1`, slug, uuid.Nil.String()).Scan(&id)
+		WHERE lower(split_part(full_name, '/', 1)) = lower($1) LIMIT 1`, slug).Scan(&id)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return "", fmt.Errorf("find workspace %s: %w", slug, err)
 	}
@@ -99,8 +90,8 @@ const (
 	exclusive lockMode = "pg_advisory_xact_lock"
 )
 
-// lockName keeps a repository from being linked while a build is recorded under
-// its name, or the build would stay behind. It is held until tx ends.
+// lockName keeps a repository from being linked while a build is recorded under its name,
+// or the build would go on waiting. It is held until tx ends.
 func lockName(ctx context.Context, tx pgx.Tx, fullName string, mode lockMode) error {
 	_, err := tx.Exec(ctx, `SELECT `+string(mode)+`(hashtextextended('repository ' || lower($1), 0))`, fullName)
 	return err
@@ -119,19 +110,11 @@ func (s *Store) RepositoryFormerly(ctx context.Context, fullName string) (Reposi
 	return r, nil
 }
 
-// ensureRepository returns the repository with this name, or that had it last, making
-// an unlinked one where there is none.
-func ensureRepository(ctx context.Context, tx pgx.Tx, fullName string) (Repository, error) {
+// repositoryCalled returns the repository with this name, or that had it last.
+func repositoryCalled(ctx context.Context, tx pgx.Tx, fullName string) (Repository, error) {
 	rows, err := tx.Query(ctx, formerly, fullName)
 	if former, err := one[Repository](rows, err); !errors.Is(err, ErrNotFound) {
 		return former, err
-	}
-	place := unlinked(fullName)
-	_, err = tx.Exec(ctx, `
-		INSERT INTO repositories (workspace_uuid, repository_uuid, full_name) VALUES ($1, $2, $3)
-		ON CONFLICT DO NOTHING`, place.WorkspaceUUID, place.RepositoryUUID, fullName)
-	if err != nil {
-		return Repository{}, err
 	}
 	rows, err = tx.Query(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE lower(full_name) = lower($1)`, fullName)
 	return one[Repository](rows, err)

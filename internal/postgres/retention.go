@@ -29,6 +29,8 @@ var olderThan = map[string][]string{
 					AND (p.repository_uuid = o.repository_uuid AND p.destination_branch = o.branch
 						OR p.source_repository = o.repository_uuid AND p.source_branch = o.branch AND p.state = 'OPEN')))
 			ORDER BY o.pushed_on LIMIT $2)`,
+		`DELETE FROM unlinked_builds WHERE build_id IN (
+			SELECT build_id FROM unlinked_builds WHERE recorded_on < now() - least($1::interval, interval '30 days') ORDER BY recorded_on LIMIT $2)`,
 		`DELETE FROM looks WHERE (kind, subject) IN (
 			SELECT kind, subject FROM looks WHERE wanted_on < now() - $1::interval AND NOT live ORDER BY wanted_on LIMIT $2)`,
 		`DELETE FROM commit_distances WHERE (workspace_uuid, repository_uuid, destination, tested) IN (

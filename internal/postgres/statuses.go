@@ -15,19 +15,19 @@ import (
 
 // CommitStatus is what Bitbucket is to show on a commit and what it was told.
 type CommitStatus struct {
-	ID               int64
-	WorkspaceUUID    string
-	RepositoryUUID   string
-	Commit           string
-	Key              string
-	Repository       string // "workspace/repo" to post to
-	SourceRepository string // the fork to try when that has not the commit; may be the same
-	BuildID          int64
-	State            string
-	Name             string
-	Description      string
-	URL              string
-	Refname          string
+	ID             int64
+	WorkspaceUUID  string
+	RepositoryUUID string
+	Commit         string
+	Key            string
+	Repository     string // "workspace/repo", "" while another repository has its name
+	Fork           string // "workspace/repo" to try when that has not the commit; "": the pull request is from no fork
+	BuildID        int64
+	State          string
+	Name           string
+	Description    string
+	URL            string
+	Refname        string
 
 	WantedVersion int64
 	PostedVersion int64
@@ -57,7 +57,9 @@ const (
 // one whose requests hang must not take every worker.
 const maxPerRepository = 4
 
-const statusColumns = `id, workspace_uuid, repository_uuid, commit, key, repository, source_repository, build_id, state,
+const statusColumns = `id, workspace_uuid, repository_uuid, commit, key, fork, build_id, state,
+	coalesce((SELECT r.full_name FROM repositories r WHERE r.workspace_uuid = commit_statuses.workspace_uuid
+		AND r.repository_uuid = commit_statuses.repository_uuid), '') AS repository,
 	name, description, url, refname, wanted_version, posted_version, posted_state, delivery, http_status, reason,
 	attempts, pending_since, next_attempt_on, leased_until, updated_on`
 
@@ -138,26 +140,26 @@ func (s *Store) want(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.
 
 // upsertStatus returns the id of the status when what is wanted changed, else 0.
 func upsertStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, status mergecheck.CommitStatus) (changed int64, err error) {
-	source := b.SourceRepository
-	if strings.EqualFold(source, b.Repository) {
-		source = r.FullName // no fork, whatever it was called then
+	fork := b.SourceRepository
+	if strings.EqualFold(fork, b.Repository) || strings.EqualFold(fork, r.FullName) {
+		fork = ""
 	}
 	rows, err := tx.Query(ctx, `
-		INSERT INTO commit_statuses AS s (workspace_uuid, repository_uuid, commit, key, repository, source_repository,
+		INSERT INTO commit_statuses AS s (workspace_uuid, repository_uuid, commit, key, fork,
 			build_id, state, name, description, url, refname)
-		VALUES (@workspace_uuid, @repository_uuid, @commit, @key, @repository, @source_repository,
+		VALUES (@workspace_uuid, @repository_uuid, @commit, @key, @fork,
 			@build_id, @state, @name, @description, @url, @refname)
 		ON CONFLICT (workspace_uuid, repository_uuid, commit, key) DO UPDATE SET
-			repository = excluded.repository, source_repository = excluded.source_repository,
+			fork = excluded.fork,
 			build_id = excluded.build_id, state = excluded.state, name = excluded.name,
 			description = excluded.description, url = excluded.url, refname = excluded.refname,
 			wanted_version = s.wanted_version + 1, delivery = 'pending', http_status = NULL, reason = '', attempts = 0,
 			wanted_on = now(), pending_since = now(), next_attempt_on = NULL, updated_on = now()
-		WHERE (s.state, s.name, s.description, s.url, s.refname, s.source_repository)
-			IS DISTINCT FROM (excluded.state, excluded.name, excluded.description, excluded.url, excluded.refname, excluded.source_repository)
+		WHERE (s.state, s.name, s.description, s.url, s.refname, s.fork)
+			IS DISTINCT FROM (excluded.state, excluded.name, excluded.description, excluded.url, excluded.refname, excluded.fork)
 		RETURNING id`, pgx.NamedArgs{
 		"workspace_uuid": r.WorkspaceUUID, "repository_uuid": r.RepositoryUUID, "commit": b.SourceCommit, "key": status.Key,
-		"repository": r.FullName, "source_repository": source, "build_id": b.BuildID,
+		"fork": fork, "build_id": b.BuildID,
 		"state": status.State, "name": status.Name, "description": status.Description, "url": status.URL, "refname": status.Refname,
 	})
 	if err != nil {
@@ -170,15 +172,12 @@ func upsertStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bui
 	return ids[0], nil
 }
 
-func followUps(r Repository, b mergecheck.Build) []river.JobArgs {
-	var jobs []river.JobArgs
-	if !b.State.Finished() {
-		jobs = append(jobs, WatchBuild{Account: b.Project.Account, Slug: b.Project.Slug, BuildID: b.BuildID, Version: b.Version})
+// watched is the job that looks at a build again, where it has not ended.
+func watched(b mergecheck.Build) []river.JobArgs {
+	if b.State.Finished() {
+		return nil
 	}
-	if !r.Linked() {
-		jobs = append(jobs, LearnRepository{FullName: r.FullName})
-	}
-	return jobs
+	return []river.JobArgs{WatchBuild{Account: b.Project.Account, Slug: b.Project.Slug, BuildID: b.BuildID, Version: b.Version}}
 }
 
 // ClaimStatus leases a commit status that is not settled and due, for lease.
@@ -198,11 +197,11 @@ func (s *Store) ClaimStatus(ctx context.Context, id int64, lease time.Duration) 
 		// A status can have several jobs. The first that comes when it is due claims
 		// it, and clocks differ a little.
 		rows, err := tx.Query(ctx, `
-			UPDATE commit_statuses c SET leased_until = now() + $2, attempts = attempts + 1
+			UPDATE commit_statuses SET leased_until = now() + $2, attempts = attempts + 1
 			WHERE id = $1 AND posted_version < wanted_version AND coalesce(leased_until <= now(), true)
 				AND coalesce(next_attempt_on <= now() + interval '500 ms', true)
-				AND (SELECT count(*) FROM commit_statuses o WHERE o.workspace_uuid = c.workspace_uuid
-					AND o.repository_uuid = c.repository_uuid AND o.leased_until > now()) < $3
+				AND (SELECT count(*) FROM commit_statuses o WHERE o.workspace_uuid = commit_statuses.workspace_uuid
+					AND o.repository_uuid = commit_statuses.repository_uuid AND o.leased_until > now()) < $3
 			RETURNING `+statusColumns, id, lease, maxPerRepository)
 		list, err = all[CommitStatus](rows, err)
 		return err
@@ -243,7 +242,7 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 			SELECT wanted_version, leased_until IS NOT DISTINCT FROM $2 FROM commit_statuses WHERE id = $1 FOR UPDATE`,
 			status.ID, status.LeasedUntil).Scan(&wanted, &leased)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return nil // joined with another status meanwhile, which is posted after this
+			return nil // deleted with its build
 		}
 		if err != nil {
 			return err

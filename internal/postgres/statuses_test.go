@@ -82,7 +82,7 @@ func TestStatusIsThatOfTheNewestBuild(t *testing.T) {
 	}
 	want := postgres.CommitStatus{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Commit: head, Key: "appveyor-1-pr-7",
-		Repository: name, SourceRepository: name, BuildID: 3, State: "STOPPED", Name: "AppVeyor PR #7 acme/app",
+		Repository: name, BuildID: 3, State: "STOPPED", Name: "AppVeyor PR #7 acme/app",
 		URL: build(3).URL, Refname: "feature", WantedVersion: 3, Delivery: postgres.StatusPending,
 	}
 	equal(t, "status", want, only(t, store), cmpopts.IgnoreFields(postgres.CommitStatus{}, "ID", "Description", "PendingSince", "UpdatedOn"))
@@ -253,6 +253,7 @@ func TestLease(t *testing.T) {
 func TestFourLeasesPerRepository(t *testing.T) {
 	t.Parallel()
 	store := open(t)
+	link(t, store, repository("ws/elsewhere"))
 	for i := range int64(10) {
 		record(t, store, build(i+1, func(b *mergecheck.Build) { b.PullRequestID = i + 1 }))
 	}

@@ -79,7 +79,7 @@ const (
 
 // signedURL is an address with its signature, nil where there is no key to sign with.
 func (s *Server) signedURL(format, what string, r postgres.Repository, pullRequestID int64) *string {
-	if len(s.SigningKey) == 0 || r.FullName == "" || !r.Linked() {
+	if len(s.SigningKey) == 0 || r.FullName == "" {
 		return nil
 	}
 	path := fmt.Sprintf(format, r.FullName, pullRequestID)

@@ -15,7 +15,7 @@ func buildOf(r postgres.Repository, b mergecheck.Build) api.Build {
 		name = b.Repository
 	}
 	return api.Build{
-		ID: formatID(b.ID), Project: projectOf(b.Project), BuildID: b.BuildID, Version: b.Version, State: string(b.State),
+		ID: formatBuildID(r.WorkspaceUUID, b), Project: projectOf(b.Project), BuildID: b.BuildID, Version: b.Version, State: string(b.State),
 		Repository:  api.Repository{FullName: null(name), UUID: uuidOf(r)},
 		PullRequest: api.PullRequest{ID: b.PullRequestID, Title: b.PullRequestTitle},
 		Source:      api.Source{Commit: null(b.SourceCommit), Branch: b.SourceBranch, Repository: b.SourceRepository},
@@ -34,9 +34,6 @@ func projectOf(p mergecheck.Project) api.Project { return api.Project{ID: p.ID, 
 
 // uuidOf is the repository's UUID as Bitbucket writes it, in braces.
 func uuidOf(r postgres.Repository) *string {
-	if !r.Linked() {
-		return nil
-	}
 	return new("{" + r.RepositoryUUID + "}")
 }
 

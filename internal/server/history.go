@@ -138,9 +138,9 @@ func (s *Server) writeDecisions(c *gin.Context, key postgres.PullRequestKey) err
 
 // getBuild returns one build with its jobs.
 func (s *Server) getBuild(c *gin.Context, token postgres.Token) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
+	id, ok := parseBuildID(c.Param("id"))
+	if !ok {
+		return errNotFound
 	}
 	if q := newQuery(c.Request); q.err != nil {
 		return q.err

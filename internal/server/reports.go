@@ -37,9 +37,6 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	if err := reportsFor(token, build.Project.ID); err != nil {
 		return err
 	}
-	if !repository.Linked() {
-		return errConflict.with("Bitbucket has not told the repository's UUID yet")
-	}
 	pr := s.Explaining.Explain(c.Request.Context(), repository, build.PullRequestID).PullRequest
 	switch {
 	case pr.Head == "":

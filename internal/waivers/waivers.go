@@ -131,8 +131,6 @@ func lifeOf(r Request, rules mergecheck.WaiverRules) (time.Duration, error) {
 
 func possible(pr mergecheck.PullRequest, r Request) error {
 	switch {
-	case !(postgres.Repository{WorkspaceUUID: r.PullRequest.WorkspaceUUID}).Linked():
-		return fmt.Errorf("%w: Bitbucket has not told the repository's UUID yet", ErrConflict)
 	case pr.Head == "":
 		return fmt.Errorf("%w: the head of pull request %d is not known: %s", ErrConflict, pr.ID, pr.HeadProblem)
 	case !strings.EqualFold(pr.State, "OPEN"):
