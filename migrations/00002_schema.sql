@@ -49,13 +49,18 @@ CREATE TABLE unlinked_builds (
 CREATE INDEX unlinked_builds_name ON unlinked_builds (name, build_id); -- RecordWaiting
 CREATE INDEX unlinked_builds_recorded_on ON unlinked_builds (recorded_on); -- retention
 
--- What was received, raw and append-only. The hints in it are what a pull request author may
--- have written.
+-- A delivery's id begins with the day on which it came, so that the id alone tells its
+-- partition, and is greater than that of every earlier one.
+CREATE SEQUENCE delivery_numbers MAXVALUE 4294967295 CYCLE;
+CREATE FUNCTION next_delivery_id() RETURNS bigint LANGUAGE sql AS
+    $$ SELECT ((extract(epoch FROM now())::bigint / 86400) << 32) + nextval('delivery_numbers') $$;
+
+-- What was received, raw and append-only, a partition a day: bodies hold e-mail addresses,
+-- and 30 days are 30 days. The hints in it are what a pull request author may have written.
 CREATE TABLE deliveries (
-    id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id                  bigint NOT NULL DEFAULT next_delivery_id() PRIMARY KEY,
     source              text NOT NULL CHECK (source IN ('appveyor', 'forge', 'bitbucket')),
     event               text NOT NULL DEFAULT '',
-    request_id          text, -- the same request, sent again, is the same delivery
     body                bytea NOT NULL,
     workspace_uuid      uuid, -- of an event, by what Bitbucket signed: who may see the delivery
     repository_uuid     uuid,
@@ -71,11 +76,21 @@ CREATE TABLE deliveries (
     pending_since       timestamptz NOT NULL DEFAULT now(), -- from when on it is tried for a day: its receipt, or its replay
     received_on         timestamptz NOT NULL DEFAULT now(),
     processed_on        timestamptz
-);
-CREATE UNIQUE INDEX deliveries_request_id ON deliveries (source, request_id); -- AddDelivery: what came before
+) PARTITION BY RANGE (id);
+CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
 CREATE INDEX deliveries_unconfirmed ON deliveries (lower(hinted_repository), hinted_pull_request)
     WHERE outcome IN ('pending', 'failed') OR reason = 'untrusted_account'; -- Facts: what could explain that there is no build
 CREATE INDEX deliveries_received_on ON deliveries (received_on); -- DeliveriesSince, retention
+
+-- The same request, sent again, is the same delivery.
+CREATE TABLE delivery_requests (
+    source      text NOT NULL CHECK (source IN ('appveyor', 'forge', 'bitbucket')),
+    request_id  text NOT NULL,
+    delivery_id bigint NOT NULL,
+    received_on timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (source, request_id)
+);
+CREATE INDEX delivery_requests_received_on ON delivery_requests (received_on); -- retention
 
 -- AppVeyor projects seen building pull requests of a repository.
 CREATE TABLE projects (
@@ -229,7 +244,7 @@ CREATE TABLE branch_heads (
 );
 CREATE INDEX branch_heads_pushed_on ON branch_heads (pushed_on); -- retention
 
--- Every answer to a merge check, with what it was decided from.
+-- Every answer to a merge check, with what it was decided from, a partition a month.
 CREATE TABLE decisions (
     workspace_uuid  uuid NOT NULL,
     repository_uuid uuid NOT NULL,
@@ -247,8 +262,9 @@ CREATE TABLE decisions (
     inputs          jsonb,                    -- so that it can be decided again by another policy; null where nothing could be read
     duration_ms     integer NOT NULL,
     created_on      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (workspace_uuid, repository_uuid, pull_request_id, id)
-);
+    PRIMARY KEY (workspace_uuid, repository_uuid, pull_request_id, id, created_on)
+) PARTITION BY RANGE (created_on);
+CREATE TABLE decisions_default PARTITION OF decisions DEFAULT;
 CREATE INDEX decisions_repository ON decisions (workspace_uuid, repository_uuid, id);                    -- Decisions of a repository
 CREATE INDEX decisions_repository_created_on ON decisions (workspace_uuid, repository_uuid, created_on); -- Stats
 CREATE INDEX decisions_workspace ON decisions (workspace_uuid, created_on);                              -- MergeDecisions: a simulation
@@ -529,5 +545,6 @@ INSERT INTO write_probe DEFAULT VALUES;
 DROP TABLE write_probe, webhook_attempts, webhook_messages, webhook_subscriptions, looks, app_tokens, tokens,
     waiver_endings, waiver_revocations, waivers, policies, effects, effect_runs, commit_statuses, rebuilds,
     pull_request_verdicts, changed_paths, commit_distances, decisions, branch_heads, pull_requests,
-    pull_request_heads, reports, builds, projects, deliveries, unlinked_builds, repository_visits, former_names, repositories;
-DROP FUNCTION refuse_change;
+    pull_request_heads, reports, builds, projects, delivery_requests, deliveries, unlinked_builds, repository_visits, former_names, repositories;
+DROP FUNCTION refuse_change, next_delivery_id;
+DROP SEQUENCE delivery_numbers;

@@ -45,7 +45,7 @@ func (tr *traffic) bounded() {
 	tr.appveyor.OnRequest(func(*http.Request) appveyortest.Fault {
 		return appveyortest.Fault{Status: http.StatusServiceUnavailable}
 	})
-	postgrestest.Age(tr.t, tr.database, 8*24*time.Hour) // more than the queue keeps what it gave up
+	postgrestest.Age(tr.t, tr.database, 40*24*time.Hour) // more than the queue keeps what it gave up, and a month of decisions
 	tr.start()
 	var unbounded map[string]int64
 	defer func() {

@@ -88,6 +88,9 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	}
 	defer service.close()
 
+	if err := service.jobs.MakePartitions(ctx); err != nil {
+		log.WarnContext(ctx, "partitions not made ahead; they are within the hour", "error", err)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return service.serveHTTP(ctx, listener) })
 	group.Go(func() error { return service.serveAdmin(ctx) })

@@ -41,6 +41,9 @@ func BenchmarkAsk(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	if err := store.MakePartitions(b.Context()); err != nil {
+		b.Fatal(err)
+	}
 	tokens, err := apptokens.New(store, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)

@@ -72,21 +72,28 @@ func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err erro
 }
 
 func insertDelivery(ctx context.Context, tx pgx.Tx, d Delivery) (id int64, before bool, err error) {
+	if d.RequestID != "" {
+		err := tx.QueryRow(ctx, `
+			INSERT INTO delivery_requests (source, request_id, delivery_id) VALUES ($1, $2, next_delivery_id())
+			ON CONFLICT (source, request_id) DO UPDATE SET request_id = excluded.request_id
+			RETURNING delivery_id, xmax <> 0`, d.Source, d.RequestID).Scan(&id, &before) // xmax is set on a row that was there
+		if err != nil || before {
+			return id, before, err
+		}
+	}
 	err = tx.QueryRow(ctx, `
-		INSERT INTO deliveries (source, event, body, build_id, request_id, account, slug, version, hinted_repository,
+		INSERT INTO deliveries (id, source, event, body, build_id, account, slug, version, hinted_repository,
 			hinted_pull_request, workspace_uuid, repository_uuid, outcome, reason, processed_on)
-		VALUES (@source, @event, @body, nullif(@build_id::bigint, 0), nullif(@request_id, ''), @account, @slug, @version,
+		VALUES (coalesce(nullif(@id::bigint, 0), next_delivery_id()), @source, @event, @body, nullif(@build_id::bigint, 0), @account, @slug, @version,
 			@hinted_repository, @hinted_pull_request, nullif(@workspace_uuid, '')::uuid, nullif(@repository_uuid, '')::uuid, @outcome, @reason,
 			CASE WHEN @outcome = 'pending' THEN NULL ELSE now() END)
-		ON CONFLICT (source, request_id) DO UPDATE SET request_id = excluded.request_id
-		RETURNING id, xmax <> 0`, // xmax is set on a row that was there
-		pgx.NamedArgs{
-			"source": d.Source, "event": d.Event, "body": d.Body, "build_id": d.BuildID, "request_id": d.RequestID,
-			"account": d.Account, "slug": d.Slug, "version": d.Version, "hinted_repository": d.HintedRepository,
-			"hinted_pull_request": d.HintedPullRequest, "workspace_uuid": mergecheck.BareUUID(d.WorkspaceUUID),
-			"repository_uuid": mergecheck.BareUUID(d.RepositoryUUID), "outcome": d.Outcome, "reason": d.Reason,
-		}).Scan(&id, &before)
-	return id, before, err
+		RETURNING id`, pgx.NamedArgs{
+		"id": id, "source": d.Source, "event": d.Event, "body": d.Body, "build_id": d.BuildID,
+		"account": d.Account, "slug": d.Slug, "version": d.Version, "hinted_repository": d.HintedRepository,
+		"hinted_pull_request": d.HintedPullRequest, "workspace_uuid": mergecheck.BareUUID(d.WorkspaceUUID),
+		"repository_uuid": mergecheck.BareUUID(d.RepositoryUUID), "outcome": d.Outcome, "reason": d.Reason,
+	}).Scan(&id)
+	return id, false, err
 }
 
 // DeliveryBody returns what was received, as it came.

@@ -59,7 +59,7 @@ func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 			CASE WHEN d.outcome = 'ignored' THEN d.account ELSE '' END AS untrusted FROM deliveries d
 		JOIN (SELECT lower(full_name) AS name FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2
 			UNION ALL SELECT name FROM former_names WHERE workspace_uuid = $1 AND repository_uuid = $2) n ON lower(d.hinted_repository) = n.name
-		WHERE d.hinted_pull_request = $3
+		WHERE d.id >= (extract(epoch FROM now())::bigint / 86400 - 3) << 32 AND d.hinted_pull_request = $3
 			AND (d.outcome IN ('pending', 'failed') OR d.reason = 'untrusted_account')
 			AND NOT EXISTS (SELECT FROM builds b WHERE b.build_id = d.build_id)
 			AND NOT EXISTS (SELECT FROM unlinked_builds u WHERE u.build_id = d.build_id)

@@ -11,7 +11,8 @@ import (
 const deleteBatch = 2000
 
 // olderThan deletes at most $2 rows of each table that are older than $1, and
-// that nothing still needs. Branch heads are Bitbucket's events like deliveries;
+// that nothing still needs. Deliveries and decisions are dropped with their partitions
+// before that; what is left of them are rows that came when none was made. Branch heads are Bitbucket's events like deliveries;
 // the newest of each branch stays for as long as pull requests go to it, or an
 // open one comes from it. What Bitbucket told of commits can be asked again.
 // Policies and waivers are kept for good. What belongs to a pull request goes with its
@@ -29,6 +30,8 @@ var olderThan = map[string][]string{
 					AND (p.repository_uuid = o.repository_uuid AND p.destination_branch = o.branch
 						OR p.source_repository = o.repository_uuid AND p.source_branch = o.branch AND p.state = 'OPEN')))
 			ORDER BY o.pushed_on LIMIT $2)`,
+		`DELETE FROM delivery_requests WHERE (source, request_id) IN (
+			SELECT source, request_id FROM delivery_requests WHERE received_on < now() - $1::interval ORDER BY received_on LIMIT $2)`,
 		`DELETE FROM unlinked_builds WHERE build_id IN (
 			SELECT build_id FROM unlinked_builds WHERE recorded_on < now() - least($1::interval, interval '30 days') ORDER BY recorded_on LIMIT $2)`,
 		`DELETE FROM looks WHERE (kind, subject) IN (
@@ -49,9 +52,9 @@ var olderThan = map[string][]string{
 		`DELETE FROM pull_request_verdicts WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_request_verdicts
 			WHERE changed_on < now() - $1::interval ORDER BY changed_on LIMIT $2)`,
-		`DELETE FROM decisions WHERE (workspace_uuid, repository_uuid, pull_request_id, id) IN (
-			SELECT workspace_uuid, repository_uuid, pull_request_id, id FROM decisions
-			WHERE created_on < now() - $1::interval ORDER BY created_on LIMIT $2)`,
+		`DELETE FROM decisions WHERE (workspace_uuid, repository_uuid, pull_request_id, id, created_on) IN (
+			SELECT workspace_uuid, repository_uuid, pull_request_id, id, created_on FROM decisions
+			WHERE created_on < now() - $1::interval - interval '31 days' ORDER BY created_on LIMIT $2)`,
 	},
 	"builds": {
 		`DELETE FROM commit_statuses WHERE id IN (SELECT c.id FROM commit_statuses c JOIN builds b ON b.build_id = c.build_id
@@ -89,8 +92,12 @@ var olderThan = map[string][]string{
 }
 
 // DeleteOlder deletes what of a kind (deliveries, decisions or builds) is older
-// than kept, and returns how many rows that were. What is pending stays.
+// than kept, and returns how many rows that were, those of whole partitions not counted.
+// What is pending stays.
 func (s *Store) DeleteOlder(ctx context.Context, kind string, kept time.Duration) (deleted int64, err error) {
+	if err := s.dropPartitions(ctx, kind, kept); err != nil {
+		return 0, err
+	}
 	for _, statement := range olderThan[kind] {
 		for {
 			tag, err := s.pool.Exec(ctx, statement, kept, deleteBatch)

@@ -78,7 +78,7 @@ func (s *Store) ProbeWrite(ctx context.Context) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		undone := errors.New("undone")
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { // a savepoint
-			if _, _, err := insertDelivery(ctx, tx, Delivery{Source: "probe", Body: body, Outcome: Ignored}); err != nil {
+			if _, _, err := insertDelivery(ctx, tx, Delivery{Source: "appveyor", Body: body, Outcome: Ignored}); err != nil {
 				return err
 			}
 			return undone

@@ -54,6 +54,9 @@ func (s *Service) Periodic() *river.PeriodicJob {
 const pendingFor = 25 * time.Hour
 
 func (s *Service) sweep(ctx context.Context, _ *river.Job[sweep]) error {
+	if err := s.store.MakePartitions(ctx); err != nil {
+		return err
+	}
 	lost, err := s.store.GiveUpDeliveries(ctx, pendingFor)
 	if err != nil {
 		return err

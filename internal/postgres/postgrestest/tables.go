@@ -59,7 +59,9 @@ func onEachTable(t testing.TB, address string, do func(ctx context.Context, conn
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx) //nolint:errcheck // nothing can be lost
-	rows, err := conn.Query(ctx, "select quote_ident(tablename) from pg_tables where schemaname = 'public' order by 1")
+	rows, err := conn.Query(ctx, `
+		select quote_ident(relname) from pg_class
+		where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`)
 	if err != nil {
 		t.Fatal(err)
 	}
