@@ -58,7 +58,7 @@ func TestCommandsAndTheAPI(t *testing.T) {
 		name string
 		args string
 		want string // in the table
-		json string // a key of the document, or of each of the list
+		json string // a key of the document, or of each of the list; "": the list is empty
 		list bool
 	}{
 		{name: "explain", args: "explain acme/widgets 7", want: "BLOCKED  failed", json: "next_step"},
@@ -67,7 +67,7 @@ func TestCommandsAndTheAPI(t *testing.T) {
 			name: "builds list with every filter", list: true, json: "build_id", want: "failed",
 			args: "builds list acme/widgets --pullrequest 7 --commit 1111111 --project 12064 --state failed --since 1h --until 2100-01-01 --limit 1",
 		},
-		{name: "builds list of nothing", args: "builds list acme/widgets --state queued", want: "ID  PROJECT  BUILD", json: "", list: true},
+		{name: "builds list of nothing", args: "builds list acme/widgets --state queued", want: "ID  PROJECT  BUILD", list: true},
 		{name: "builds show", args: "builds show " + build, want: "failed  acme/widgets build 1.0.1 (1001) of acme/widgets#7: Add widgets", json: "jobs"},
 		{name: "decisions list", args: "decisions list acme/widgets", want: "on-merge  no      failed", json: "inputs", list: true},
 		{name: "decisions list of a pull request", args: "decisions list acme/widgets 7 --limit 1", want: "on-merge", json: "inputs", list: true},
@@ -77,8 +77,8 @@ func TestCommandsAndTheAPI(t *testing.T) {
 		{name: "statuses list", args: "statuses list --outcome posted", want: "appveyor-12064-pr-7  FAILED  posted", json: "posted_state", list: true},
 		{name: "statuses retry", args: "statuses retry " + status, want: "is queued", json: "outcome"},
 		{name: "rebuild", args: "rebuild acme/widgets 7", want: "token refused", json: "build_id", list: true},
-		{name: "waive --list", args: "waive acme/widgets 7 --list", want: "STATE", list: true},
 		{name: "waive", args: "waive acme/widgets 7 --reason flaky --project acme/widgets --expires 4h --commit " + commit('1'), want: "is live: 111111111111", json: "expires_on"},
+		{name: "waive --list", args: "waive acme/widgets 7 --list", want: "111111111111  main  acme/widgets", json: "expires_on", list: true},
 	}
 	token := w.tokenOf("everything", "read,waive,admin")
 	for where, place := range map[string]*world{"in the service": w.remotely(token), "on the database": w} {
@@ -98,8 +98,11 @@ func TestCommandsAndTheAPI(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s --json %s: %v in\n%s%s", tt.name, where, err, out, errs)
 			}
+			if (len(documents) == 0) != (tt.json == "") {
+				t.Errorf("%s --json %s lists %d:\n%s", tt.name, where, len(documents), out)
+			}
 			for _, document := range documents {
-				if _, ok := document[tt.json]; tt.json != "" && !ok {
+				if _, ok := document[tt.json]; !ok {
 					t.Errorf("%s --json %s has no %s:\n%s", tt.name, where, tt.json, out)
 				}
 			}
@@ -235,6 +238,7 @@ func TestTextOfOthersDoesNotControlTheTerminal(t *testing.T) {
 	w.shows(commit('1'), "FAILED")
 	w.expect("failed", "")
 	w.policy("# " + strings.ReplaceAll(evil, "\r\n", "") + "\nrules: [{accept_reports: [acme/widgets]}]")
+	w.command("waive", "acme/widgets", "7", "--reason", evil, "--name", evil)
 	var builds struct{ Values []struct{ ID string } }
 	w.get("/api/v1/repositories/acme/widgets/builds", &builds)
 	for _, args := range []string{
@@ -246,6 +250,9 @@ func TestTextOfOthersDoesNotControlTheTerminal(t *testing.T) {
 			code, out, errs := w.outcome("", strings.Fields(args+more)...)
 			if code != 0 {
 				t.Errorf("%s: exit code %d: %s", args, code, errs)
+			}
+			if strings.TrimSpace(out) == "[]" {
+				t.Errorf("%s%s lists nothing that could obey", args, more)
 			}
 			if at := strings.IndexFunc(out+errs, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); at >= 0 {
 				t.Errorf("%s%s prints %q", args, more, (out + errs)[at:min(at+20, len(out+errs))])

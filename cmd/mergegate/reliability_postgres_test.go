@@ -109,7 +109,7 @@ func TestDatabaseCrashes(t *testing.T) {
 	random := randomly(t)
 	for range 3 {
 		<-time.After(time.Duration(500+random.IntN(1500)) * time.Millisecond)
-		w.must(server.Crash())
+		w.must(postgrestest.Crash(server, dir))
 		tr.saysUnavailable(true)
 		server = start()
 		tr.saysUnavailable(false)

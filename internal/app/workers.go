@@ -27,7 +27,7 @@ const (
 	jobTimeout = 60 * time.Second
 	// rescueAfter is when jobs that nobody ended are worked again although whoever
 	// works them seems to live. Those of a process that was killed are taken over
-	// within seconds: see [postgres.Attendance].
+	// within seconds: see [postgres.Heartbeat].
 	rescueAfter = 75 * time.Second
 )
 
@@ -81,15 +81,15 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, fail
 
 // work works jobs until ctx ends, then lets those that run end.
 func (s *service) work(ctx context.Context) error {
-	attendance, err := s.jobs.Attend(ctx, s.workers.client.ID(), s.log)
+	heartbeat, err := s.jobs.StartHeartbeat(ctx, s.workers.client.ID(), s.log)
 	if err != nil {
 		return err
 	}
-	defer attendance.Close()
-	attending, stopAttending := context.WithCancel(context.WithoutCancel(ctx))
+	defer heartbeat.Close()
+	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
-	group.Go(func() { attendance.Run(attending) })
-	defer func() { stopAttending(); group.Wait() }()
+	group.Go(func() { heartbeat.Run(beating) })
+	defer func() { stopBeating(); group.Wait() }()
 	if err := s.workers.client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}

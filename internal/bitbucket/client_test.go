@@ -569,6 +569,40 @@ func TestOAuthRenewsARejectedToken(t *testing.T) {
 	}
 }
 
+// TestOAuthKeepsATokenWhileItLives: one whose end isn't told, or is near, is good for one request only.
+func TestOAuthKeepsATokenWhileItLives(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		expires string
+		want    int32
+	}{
+		"two hours": {expires: `,"expires_in":7200`, want: 1},
+		"a minute":  {expires: `,"expires_in":60`, want: 3},
+		"not told":  {want: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var issued atomic.Int32
+			client := serve(t, bitbucket.Config{OAuthClientID: "id", OAuthClientSecret: "secret"}, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/site/oauth2/access_token" {
+					issued.Add(1)
+					answer(`{"access_token":"token"`+test.expires+`}`)(w, r)
+					return
+				}
+				answer(`{"id":7}`)(w, r)
+			})
+			for range 3 {
+				if _, err := client.PullRequest(t.Context(), "ws", "repo", 7); err != nil {
+					t.Error(err)
+				}
+			}
+			if got := issued.Load(); got != test.want {
+				t.Errorf("%d tokens were asked for, want %d", got, test.want)
+			}
+		})
+	}
+}
+
 // TestOAuthRenewsOnceAMinute: what refuses a new token as well doesn't cost one with each request.
 func TestOAuthRenewsOnceAMinute(t *testing.T) {
 	t.Parallel()

@@ -121,6 +121,9 @@ func (basic) renew(context.Context, *Client, *http.Request) credential { return 
 
 // consumer is an OAuth consumer with the client credentials grant: its access tokens live for an hour or two and are
 // kept until shortly before.
+//
+// golang.org/x/oauth2/clientcredentials would save a dozen lines of it, and keeps a token for ever whose end isn't told,
+// takes JSON that is called text for a form, and lets no caller bound a wait for another one's answer.
 type consumer struct {
 	http     *http.Client
 	tokenURL string

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"mergegate/internal/mergecheck"
 	"mergegate/internal/terminal"
 )
 
@@ -69,5 +70,5 @@ func (w *world) curlAPI(url string) string {
 // keptMergeCheck prints a merge check of pull request 9 with a token signed now.
 func (w *world) keptMergeCheck(page *page) {
 	page.print("curl -s %s/forge/merge-check -d '%s' \\\n  -H 'Authorization: Bearer %s'\n",
-		w.url, mergeCheckOf(9, onMerge), w.forge.Token())
+		w.url, mergeCheckOf(9, mergecheck.TriggerOnMerge), w.forge.Token())
 }

@@ -6,6 +6,7 @@ import (
 
 	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/mergecheck"
 )
 
 // step is one step of the story.
@@ -26,12 +27,6 @@ var story = []step{
 	{"Pull request 9 comes from a private fork, where no commit status can be posted", (*tale).forked},
 	{"Everything can be looked up", (*tale).lookedUp},
 }
-
-// The triggers of a merge check.
-const (
-	onPush  = "on-code-pushed"
-	onMerge = "on-merge"
-)
 
 // Heads of the story's pull requests, in its order.
 var (
@@ -58,7 +53,7 @@ func (s *tale) before() {
 func (s *tale) opened() {
 	s.text("Bitbucket asks on every push whether it may be merged. Nothing has built it yet.")
 	s.pullRequest(7, headBroken)
-	s.check(7, onPush, "no_build", "AppVeyor has not built "+headBroken[:12]+" of pull request 7 yet.")
+	s.check(7, mergecheck.TriggerOnCodePushed, "no_build", "AppVeyor has not built "+headBroken[:12]+" of pull request 7 yet.")
 	s.showsNone(headBroken)
 }
 
@@ -66,7 +61,7 @@ func (s *tale) started() {
 	s.text("AppVeyor has no webhook for that. The service finds the build in the project's history, at which it looks by itself.")
 	s.build("acme", appveyortest.Build{PullRequestID: 7, PullRequestHeadCommit: headBroken, Status: "running"})
 	s.shows(7, headBroken, "INPROGRESS", "1.0.2 is running, merged into main")
-	s.check(7, onPush, "running", "AppVeyor build 1.0.2 has been running")
+	s.check(7, mergecheck.TriggerOnCodePushed, "running", "AppVeyor build 1.0.2 has been running")
 }
 
 func (s *tale) failed() {
@@ -76,12 +71,12 @@ func (s *tale) failed() {
 	s.build("acme", b)
 	s.notify(b.ID)
 	s.shows(7, headBroken, "FAILED", "1.0.2 failed (2 of 312 tests), merged into main")
-	s.check(7, onPush, "failed", "AppVeyor build 1.0.2 failed (2 of 312 tests)")
+	s.check(7, mergecheck.TriggerOnCodePushed, "failed", "AppVeyor build 1.0.2 failed (2 of 312 tests)")
 }
 
 func (s *tale) fixed() {
 	s.fail(s.bitbucket.Push(repositoryName, 7, headFixed))
-	s.check(7, onPush, "no_build", "AppVeyor has not built "+headFixed[:12])
+	s.check(7, mergecheck.TriggerOnCodePushed, "no_build", "AppVeyor has not built "+headFixed[:12])
 	s.showsNone(headFixed)
 }
 
@@ -89,15 +84,15 @@ func (s *tale) passed() {
 	b := s.build("acme", appveyortest.Build{PullRequestID: 7, PullRequestHeadCommit: headFixed, Status: "success", Jobs: testsOf(314, 0)})
 	s.notify(b.ID)
 	s.shows(7, headFixed, "SUCCESSFUL", "1.0.3 passed (314 tests), merged into main")
-	s.check(7, onPush, "passed", "AppVeyor build 1.0.3 passed (314 tests)")
+	s.check(7, mergecheck.TriggerOnCodePushed, "passed", "AppVeyor build 1.0.3 passed (314 tests)")
 }
 
 func (s *tale) merged() {
 	s.text("Bitbucket asks once more, at the moment of merging, and only then merges.")
-	s.check(7, onMerge, "passed", "AppVeyor build 1.0.3 passed (314 tests)")
+	s.check(7, mergecheck.TriggerOnMerge, "passed", "AppVeyor build 1.0.3 passed (314 tests)")
 	s.fail(s.bitbucket.Merge(repositoryName, 7))
 	s.text("Pull request 7 is merged. Whoever asks now is told so.")
-	s.check(7, onMerge, "pull_request_closed", "Pull request 7 is merged.")
+	s.check(7, mergecheck.TriggerOnMerge, "pull_request_closed", "Pull request 7 is merged.")
 }
 
 // lied has three lies told: about a build that failed, about one that does not
@@ -116,7 +111,7 @@ func (s *tale) lied() {
 	s.text("The third: a build has passed. It has, but in the AppVeyor account of somebody else.")
 	s.notify(theirs.ID)
 	s.told()
-	s.check(8, onMerge, "failed", "AppVeyor build 1.0.4 failed (1 of 314 tests)")
+	s.check(8, mergecheck.TriggerOnMerge, "failed", "AppVeyor build 1.0.4 failed (1 of 314 tests)")
 	s.shows(8, headLied, "FAILED", "1.0.4 failed (1 of 314 tests), merged into main")
 }
 
@@ -155,7 +150,7 @@ func (s *tale) forked() {
 	s.notify(b.ID)
 	s.notPostable()
 	s.text("The merge check needs no commit status:")
-	s.check(9, onMerge, "passed", "AppVeyor build 1.0.5 passed (315 tests)")
+	s.check(9, mergecheck.TriggerOnMerge, "passed", "AppVeyor build 1.0.5 passed (315 tests)")
 }
 
 func (s *tale) notPostable() {

@@ -25,6 +25,7 @@ type keyServer struct {
 
 	mu       sync.Mutex
 	kids     []string
+	takes    time.Duration                               // to answer
 	broken   func(*http.Request) (*http.Response, error) // nil: not
 	requests int
 }
@@ -59,10 +60,15 @@ func (s *keyServer) asked() int {
 func (s *keyServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	s.requests++
-	broken, kids := s.broken, s.kids
+	broken, kids, takes := s.broken, s.kids, s.takes
 	s.mu.Unlock()
 	if broken != nil {
 		return broken(r)
+	}
+	select {
+	case <-time.After(takes):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
 	}
 	keys := []map[string]string{}
 	for _, kid := range kids {
@@ -117,6 +123,45 @@ func TestAKeyThatJoinsIsFoundAtOnce(t *testing.T) {
 		server.serve("a", "b")
 		if !finds(t, keys, "b") {
 			t.Error("the key that joined isn't found at the first token")
+		}
+	})
+}
+
+// TestAKeyThatJoinsIsFoundByAll has several tokens come while the set is read: none is refused for being late.
+func TestAKeyThatJoinsIsFoundByAll(t *testing.T) {
+	t.Parallel()
+	server := newKeyServer(t, "a")
+	server.takes = maxKeyWait / 2
+	inBubble(t, server, io.Discard, func(t *testing.T, keys *keySet) {
+		advance(30 * time.Second)
+		server.serve("a", "b")
+		var group sync.WaitGroup
+		for range 20 {
+			group.Go(func() {
+				if !finds(t, keys, "b") {
+					t.Error("the key that joined isn't found")
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
+// TestAKeyThatJoinsThoughAnotherHangsUp has the one whose unknown key caused a read not wait for it.
+func TestAKeyThatJoinsThoughAnotherHangsUp(t *testing.T) {
+	t.Parallel()
+	server := newKeyServer(t, "a")
+	server.takes = maxKeyWait / 2
+	inBubble(t, server, io.Discard, func(t *testing.T, keys *keySet) {
+		advance(30 * time.Second)
+		server.serve("a", "b")
+		impatient, cancel := context.WithTimeout(t.Context(), server.takes/2)
+		defer cancel()
+		if _, err := keys.find(impatient, "forged"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if !finds(t, keys, "b") {
+			t.Error("the key that joined isn't found")
 		}
 	})
 }

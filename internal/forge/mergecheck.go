@@ -16,9 +16,6 @@ import (
 // ErrNotAnEvent says that a body isn't a merge check event.
 var ErrNotAnEvent = errors.New("not a Forge merge check event")
 
-// OnMerge is the trigger of a check that decides a merge; every other one only informs.
-const OnMerge = "on-merge"
-
 // Most characters of a text that is kept; Postgres indexes and people's eyes both have limits.
 const (
 	maxTrigger = 64
@@ -28,7 +25,7 @@ const (
 type MergeCheck struct {
 	WorkspaceUUID, RepositoryUUID string // lower case, no braces
 	PullRequestID                 int64  // above 0
-	Trigger                       string // OnMerge, on-code-pushed, …; what Forge may add later is kept as it is
+	Trigger                       string // mergecheck.TriggerOnMerge and others; what Forge may add later is kept as it is
 	PullRequest                   *PullRequest
 }
 
@@ -77,7 +74,7 @@ func ParseMergeCheck(body []byte) (MergeCheck, error) {
 	}
 	// Atlassian's own example of a check on merge has another trigger.type, but mergeProperties.
 	if event.has("mergeProperties") || outer.has("mergeProperties") {
-		check.Trigger = OnMerge
+		check.Trigger = mergecheck.TriggerOnMerge
 	}
 	if check.PullRequest = outer.pullRequest(); check.PullRequest == nil {
 		check.PullRequest = event.pullRequest()

@@ -112,13 +112,10 @@ func (g *Gate) Ask(ctx context.Context, q Question) Answer {
 	took := time.Since(start)
 	g.answers.WithLabelValues(triggerLabel(q.Trigger), string(j.verdict.Code)).Inc()
 	g.duration.WithLabelValues(yesNo(q.Brought == nil)).Observe(took.Seconds())
-	success, message := j.verdict.Answer(q.Trigger == onMerge)
+	success, message := j.verdict.Answer(q.Trigger == mergecheck.TriggerOnMerge)
 	g.keep(ctx, q, j, postgres.Decision{Success: success, Message: message, DurationMs: int(took.Milliseconds())})
 	return Answer{Success: success, Message: message, Verdict: j.verdict}
 }
-
-// onMerge is the trigger of a check that decides a merge.
-const onMerge = "on-merge"
 
 // Answer is what a merge check is told, and why.
 type Answer struct {
@@ -380,7 +377,7 @@ func buildIDs(v mergecheck.Verdict) []int64 {
 // triggerLabel bounds a metric's label to the triggers Forge documents.
 func triggerLabel(trigger string) string {
 	switch trigger {
-	case "on-merge", "on-code-pushed", "on-reviewer-status-changed":
+	case mergecheck.TriggerOnMerge, mergecheck.TriggerOnCodePushed, "on-reviewer-status-changed":
 		return trigger
 	default:
 		return "other"

@@ -61,7 +61,7 @@ func (g *Gate) lookNow(ctx context.Context, q Question) bool {
 // stands, and the decision says so.
 func (g *Gate) recheck(ctx context.Context, q Question, s Snapshot, j judgement) judgement {
 	due := j.verdict.Due(j.facts)
-	if q.Trigger != onMerge || g.opts.Recheck == nil || len(due) == 0 {
+	if q.Trigger != mergecheck.TriggerOnMerge || g.opts.Recheck == nil || len(due) == 0 {
 		return j
 	}
 	deadline := time.Now().Add(lookBudget)

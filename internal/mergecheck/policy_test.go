@@ -61,20 +61,50 @@ func inDocs(path string) bool { return strings.HasPrefix(path, "docs/") }
 
 func isRelease(branch string) bool { return strings.HasPrefix(branch, "release") }
 
-func TestEvaluateByPolicy(t *testing.T) {
+type policyTest struct {
+	name    string
+	policy  mergecheck.Policy
+	facts   func(*mergecheck.Facts) // from: head is 20 minutes old, nothing is built, widgets is seen
+	want    mergecheck.Code
+	message string // a part of it
+	rule    string // a rule that is not met
+}
+
+// evaluate holds the verdict on each test's facts to what it wants.
+func evaluate(t *testing.T, tests []policyTest) {
+	t.Helper()
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := mergecheck.Facts{
+				PullRequest: pullRequest(), Policy: tt.policy, Seen: []mergecheck.Project{widgets}, Now: now,
+				Heads: []mergecheck.Head{seen(other, -time.Hour, -time.Hour), seen(head, -20*time.Minute, -time.Minute)},
+			}
+			f.PullRequest.DestinationCommit = current[:12]
+			if tt.facts != nil {
+				tt.facts(&f)
+			}
+			got := mergecheck.Evaluate(f)
+			if got.Code != tt.want || got.Success != tt.want.Success() {
+				t.Errorf("code %s, success %v; want %s (%s)", got.Code, got.Success, tt.want, got.Message)
+			}
+			if !strings.Contains(got.Message, tt.message) {
+				t.Errorf("message %q does not contain %q", got.Message, tt.message)
+			}
+			if tt.rule != "" && !slices.ContainsFunc(got.Rules, func(r mergecheck.Rule) bool { return r.Rule == tt.rule && !r.Met }) {
+				t.Errorf("rule %s is not among those that are not met: %+v", tt.rule, got.Rules)
+			}
+			if !got.Success && got.Code != mergecheck.PullRequestClosed && got.Code != mergecheck.HeadUnknown && len(got.WouldChange) == 0 {
+				t.Errorf("nothing would change %s", got.Code)
+			}
+		})
+	}
+}
+
+// TestRequiredProjects has the policy name the projects whose builds count.
+func TestRequiredProjects(t *testing.T) {
 	t.Parallel()
-	weekend := mergecheck.Freeze{Name: "weekend", Reason: "Nobody is here.", Weekly: &mergecheck.WeeklyWindow{
-		From: mergecheck.WeekTime{Day: time.Friday, Minute: 16 * 60}, Until: mergecheck.WeekTime{Day: time.Monday, Minute: 6 * 60},
-	}}
-	ended := mergecheck.Freeze{Name: "past", From: now.Add(-2 * time.Hour), Until: now.Add(-time.Hour)}
-	tests := []struct {
-		name    string
-		policy  mergecheck.Policy
-		facts   func(*mergecheck.Facts) // from: head is 20 minutes old, nothing is built, widgets is seen
-		want    mergecheck.Code
-		message string // a part of it
-		rule    string // a rule that is not met
-	}{
+	evaluate(t, []policyTest{
 		{
 			name: "a required project that nobody has seen", policy: mergecheck.Policy{Required: []string{"acme/widgets", "acme/lint"}},
 			facts: builds(build(10)), want: mergecheck.MissingProject, message: "in acme/lint yet", rule: "build_passed",
@@ -104,6 +134,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 		{
 			name: "nothing but projects that needn't be there", policy: mergecheck.Policy{RequiredIfPresent: []string{"acme/widgets"}}, want: mergecheck.NoBuild,
 		},
+	})
+}
+
+// TestJobsThatMayFail has builds fail in jobs that the policy lets fail.
+func TestJobsThatMayFail(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{
 			name: "only a job that may fail failed", policy: mergecheck.Policy{AllowFailure: nightly},
 			facts: builds(build(10, failing(job("release", mergecheck.Success), job("nightly", mergecheck.Failed)))),
@@ -125,6 +162,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 			facts: builds(build(10, failing(job("nightly", mergecheck.Failed)), func(b *mergecheck.Build) { b.JobsUpdatedOn = b.UpdatedOn.Add(-time.Second) })),
 			want:  mergecheck.FailedCode,
 		},
+	})
+}
+
+// TestFreshness has the destination move after a build.
+func TestFreshness(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{
 			name: "fresh", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessStrict}), facts: builds(build(10, on(current))), want: mergecheck.Passed,
 		},
@@ -171,6 +215,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 			name: "over max_age, but the destination hasn't moved", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessLimit, MaxAge: time.Minute}),
 			facts: builds(build(10, on(current))), want: mergecheck.Passed,
 		},
+	})
+}
+
+// TestTimeOuts has builds not start and not end.
+func TestTimeOuts(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{
 			name: "not started in time", policy: mergecheck.Policy{NotStartedAfter: 15 * time.Minute}, want: mergecheck.TimedOut,
 			message: "AppVeyor has not begun to build aaaaaaaaaaaa in acme/widgets for 20 min; the policy allows 15 min.", rule: "not_started_after",
@@ -188,6 +239,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 			name: "time is left to run", policy: mergecheck.Policy{RunningLongerThan: time.Hour}, facts: builds(build(10, in(mergecheck.Running))),
 			want: mergecheck.RunningCode,
 		},
+	})
+}
+
+// TestSkipRules has rules that ask for no build.
+func TestSkipRules(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{
 			name: "skipped by path", policy: skip(mergecheck.SkipRule{Name: "docs", Path: inDocs}), facts: changed("docs/a", "docs/b/c"),
 			want: mergecheck.NotRequired, message: `No AppVeyor build is required, by the policy's rule "docs".`,
@@ -213,6 +271,17 @@ func TestEvaluateByPolicy(t *testing.T) {
 				f.Changed, f.Builds = []string{"docs/a"}, []mergecheck.Build{build(10, in(mergecheck.Failed))}
 			}, want: mergecheck.NotRequired,
 		},
+	})
+}
+
+// TestFrozenDestinations has destinations that nothing is merged into for a while.
+func TestFrozenDestinations(t *testing.T) {
+	t.Parallel()
+	weekend := mergecheck.Freeze{Name: "weekend", Reason: "Nobody is here.", Weekly: &mergecheck.WeeklyWindow{
+		From: mergecheck.WeekTime{Day: time.Friday, Minute: 16 * 60}, Until: mergecheck.WeekTime{Day: time.Monday, Minute: 6 * 60},
+	}}
+	ended := mergecheck.Freeze{Name: "past", From: now.Add(-2 * time.Hour), Until: now.Add(-time.Hour)}
+	evaluate(t, []policyTest{
 		{
 			name: "frozen", policy: mergecheck.Policy{Freezes: []mergecheck.Freeze{weekend}}, facts: builds(build(10)), want: mergecheck.Frozen,
 			message: "main is frozen until 2026-11-23 06:00 UTC: Nobody is here. Merge after that.", rule: "freeze",
@@ -236,6 +305,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 			policy: mergecheck.Policy{Freezes: []mergecheck.Freeze{weekend}, Waivers: mergecheck.WaiverRules{Freezes: true}},
 			facts:  waived(build(10), waiver(func(w *mergecheck.Waiver) { w.ProjectID = 1 })), want: mergecheck.Frozen,
 		},
+	})
+}
+
+// TestWaivers has a person take the responsibility for a head.
+func TestWaivers(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{
 			name: "waived", facts: waived(build(10, in(mergecheck.Failed)), waiver()), want: mergecheck.WaivedCode,
 			message: "AppVeyor build 1.0.26 failed, waived by release: the agents are down",
@@ -269,6 +345,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 			name: "nobody may waive", policy: mergecheck.Policy{Waivers: mergecheck.WaiverRules{Refused: true}},
 			facts: waived(build(10, in(mergecheck.Failed)), waiver()), want: mergecheck.FailedCode,
 		},
+	})
+}
+
+// TestTwoPersons has a policy by which one waiver is none.
+func TestTwoPersons(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{
 			name: "one of two persons", policy: twoPersons, facts: waived(build(10, in(mergecheck.Failed)), waiver()), want: mergecheck.FailedCode,
 		},
@@ -289,6 +372,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 			facts: waived(build(10, in(mergecheck.Failed)), waiver(func(w *mergecheck.Waiver) { w.ProjectID = 1 }), waiver(by(2, bob), func(w *mergecheck.Waiver) { w.ProjectID = 2 })),
 			want:  mergecheck.FailedCode,
 		},
+	})
+}
+
+// TestWhatIsNeverWaived has what no waiver can do anything about.
+func TestWhatIsNeverWaived(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{name: "a waiver doesn't open a closed pull request", facts: func(f *mergecheck.Facts) {
 			waived(build(10), waiver())(f)
 			f.PullRequest.State = "DECLINED"
@@ -301,6 +391,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 			waived(build(10), waiver())(f)
 			f.Problem = "The database is down."
 		}, want: mergecheck.Unavailable},
+	})
+}
+
+// TestAcceptedReports has builds that only their own script told of.
+func TestAcceptedReports(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{
 			name: "a report counts for nothing", facts: builds(build(10, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })),
 			want: mergecheck.NoBuild,
@@ -310,6 +407,13 @@ func TestEvaluateByPolicy(t *testing.T) {
 			facts: builds(build(10, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })),
 			want:  mergecheck.Passed, message: "reported by its build script",
 		},
+	})
+}
+
+// TestBranchBuilds has builds of the head itself, not of a merge.
+func TestBranchBuilds(t *testing.T) {
+	t.Parallel()
+	evaluate(t, []policyTest{
 		{name: "a build of the head itself", policy: branchBuilds, facts: ownBuild(0, true), want: mergecheck.Passed},
 		{name: "by default it doesn't count", facts: ownBuild(0, true), want: mergecheck.NoBuild},
 		{name: "the destination has more", policy: branchBuilds, facts: ownBuild(1, true), want: mergecheck.NoBuild},
@@ -326,33 +430,7 @@ func TestEvaluateByPolicy(t *testing.T) {
 				f.Builds = []mergecheck.Build{build(99, in(mergecheck.Failed))}
 			}, want: mergecheck.FailedCode,
 		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			f := mergecheck.Facts{
-				PullRequest: pullRequest(), Policy: tt.policy, Seen: []mergecheck.Project{widgets}, Now: now,
-				Heads: []mergecheck.Head{seen(other, -time.Hour, -time.Hour), seen(head, -20*time.Minute, -time.Minute)},
-			}
-			f.PullRequest.DestinationCommit = current[:12]
-			if tt.facts != nil {
-				tt.facts(&f)
-			}
-			got := mergecheck.Evaluate(f)
-			if got.Code != tt.want || got.Success != tt.want.Success() {
-				t.Errorf("code %s, success %v; want %s (%s)", got.Code, got.Success, tt.want, got.Message)
-			}
-			if !strings.Contains(got.Message, tt.message) {
-				t.Errorf("message %q does not contain %q", got.Message, tt.message)
-			}
-			if tt.rule != "" && !slices.ContainsFunc(got.Rules, func(r mergecheck.Rule) bool { return r.Rule == tt.rule && !r.Met }) {
-				t.Errorf("rule %s is not among those that are not met: %+v", tt.rule, got.Rules)
-			}
-			if !got.Success && got.Code != mergecheck.PullRequestClosed && got.Code != mergecheck.HeadUnknown && len(got.WouldChange) == 0 {
-				t.Errorf("nothing would change %s", got.Code)
-			}
-		})
-	}
+	})
 }
 
 var (

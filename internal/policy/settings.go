@@ -147,12 +147,7 @@ func (r *reader) freshnessLimit(e entries) mergecheck.Freshness {
 	return f
 }
 
-const (
-	onPush  = "on-code-pushed"
-	onMerge = "on-merge"
-)
-
-var triggers = []string{onPush, onMerge}
+var triggers = []string{mergecheck.TriggerOnCodePushed, mergecheck.TriggerOnMerge}
 
 func readPending(r *reader, n ast.Node) func(*mergecheck.Policy) {
 	e, ok := r.mapping(n, "`pending`", triggers...)
@@ -165,11 +160,12 @@ func readPending(r *reader, n ast.Node) func(*mergecheck.Policy) {
 			pass[trigger] = r.word(value, "fail", "pass") == "pass"
 		}
 	}
-	if pass[onMerge] {
-		r.fault(e.values[onMerge].GetToken(),
-			"a merge can't pass while its build is pending: nothing would be left to stop it when the build fails; only on-code-pushed may")
+	if pass[mergecheck.TriggerOnMerge] {
+		r.fault(e.values[mergecheck.TriggerOnMerge].GetToken(),
+			"a merge can't pass while its build is pending: nothing would be left to stop it when the build fails; only "+
+				mergecheck.TriggerOnCodePushed+" may")
 	}
-	return func(p *mergecheck.Policy) { p.PassPendingOnPush = pass[onPush] }
+	return func(p *mergecheck.Policy) { p.PassPendingOnPush = pass[mergecheck.TriggerOnCodePushed] }
 }
 
 func readSkip(r *reader, n ast.Node) func(*mergecheck.Policy) {

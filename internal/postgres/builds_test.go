@@ -364,13 +364,9 @@ func TestManyBuildsOfOneProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "builds", []int64{10, 9, 8, 7, 6, 5, 4, 3, 2, 1}, buildIDs(list))
-	states := map[int64]mergecheck.State{}
-	for _, b := range list {
-		if states[b.PullRequestID] == "" { // the newest
-			states[b.PullRequestID] = b.State
-		}
-	}
-	for _, s := range statuses(t, store) {
+	shown := statuses(t, store)
+	equal(t, "statuses, one of each pull request", 2, len(shown))
+	for _, s := range shown {
 		i := slices.IndexFunc(list, func(b mergecheck.Build) bool { return mergecheck.StatusKey(1, b.PullRequestID) == s.Key })
 		if want := mergecheck.StatusOf(list[i], nil); s.State != want.State || s.URL != want.URL || s.Name != want.Name {
 			t.Errorf("status %s is %s for %s, want %s for %s", s.Key, s.State, s.URL, want.State, want.URL)

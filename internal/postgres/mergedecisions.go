@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"mergegate/internal/mergecheck"
 )
 
 // MergeDecision is the answer to somebody who wanted to merge, with what it was
@@ -20,7 +22,7 @@ type MergeDecision struct {
 }
 
 // Only a check on merging stops a merge; others inform.
-const onMerging = `workspace_uuid = $1 AND trigger = 'on-merge' AND created_on >= $2`
+const onMerging = `workspace_uuid = $1 AND trigger = '` + mergecheck.TriggerOnMerge + `' AND created_on >= $2`
 
 // MergeDecisions lists a workspace's decisions on merging since a time, oldest
 // first, at most limit of those after one of them (zero: from the first).

@@ -60,7 +60,7 @@ func addUp(ctx context.Context, tx pgx.Tx, r Repository, since, until time.Time)
 			WHERE finished_on > seen_on
 		), verdicts AS (
 			SELECT CASE WHEN success THEN '' ELSE code END AS code, count(DISTINCT (pull_request_id, head)) AS n FROM decisions
-			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND created_on >= $3 AND created_on < $4 AND trigger = 'on-merge'
+			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND created_on >= $3 AND created_on < $4 AND trigger = '`+mergecheck.TriggerOnMerge+`'
 			GROUP BY 1
 		)
 		SELECT

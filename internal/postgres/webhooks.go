@@ -177,17 +177,21 @@ func (s *Store) DeleteSubscription(ctx context.Context, workspaceUUID string, id
 // notify tells whoever subscribed to an event in the workspace, in the
 // transaction that makes it so.
 func (s *Store) notify(ctx context.Context, tx pgx.Tx, workspaceUUID, event string, data any) error {
-	return s.tell(ctx, tx, workspaceUUID, event, data, `disabled_on IS NULL AND $2 = ANY(events)`)
+	return s.tell(ctx, tx, workspaceUUID, everySubscriber, event, data)
 }
 
 // TestSubscription sends one subscriber a message that says nothing.
 func (s *Store) TestSubscription(ctx context.Context, sub WebhookSubscription) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
-		return s.tell(ctx, tx, sub.WorkspaceUUID, EventTest, map[string]any{"subscription": fmt.Sprint(sub.ID)}, fmt.Sprintf(`id = %d AND $2 <> ''`, sub.ID))
+		return s.tell(ctx, tx, sub.WorkspaceUUID, sub.ID, EventTest, map[string]any{"subscription": fmt.Sprint(sub.ID)})
 	})
 }
 
-func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID, event string, data any, where string) error {
+// everySubscriber is in place of the id of one: whoever is enabled and subscribed to the event.
+const everySubscriber = 0
+
+// tell sends one subscriber of the workspace a message, whatever it subscribed to, or everySubscriber.
+func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID string, subscriber int64, event string, data any) error {
 	body, err := json.Marshal(data)
 	if err != nil {
 		return err
@@ -196,7 +200,9 @@ func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID, event string
 		INSERT INTO webhook_messages (workspace_uuid, subscription_id, event, body)
 		SELECT $1, id, $2::text, jsonb_build_object('type', $2::text, 'data', $3::jsonb,
 			'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text
-		FROM webhook_subscriptions WHERE workspace_uuid = $1 AND `+where+` RETURNING id`, workspaceUUID, event, string(body))
+		FROM webhook_subscriptions
+		WHERE workspace_uuid = $1 AND (id = $4 OR $4 = 0 AND disabled_on IS NULL AND $2 = ANY(events))
+		RETURNING id`, workspaceUUID, event, string(body), subscriber)
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,27 @@ func TestSubscribersAreToldWhatTheyAskedFor(t *testing.T) {
 	}
 }
 
+// TestATestGoesToOneSubscriber has others that would be told of anything.
+func TestATestGoesToOneSubscriber(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	r := link(t, store, repository(name))
+	var want []int64
+	for _, disabled := range []bool{false, true} {
+		sub := subscribe(t, store, r, postgres.EventTest)
+		if disabled {
+			if err := store.DisableSubscription(t.Context(), sub.ID, "it is gone"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := store.TestSubscription(t.Context(), sub); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, sub.ID)
+	}
+	equal(t, "told", want, query[int64](t, store, `SELECT subscription_id FROM webhook_messages ORDER BY id`))
+}
+
 func TestVerdictsAreToldWhenTheyChange(t *testing.T) {
 	t.Parallel()
 	store := open(t)

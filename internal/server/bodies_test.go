@@ -122,7 +122,7 @@ func TestReadersHoldNoPlace(t *testing.T) {
 	s := New(Config{Log: slog.New(slog.DiscardHandler)})
 	engine := gin.New()
 	large := strings.Repeat("x", 4<<20)
-	one := kind{places: make(places, 1), full: errBusy}
+	one := kind{places: newPlaces(1), full: errBusy}
 	engine.GET("/large", s.handle(s.within(one, func(c *gin.Context) error { c.String(http.StatusOK, large); return nil })))
 	engine.GET("/small", s.handle(s.within(one, func(c *gin.Context) error { c.String(http.StatusOK, "yes"); return nil })))
 	server := httptest.NewServer(engine)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"mergegate/internal/postgres"
@@ -44,28 +45,18 @@ const (
 )
 
 // places bounds how many requests are worked on at a time.
-type places chan struct{}
+type places struct{ *semaphore.Weighted }
+
+func newPlaces(n int64) places { return places{semaphore.NewWeighted(n)} }
 
 // take waits for a place; give has to be called when it returns true.
 func (p places) take(ctx context.Context, wait time.Duration) bool {
-	select {
-	case p <- struct{}{}:
-		return true
-	default:
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case p <- struct{}{}:
-		return true
-	case <-timer.C:
-		return false
-	case <-ctx.Done():
-		return false
-	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return p.Acquire(ctx, 1) == nil
 }
 
-func (p places) give() { <-p }
+func (p places) give() { p.Release(1) }
 
 // bounded works on so many requests at a time as there are places.
 func bounded(p places, f func(*gin.Context) error) func(*gin.Context) error {

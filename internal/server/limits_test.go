@@ -51,7 +51,7 @@ func TestOverloadIsToldToComeBack(t *testing.T) {
 	at := make(chan struct{})
 	release := make(chan struct{})
 	engine := gin.New()
-	engine.GET("/", s.handle(bounded(make(places, 2), func(c *gin.Context) error {
+	engine.GET("/", s.handle(bounded(newPlaces(2), func(c *gin.Context) error {
 		at <- struct{}{}
 		<-release
 		c.Status(http.StatusNoContent)

@@ -97,12 +97,12 @@ func New(cfg Config) *Server {
 	gin.SetMode(gin.ReleaseMode)
 	s := &Server{
 		Config:      cfg,
-		api:         kind{places: make(places, apiAtOnce), full: errBusy, time: apiTime},
-		stats:       kind{places: make(places, statsAtOnce), full: errCostly, time: apiTime},
-		simulations: kind{places: make(places, simulatedAtOnce), full: errCostly},
-		streams:     kind{places: make(places, streamsAtOnce), full: errCostly, streams: true},
-		checks:      make(places, checksAtOnce), logins: make(places, loginsAtOnce),
-		appveyor: make(places, deliveriesAtOnce), events: make(places, deliveriesAtOnce), webhooks: make(places, deliveriesAtOnce),
+		api:         kind{places: newPlaces(apiAtOnce), full: errBusy, time: apiTime},
+		stats:       kind{places: newPlaces(statsAtOnce), full: errCostly, time: apiTime},
+		simulations: kind{places: newPlaces(simulatedAtOnce), full: errCostly},
+		streams:     kind{places: newPlaces(streamsAtOnce), full: errCostly, streams: true},
+		checks:      newPlaces(checksAtOnce), logins: newPlaces(loginsAtOnce),
+		appveyor: newPlaces(deliveriesAtOnce), events: newPlaces(deliveriesAtOnce), webhooks: newPlaces(deliveriesAtOnce),
 		appveyorBodies: newIntake(appveyorRoom), forgeBodies: newIntake(forgeRoom), bitbucketBodies: newIntake(bitbucketRoom),
 		checkBodies: newIntake(checkRoom), apiBodies: newIntake(apiRoom), answers: newAnswers(),
 		requests: promauto.With(cfg.Metrics).NewHistogramVec(prometheus.HistogramOpts{

@@ -18,7 +18,6 @@ type cluster struct {
 	account  account
 	log      serverLog
 	noSync   bool
-	follow   string // the folder of the socket of the server to follow, "" for none
 }
 
 func openCluster(ctx context.Context, at folder, opts Options) (*cluster, error) {
@@ -31,9 +30,6 @@ func openCluster(ctx context.Context, at folder, opts Options) (*cluster, error)
 		return nil, err
 	}
 	runAs, err := at.account()
-	if opts.follow != "" && runAs.nameless {
-		runAs, err = followerAccount(opts.follow) // or it wouldn't be let in there
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +37,7 @@ func openCluster(ctx context.Context, at folder, opts Options) (*cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{folder: at, programs: found, account: runAs, log: log, noSync: opts.NoSync, follow: opts.follow}, nil
+	return &cluster{folder: at, programs: found, account: runAs, log: log, noSync: opts.NoSync}, nil
 }
 
 // initialise makes the data folder unless it is there. It works in a folder of another name and
@@ -59,17 +55,13 @@ func (c *cluster) initialise(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer os.RemoveAll(fresh) //nolint:errcheck // what a failure left is swept next time; after the rename there is nothing
-	create := c.initdb
-	if c.follow != "" {
-		create = c.baseBackup
-	}
 	maker := c.account
-	if maker.nameless && c.follow == "" {
+	if maker.nameless {
 		if maker, err = unprivileged(); err != nil { // initdb doesn't run without a name
 			return err
 		}
 	}
-	if err := errors.Join(maker.take(fresh), create(ctx, maker, fresh)); err != nil {
+	if err := errors.Join(maker.take(fresh), c.initdb(ctx, maker, fresh)); err != nil {
 		return err
 	}
 	if maker != c.account {
@@ -119,13 +111,6 @@ func (c *cluster) serve(ctx context.Context, socket string) (*process, error) {
 	}
 	if c.noSync {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
-	}
-	if c.follow != "" {
-		path, err := cmd.passFolder(c.follow)
-		if err != nil {
-			return nil, err
-		}
-		settings = append(settings, "primary_conninfo=host="+path+" port=5432 user="+userName)
 	}
 	for _, setting := range settings {
 		cmd.Args = append(cmd.Args, "-c", setting)

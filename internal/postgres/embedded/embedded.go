@@ -52,8 +52,6 @@ type Options struct {
 
 	// folders are searched for PostgreSQL's programs; nil means the usual places, then $PATH.
 	folders []string
-	// follow is the folder of the socket of the server to follow; "" means none.
-	follow string
 }
 
 func (o Options) log() *slog.Logger {

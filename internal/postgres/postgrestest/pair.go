@@ -20,6 +20,7 @@ import (
 type Pair struct {
 	URL string // names both, for whoever wants the one that takes writes
 
+	dir              string // of the primary
 	primary, standby *embedded.Server
 }
 
@@ -31,12 +32,15 @@ func NewPair(t testing.TB) *Pair {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := &Pair{}
-	if p.primary, err = embedded.Start(t.Context(), filepath.Join(dir, "a"), embedded.Options{}); err != nil {
+	p := &Pair{dir: filepath.Join(dir, "a")}
+	if p.primary, err = embedded.Start(t.Context(), p.dir, embedded.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.primary.Stop() })
-	if p.standby, err = embedded.StandBy(t.Context(), filepath.Join(dir, "b"), p.primary, embedded.Options{}); err != nil {
+	if err := copyServer(t.Context(), p.primary, p.dir, filepath.Join(dir, "b")); err != nil {
+		t.Fatal(err)
+	}
+	if p.standby, err = embedded.Start(t.Context(), filepath.Join(dir, "b"), embedded.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.standby.Stop() })
@@ -50,10 +54,19 @@ func NewPair(t testing.TB) *Pair {
 }
 
 // Lose crashes the primary. Until Promote nobody takes writes.
-func (p *Pair) Lose() error { return p.primary.Crash() }
+func (p *Pair) Lose() error { return Crash(p.primary, p.dir) }
 
-// Promote makes the standby the primary.
-func (p *Pair) Promote(ctx context.Context) error { return p.standby.Promote(ctx) }
+// Promote makes the standby the primary, and returns when it is.
+func (p *Pair) Promote(ctx context.Context) error {
+	var done bool
+	if err := ask(ctx, p.standby.URL(), "select pg_promote()", &done); err != nil {
+		return fmt.Errorf("promote: %w", err)
+	}
+	if !done {
+		return errors.New("promote: not within a minute")
+	}
+	return nil
+}
 
 // makeSynchronous has commits wait for the standby, and waits until it is there.
 func makeSynchronous(ctx context.Context, address string) error {

@@ -10,10 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// attendEvery is how often replicas look for jobs of one that is gone.
-const attendEvery = 2 * time.Second
+// beatEvery is how often replicas look for jobs of one that is gone.
+const beatEvery = 2 * time.Second
 
-// Attendance is how a replica shows that it lives: an advisory lock that its
+// Heartbeat is how a replica shows that it lives: an advisory lock that its
 // session holds, which PostgreSQL gives back the moment the session ends, by a
 // kill too. Jobs that are running by somebody whose lock is free are made
 // available again, and the leadership of the queue is taken from it, long before
@@ -23,7 +23,11 @@ const attendEvery = 2 * time.Second
 // over, and then its jobs; it gives up those it had itself, since it can't know
 // which it was given without having heard of it. That is safe: every job may be
 // worked twice, at once too, since it only makes what is there what it should be.
-type Attendance struct {
+//
+// It changes two tables of River's, for River has no way of its own: its client retries no job
+// that is running, and asks a leader to resign who can't hear it. TestRiverTables says when they
+// are others.
+type Heartbeat struct {
 	pool *pgxpool.Pool
 	id   string
 	log  *slog.Logger
@@ -31,17 +35,17 @@ type Attendance struct {
 	lost bool          // there was a session, and it was lost
 }
 
-// Attend shows that the job client with this id lives, and takes over from those
+// StartHeartbeat shows that the job client with this id lives, and takes over from those
 // that don't. It has to be called before the client works its first job.
-func (s *Store) Attend(ctx context.Context, id string, log *slog.Logger) (*Attendance, error) {
-	a := &Attendance{pool: s.pool, id: id, log: log}
-	err := a.round(ctx)
-	return a, err
+func (s *Store) StartHeartbeat(ctx context.Context, id string, log *slog.Logger) (*Heartbeat, error) {
+	h := &Heartbeat{pool: s.pool, id: id, log: log}
+	err := h.beat(ctx)
+	return h, err
 }
 
 // Run goes on until ctx ends.
-func (a *Attendance) Run(ctx context.Context) {
-	tick := time.NewTicker(attendEvery)
+func (h *Heartbeat) Run(ctx context.Context) {
+	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -49,62 +53,62 @@ func (a *Attendance) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := a.round(ctx); err != nil && ctx.Err() == nil {
-			a.log.WarnContext(ctx, "can't look for jobs of replicas that are gone", "error", err)
+		if err := h.beat(ctx); err != nil && ctx.Err() == nil {
+			h.log.WarnContext(ctx, "can't look for jobs of replicas that are gone", "error", err)
 		}
 	}
 }
 
 // Close ends the session. It is called after the client stopped working.
-func (a *Attendance) Close() {
-	if a.conn == nil {
+func (h *Heartbeat) Close() {
+	if h.conn == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = a.conn.Conn().Close(ctx) // the lock goes with it
-	a.conn.Release()
-	a.conn = nil
+	_ = h.conn.Conn().Close(ctx) // the lock goes with it
+	h.conn.Release()
+	h.conn = nil
 }
 
-// round takes over what others left, on the session that holds the lock, so
+// beat takes over what others left, on the session that holds the lock, so
 // that a session which is lost is noticed and made anew.
-func (a *Attendance) round(ctx context.Context) error {
+func (h *Heartbeat) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if a.conn == nil {
-		conn, err := a.pool.Acquire(ctx)
+	if h.conn == nil {
+		conn, err := h.pool.Acquire(ctx)
 		if err != nil {
-			return fmt.Errorf("attend: %w", err)
+			return fmt.Errorf("heartbeat: %w", err)
 		}
-		a.conn = conn
-		if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended('attends ' || $1, 0))`, a.id); err != nil {
-			a.Close()
-			return fmt.Errorf("attend: %w", err)
+		h.conn = conn
+		if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended('heartbeat ' || $1, 0))`, h.id); err != nil {
+			h.Close()
+			return fmt.Errorf("heartbeat: %w", err)
 		}
 	}
-	taken, err := a.takeOver(ctx)
+	taken, err := h.takeOver(ctx)
 	if err != nil {
-		a.Close()
-		a.lost = true
+		h.Close()
+		h.lost = true
 		return fmt.Errorf("take over jobs: %w", err)
 	}
-	a.lost = false
+	h.lost = false
 	if taken > 0 {
-		a.log.InfoContext(ctx, "took over jobs of replicas that are gone", "jobs", taken)
+		h.log.InfoContext(ctx, "took over jobs of replicas that are gone", "jobs", taken)
 	}
 	return nil
 }
 
 // takeOver asks for the locks of all who are said to be at work. Whoever's it
 // gets is gone, and stays so until the transaction ends: the lock is held.
-func (a *Attendance) takeOver(ctx context.Context) (taken int64, err error) {
-	err = pgx.BeginFunc(ctx, a.conn, func(tx pgx.Tx) error {
+func (h *Heartbeat) takeOver(ctx context.Context) (taken int64, err error) {
+	err = pgx.BeginFunc(ctx, h.conn, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			WITH working AS (
 				SELECT DISTINCT attempted_by[array_upper(attempted_by, 1)] AS id FROM river_job WHERE state = 'running'
 				UNION SELECT leader_id FROM river_leader)
-			SELECT id FROM working WHERE id <> $1 ORDER BY id`, a.id)
+			SELECT id FROM working WHERE id <> $1 ORDER BY id`, h.id)
 		if err != nil {
 			return err
 		}
@@ -112,8 +116,8 @@ func (a *Attendance) takeOver(ctx context.Context) (taken int64, err error) {
 		if err != nil {
 			return err
 		}
-		if a.lost {
-			if taken, err = release(ctx, tx, a.id); err != nil {
+		if h.lost {
+			if taken, err = release(ctx, tx, h.id); err != nil {
 				return err
 			}
 		}
@@ -131,7 +135,7 @@ func (a *Attendance) takeOver(ctx context.Context) (taken int64, err error) {
 
 func takeOverFrom(ctx context.Context, tx pgx.Tx, id string) (taken int64, err error) {
 	var gone bool
-	err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtextextended('attends ' || $1, 0))`, id).Scan(&gone)
+	err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtextextended('heartbeat ' || $1, 0))`, id).Scan(&gone)
 	if err != nil || !gone {
 		return 0, err
 	}
