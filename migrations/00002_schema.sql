@@ -338,7 +338,7 @@ CREATE TABLE commit_statuses (
     wanted_version  bigint NOT NULL DEFAULT 1,
     posted_version  bigint NOT NULL DEFAULT 0, -- the version that was settled: posted, or refused for good
     posted_state    text NOT NULL DEFAULT '',
-    delivery        text NOT NULL DEFAULT 'pending' CHECK (delivery IN ('pending', 'posted', 'failed', 'not_postable')),
+    outcome         text NOT NULL DEFAULT 'pending' CHECK (outcome IN ('pending', 'posted', 'failed', 'not_postable')),
     http_status     integer,
     reason          text NOT NULL DEFAULT '',
     attempts        integer NOT NULL DEFAULT 0,
@@ -350,7 +350,7 @@ CREATE TABLE commit_statuses (
     PRIMARY KEY (workspace_uuid, repository_uuid, commit, key),
     UNIQUE (id)
 );
-CREATE INDEX commit_statuses_delivery ON commit_statuses (delivery, id);                                        -- CommitStatuses, RetryRefused
+CREATE INDEX commit_statuses_outcome ON commit_statuses (outcome, id);                                        -- CommitStatuses, RetryRefused
 CREATE INDEX commit_statuses_leased ON commit_statuses (workspace_uuid, repository_uuid) WHERE leased_until IS NOT NULL; -- ClaimStatus: who posts now
 CREATE INDEX commit_statuses_build_id ON commit_statuses (build_id) WHERE state = 'INPROGRESS';                  -- a pull request closes
 
@@ -384,7 +384,7 @@ CREATE TABLE effects (
     mark            text NOT NULL DEFAULT '', -- set before it is first made: by it ours is found again
     begun_on        timestamptz,              -- when the mark was set
     head            text NOT NULL DEFAULT '', -- the commit it is of
-    delivery        text NOT NULL DEFAULT 'pending' CHECK (delivery IN ('pending', 'posted', 'failed')),
+    outcome         text NOT NULL DEFAULT 'pending' CHECK (outcome IN ('pending', 'posted', 'failed')),
     http_status     integer,
     reason          text NOT NULL DEFAULT '',
     attempts        integer NOT NULL DEFAULT 0,
@@ -491,7 +491,7 @@ CREATE TABLE looks (
 CREATE INDEX looks_wanted_on ON looks (wanted_on); -- retention
 
 -- Whom to tell of what happens in a workspace.
-CREATE TABLE webhook_subscriptions (
+CREATE TABLE subscriptions (
     workspace_uuid  uuid NOT NULL,
     id              bigint GENERATED ALWAYS AS IDENTITY,
     url             text NOT NULL,
@@ -506,13 +506,13 @@ CREATE TABLE webhook_subscriptions (
 );
 
 -- What one of them is told, as it is sent.
-CREATE TABLE webhook_messages (
+CREATE TABLE notifications (
     workspace_uuid  uuid NOT NULL,
     id              bigint GENERATED ALWAYS AS IDENTITY,
-    subscription_id bigint NOT NULL REFERENCES webhook_subscriptions (id) ON DELETE CASCADE,
+    subscription_id bigint NOT NULL REFERENCES subscriptions (id) ON DELETE CASCADE,
     event           text NOT NULL,
     body            text NOT NULL,
-    delivery        text NOT NULL DEFAULT 'pending' CHECK (delivery IN ('pending', 'delivered', 'failed')),
+    outcome         text NOT NULL DEFAULT 'pending' CHECK (outcome IN ('pending', 'delivered', 'failed')),
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_on timestamptz,
     leased_until    timestamptz,
@@ -520,18 +520,18 @@ CREATE TABLE webhook_messages (
     PRIMARY KEY (workspace_uuid, id),
     UNIQUE (id)
 );
-CREATE INDEX webhook_messages_subscription ON webhook_messages (subscription_id, id DESC);                    -- WebhookMessages
-CREATE INDEX webhook_messages_leased ON webhook_messages (subscription_id) WHERE leased_until IS NOT NULL;    -- ClaimMessage: who is sent something now
-CREATE INDEX webhook_messages_created_on ON webhook_messages (created_on);                                    -- retention
+CREATE INDEX notifications_subscription ON notifications (subscription_id, id DESC);                    -- Notifications
+CREATE INDEX notifications_leased ON notifications (subscription_id) WHERE leased_until IS NOT NULL;    -- ClaimNotification: who is sent something now
+CREATE INDEX notifications_created_on ON notifications (created_on);                                    -- retention
 
-CREATE TABLE webhook_attempts (
+CREATE TABLE notification_attempts (
     workspace_uuid uuid NOT NULL,
-    message_id     bigint NOT NULL REFERENCES webhook_messages (id) ON DELETE CASCADE,
+    notification_id bigint NOT NULL REFERENCES notifications (id) ON DELETE CASCADE,
     attempted_on   timestamptz NOT NULL DEFAULT now(),
     http_status    integer,
     reason         text NOT NULL DEFAULT '',
     duration_ms    integer NOT NULL,
-    PRIMARY KEY (message_id, attempted_on)
+    PRIMARY KEY (notification_id, attempted_on)
 );
 
 -- One row that is written to learn whether anything can be written.
@@ -542,7 +542,7 @@ CREATE TABLE write_probe (
 INSERT INTO write_probe DEFAULT VALUES;
 
 -- +goose Down
-DROP TABLE write_probe, webhook_attempts, webhook_messages, webhook_subscriptions, looks, app_tokens, tokens,
+DROP TABLE write_probe, notification_attempts, notifications, subscriptions, looks, app_tokens, tokens,
     waiver_endings, waiver_revocations, waivers, policies, effects, effect_runs, commit_statuses, rebuilds,
     pull_request_verdicts, changed_paths, commit_distances, decisions, branch_heads, pull_requests,
     pull_request_heads, reports, builds, projects, delivery_requests, deliveries, unlinked_builds, repository_visits, former_names, repositories;

@@ -27,6 +27,7 @@ import (
 	"mergegate/internal/effects"
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
+	"mergegate/internal/notifications"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
@@ -34,7 +35,6 @@ import (
 	"mergegate/internal/server"
 	"mergegate/internal/terminal"
 	"mergegate/internal/waivers"
-	"mergegate/internal/webhooks"
 )
 
 // Version is set when a release is built.
@@ -209,8 +209,8 @@ func NewRemotes(cfg config.Config) (r Remotes, err error) {
 	return r, nil
 }
 
-func newWebhooks(store *postgres.Store, box sealed.Box, cfg config.Config, log *slog.Logger, metrics prometheus.Registerer) *webhooks.Service {
-	return webhooks.New(store, box, webhooks.Options{Log: log, Metrics: metrics, Networks: cfg.WebhookNetworks, UserAgent: "mergegate/" + Version})
+func newWebhooks(store *postgres.Store, box sealed.Box, cfg config.Config, log *slog.Logger, metrics prometheus.Registerer) *notifications.Service {
+	return notifications.New(store, box, notifications.Options{Log: log, Metrics: metrics, Networks: cfg.WebhookNetworks, UserAgent: "mergegate/" + Version})
 }
 
 func newVerifier(ctx context.Context, cfg config.Config, log *slog.Logger) (*forge.Verifier, error) {

@@ -14,11 +14,11 @@ import (
 	"mergegate/internal/builds"
 	"mergegate/internal/commitstatus"
 	"mergegate/internal/effects"
+	"mergegate/internal/notifications"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
 	"mergegate/internal/waivers"
-	"mergegate/internal/webhooks"
 )
 
 const (
@@ -44,7 +44,7 @@ type services struct {
 	retaining  *retention.Service
 	waiving    *waivers.Service
 	showing    *effects.Service
-	telling    *webhooks.Service
+	telling    *notifications.Service
 }
 
 func newWorkers(store *postgres.Store, s services, reconcile time.Duration, failing river.ErrorHandler, log *slog.Logger) (*workers, error) {
@@ -59,10 +59,10 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, fail
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{
-			postgres.QueueBuilds:   {MaxWorkers: 8},
-			postgres.QueueStatuses: {MaxWorkers: 16},
-			postgres.QueueEffects:  {MaxWorkers: 8},
-			postgres.QueueWebhooks: {MaxWorkers: 8},
+			postgres.QueueBuilds:        {MaxWorkers: 8},
+			postgres.QueueStatuses:      {MaxWorkers: 16},
+			postgres.QueueEffects:       {MaxWorkers: 8},
+			postgres.QueueNotifications: {MaxWorkers: 8},
 		},
 		PeriodicJobs: []*river.PeriodicJob{
 			s.confirming.Reconciliation(), s.following.Sweep(reconcile), s.retaining.Periodic(),

@@ -82,11 +82,11 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 	result := p.post(ctx, status)
 	p.posts.WithLabelValues(resultLabel(result)).Inc()
 	p.log.InfoContext(ctx, "commit status", "repository", status.Repository, "commit", status.Commit, "key", status.Key,
-		"state", status.State, "delivery", result.Delivery, "http_status", result.HTTPStatus, "reason", result.Reason)
+		"state", status.State, "delivery", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
 	if err := p.store.SettleStatus(ctx, status, result); err != nil {
 		return err
 	}
-	if result.Delivery == postgres.StatusPending {
+	if result.Outcome == postgres.Pending {
 		return river.JobSnooze(result.RetryIn)
 	}
 	return nil
@@ -105,7 +105,7 @@ func resultLabel(r postgres.StatusResult) string {
 	if r.Unasked {
 		return "held"
 	}
-	return string(r.Delivery)
+	return string(r.Outcome)
 }
 
 // post tries the repository of the pull request and, where that doesn't have the
@@ -116,7 +116,7 @@ func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.
 		return retry(s, 0, 0, "mergegate has no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
 	}
 	if left := client.Wait(urgency(s)); left > 0 {
-		return postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
+		return postgres.StatusResult{Outcome: postgres.Pending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
 	}
 	return p.postWith(ctx, client, s)
 }
@@ -133,8 +133,8 @@ func urgency(s postgres.CommitStatus) bitbucket.Urgency {
 func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) postgres.StatusResult {
 	if owner := p.otherOwner(ctx, client, s); owner != "" {
 		return postgres.StatusResult{
-			Delivery: postgres.StatusFailed,
-			Reason:   fmt.Sprintf("another account posted the status %s, named %q, and Bitbucket lets only that account change it", s.Key, owner),
+			Outcome: postgres.Failed,
+			Reason:  fmt.Sprintf("another account posted the status %s, named %q, and Bitbucket lets only that account change it", s.Key, owner),
 		}
 	}
 	err := p.postTo(ctx, client, s.WorkspaceUUID, s.RepositoryUUID, s)
@@ -145,7 +145,7 @@ func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s po
 	err = p.postTo(ctx, client, workspace, repo, s)
 	result := resultOf(s, err)
 	if isClosedTo(err) {
-		result.Delivery, result.RetryIn = postgres.StatusNotPostable, 0
+		result.Outcome, result.RetryIn = postgres.NotPostable, 0
 		result.Reason = fmt.Sprintf("%s doesn't have the fork's commit, and %s refused the status: %s", s.Repository, s.Fork, reason(err))
 	}
 	return result
@@ -206,7 +206,7 @@ func isMended(status int) bool {
 
 func resultOf(s postgres.CommitStatus, err error) postgres.StatusResult {
 	if err == nil {
-		return postgres.StatusResult{Delivery: postgres.StatusPosted, HTTPStatus: http.StatusCreated}
+		return postgres.StatusResult{Outcome: postgres.Posted, HTTPStatus: http.StatusCreated}
 	}
 	var e *bitbucket.Error
 	if !errors.As(err, &e) {
@@ -215,7 +215,7 @@ func resultOf(s postgres.CommitStatus, err error) postgres.StatusResult {
 	if e.Temporary() || isMended(e.StatusCode) {
 		return retry(s, e.StatusCode, e.RetryAfter, reason(err))
 	}
-	return postgres.StatusResult{Delivery: postgres.StatusFailed, HTTPStatus: e.StatusCode, Reason: reason(err)}
+	return postgres.StatusResult{Outcome: postgres.Failed, HTTPStatus: e.StatusCode, Reason: reason(err)}
 }
 
 // reason is what an operator reads of a refusal: Bitbucket's own words, where it
@@ -235,9 +235,9 @@ func reason(err error) string {
 // retry says when to try again: when Bitbucket asked for, else later each time.
 // What failed for a day is given up until another state is wanted.
 func retry(s postgres.CommitStatus, httpStatus int, after time.Duration, reason string) postgres.StatusResult {
-	result := postgres.StatusResult{Delivery: postgres.StatusPending, HTTPStatus: httpStatus, Reason: reason}
+	result := postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: httpStatus, Reason: reason}
 	if time.Since(s.PendingSince) > giveUpAfter {
-		result.Delivery = postgres.StatusFailed
+		result.Outcome = postgres.Failed
 		result.Reason = "given up after 24 hours: " + reason
 		return result
 	}

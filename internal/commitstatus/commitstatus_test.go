@@ -15,28 +15,28 @@ func TestResultOf(t *testing.T) {
 		name     string
 		err      error
 		pending  time.Duration // for how long the status has been
-		delivery postgres.StatusDelivery
+		delivery postgres.Outcome
 		retry    bool
 	}{
-		{name: "posted", delivery: postgres.StatusPosted},
-		{name: "429", err: &bitbucket.Error{StatusCode: 429, RetryAfter: time.Hour}, delivery: postgres.StatusPending, retry: true},
-		{name: "500", err: &bitbucket.Error{StatusCode: 500}, delivery: postgres.StatusPending, retry: true},
-		{name: "unreachable", err: &bitbucket.Error{}, delivery: postgres.StatusPending, retry: true},
-		{name: "400", err: &bitbucket.Error{StatusCode: 400}, delivery: postgres.StatusFailed},
-		{name: "401", err: &bitbucket.Error{StatusCode: 401}, delivery: postgres.StatusPending, retry: true},
-		{name: "403", err: &bitbucket.Error{StatusCode: 403}, delivery: postgres.StatusFailed},
-		{name: "404", err: &bitbucket.Error{StatusCode: 404}, delivery: postgres.StatusPending, retry: true},
-		{name: "409", err: &bitbucket.Error{StatusCode: 409}, delivery: postgres.StatusPending, retry: true},
-		{name: "422", err: &bitbucket.Error{StatusCode: 422}, delivery: postgres.StatusFailed},
-		{name: "423", err: &bitbucket.Error{StatusCode: 423, RetryAfter: time.Hour}, delivery: postgres.StatusPending, retry: true},
-		{name: "500 for a day", err: &bitbucket.Error{StatusCode: 500}, pending: 25 * time.Hour, delivery: postgres.StatusFailed},
-		{name: "401 for a day", err: &bitbucket.Error{StatusCode: 401}, pending: 25 * time.Hour, delivery: postgres.StatusFailed},
+		{name: "posted", delivery: postgres.Posted},
+		{name: "429", err: &bitbucket.Error{StatusCode: 429, RetryAfter: time.Hour}, delivery: postgres.Pending, retry: true},
+		{name: "500", err: &bitbucket.Error{StatusCode: 500}, delivery: postgres.Pending, retry: true},
+		{name: "unreachable", err: &bitbucket.Error{}, delivery: postgres.Pending, retry: true},
+		{name: "400", err: &bitbucket.Error{StatusCode: 400}, delivery: postgres.Failed},
+		{name: "401", err: &bitbucket.Error{StatusCode: 401}, delivery: postgres.Pending, retry: true},
+		{name: "403", err: &bitbucket.Error{StatusCode: 403}, delivery: postgres.Failed},
+		{name: "404", err: &bitbucket.Error{StatusCode: 404}, delivery: postgres.Pending, retry: true},
+		{name: "409", err: &bitbucket.Error{StatusCode: 409}, delivery: postgres.Pending, retry: true},
+		{name: "422", err: &bitbucket.Error{StatusCode: 422}, delivery: postgres.Failed},
+		{name: "423", err: &bitbucket.Error{StatusCode: 423, RetryAfter: time.Hour}, delivery: postgres.Pending, retry: true},
+		{name: "500 for a day", err: &bitbucket.Error{StatusCode: 500}, pending: 25 * time.Hour, delivery: postgres.Failed},
+		{name: "401 for a day", err: &bitbucket.Error{StatusCode: 401}, pending: 25 * time.Hour, delivery: postgres.Failed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got := resultOf(postgres.CommitStatus{Attempts: 1, PendingSince: time.Now().Add(-tt.pending)}, tt.err)
-			if got.Delivery != tt.delivery || (got.RetryIn > 0) != tt.retry {
+			if got.Outcome != tt.delivery || (got.RetryIn > 0) != tt.retry {
 				t.Errorf("result %+v", got)
 			}
 		})

@@ -149,7 +149,7 @@ func TestTheLastPostIsRefused(t *testing.T) {
 			if wait := w.publish(); wait < time.Second || wait > 2*time.Second {
 				t.Errorf("snoozed for %s", wait)
 			}
-			if s := w.status(); s.Delivery != postgres.StatusPending || s.HTTPStatus == nil || *s.HTTPStatus != status || s.Reason == "" {
+			if s := w.status(); s.Outcome != postgres.Pending || s.HTTPStatus == nil || *s.HTTPStatus != status || s.Reason == "" {
 				t.Errorf("refused as %+v", s)
 			}
 			w.bitbucket.OnRequest(nil)
@@ -179,7 +179,7 @@ func TestWhatTimeDoesNotMend(t *testing.T) {
 				t.Errorf("snoozed for %s", wait)
 			}
 			s := w.status()
-			if s.Delivery != postgres.StatusFailed || *s.HTTPStatus != status || strings.Contains(s.Reason, repositoryUUID) {
+			if s.Outcome != postgres.Failed || *s.HTTPStatus != status || strings.Contains(s.Reason, repositoryUUID) {
 				t.Errorf("refused as %+v", s)
 			}
 		})
@@ -189,9 +189,9 @@ func TestWhatTimeDoesNotMend(t *testing.T) {
 // TestForks: the target repository doesn't have a fork's commit, and the fork takes the status or not.
 func TestForks(t *testing.T) {
 	t.Parallel()
-	for status, delivery := range map[int]postgres.StatusDelivery{
-		0: postgres.StatusPosted, 401: postgres.StatusNotPostable, 403: postgres.StatusNotPostable, 404: postgres.StatusNotPostable,
-		400: postgres.StatusFailed, 409: postgres.StatusPending, 429: postgres.StatusPending, 503: postgres.StatusPending,
+	for status, delivery := range map[int]postgres.Outcome{
+		0: postgres.Posted, 401: postgres.NotPostable, 403: postgres.NotPostable, 404: postgres.NotPostable,
+		400: postgres.Failed, 409: postgres.Pending, 429: postgres.Pending, 503: postgres.Pending,
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
@@ -202,10 +202,10 @@ func TestForks(t *testing.T) {
 			}
 			wait := w.publish()
 			s := w.status()
-			if s.Delivery != delivery || (wait > 0) != (delivery == postgres.StatusPending) {
+			if s.Outcome != delivery || (wait > 0) != (delivery == postgres.Pending) {
 				t.Errorf("snoozed for %s: %+v", wait, s)
 			}
-			if delivery != postgres.StatusNotPostable {
+			if delivery != postgres.NotPostable {
 				return
 			}
 			w.bitbucket.OnRequest(nil)

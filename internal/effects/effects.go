@@ -221,7 +221,7 @@ func (t task) hold(ctx context.Context, asked mergecheck.Effects, result postgre
 			held = append(held, name)
 		}
 	}
-	result.Delivery = postgres.EffectPending
+	result.Outcome = postgres.Pending
 	since, err := t.store.HoldEffects(ctx, t.run, held, result)
 	if err != nil {
 		return 0, err
@@ -232,7 +232,7 @@ func (t task) hold(ctx context.Context, asked mergecheck.Effects, result postgre
 	lasts := time.Since(since)
 	switch {
 	case lasts > giveUpAfter:
-		result.Delivery, result.Reason = postgres.EffectFailed, givenUp+result.Reason
+		result.Outcome, result.Reason = postgres.Failed, givenUp+result.Reason
 		_, err := t.store.HoldEffects(ctx, t.run, held, result)
 		return 0, err
 	case t.facts.Closed:
@@ -260,10 +260,10 @@ func (t task) close(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	for _, e := range t.facts.Effects {
-		if e.Delivery != postgres.EffectPending || e.Effect == postgres.EffectReport {
+		if e.Outcome != postgres.Pending || e.Effect == postgres.EffectReport {
 			continue
 		}
-		err := t.settle(ctx, e, postgres.EffectResult{Delivery: postgres.EffectFailed, Reason: "the pull request was closed before this was done"})
+		err := t.settle(ctx, e, postgres.EffectResult{Outcome: postgres.Failed, Reason: "the pull request was closed before this was done"})
 		if err != nil {
 			return 0, err
 		}
@@ -310,7 +310,7 @@ func (t task) makeAll(ctx context.Context, wants []want) (wait time.Duration, er
 func (t task) makeOne(ctx context.Context, before postgres.Effect, w want) (again time.Duration, err error) {
 	if w.state == "" && before.Made == "" && before.Mark == "" { // nothing was ever made
 		before.Wanted = ""
-		return 0, t.settle(ctx, before, postgres.EffectResult{Delivery: postgres.EffectPosted})
+		return 0, t.settle(ctx, before, postgres.EffectResult{Outcome: postgres.Posted})
 	}
 	e := postgres.Effect{Effect: w.effect, Wanted: w.state, WantedContent: w.content, Head: w.head}
 	if w.state != "" {
@@ -329,9 +329,9 @@ func (t task) makeOne(ctx context.Context, before postgres.Effect, w want) (agai
 	if before.Mark == "" && e.RemoteID == "" && isRefused(err) {
 		e.Mark = "" // nothing can have been made
 	}
-	t.made.WithLabelValues(w.effect, string(result.Delivery)).Inc()
+	t.made.WithLabelValues(w.effect, string(result.Outcome)).Inc()
 	t.log.InfoContext(ctx, "effect", "repository", t.facts.Repository.FullName, "pull_request", t.run.PullRequestID, "effect", w.effect,
-		"wanted", w.state, "delivery", result.Delivery, "http_status", result.HTTPStatus, "reason", result.Reason)
+		"wanted", w.state, "delivery", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
 	return result.RetryIn, t.settle(ctx, e, result)
 }
 
@@ -345,11 +345,11 @@ func (t task) settle(ctx context.Context, e postgres.Effect, result postgres.Eff
 
 func (t task) resultOf(e postgres.Effect, err error) postgres.EffectResult {
 	if err == nil {
-		return postgres.EffectResult{Delivery: postgres.EffectPosted}
+		return postgres.EffectResult{Outcome: postgres.Posted}
 	}
 	var refused *bitbucket.Error
 	errors.As(err, &refused)
-	result := postgres.EffectResult{Delivery: postgres.EffectFailed, HTTPStatus: refused.StatusCode, Reason: err.Error()}
+	result := postgres.EffectResult{Outcome: postgres.Failed, HTTPStatus: refused.StatusCode, Reason: err.Error()}
 	switch code := refused.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusLocked:
 		// Time mends these: another token arrives, or what has it locked lets go.
@@ -360,7 +360,7 @@ func (t task) resultOf(e postgres.Effect, err error) postgres.EffectResult {
 		result.Reason = givenUp + result.Reason
 		return result
 	}
-	result.Delivery = postgres.EffectPending
+	result.Outcome = postgres.Pending
 	result.RetryIn = min(max(refused.RetryAfter, backoff(e.Attempts)), giveUpAfter)
 	return result
 }

@@ -143,7 +143,7 @@ func TestTodo(t *testing.T) {
 	soon := noon.Add(time.Minute)
 	w := want{effect: "comment", state: stateShown, content: "a"}
 	is := func(change func(*postgres.Effect)) postgres.Effect {
-		e := postgres.Effect{Effect: "comment", Wanted: stateShown, WantedContent: "a", Delivery: postgres.EffectPosted}
+		e := postgres.Effect{Effect: "comment", Wanted: stateShown, WantedContent: "a", Outcome: postgres.Posted}
 		change(&e)
 		return e
 	}
@@ -159,16 +159,16 @@ func TestTodo(t *testing.T) {
 		{name: "posted", effect: is(func(*postgres.Effect) {}), want: w},
 		{name: "another text", effect: is(func(e *postgres.Effect) { e.WantedContent = "b" }), want: w, todo: true},
 		{name: "to be gone", effect: is(func(*postgres.Effect) {}), want: want{effect: "comment"}, todo: true},
-		{name: "failed", effect: is(func(e *postgres.Effect) { e.Delivery = postgres.EffectFailed }), want: w},
-		{name: "failed, of another text", effect: is(func(e *postgres.Effect) { e.Delivery, e.WantedContent = postgres.EffectFailed, "b" }), want: w, todo: true},
+		{name: "failed", effect: is(func(e *postgres.Effect) { e.Outcome = postgres.Failed }), want: w},
+		{name: "failed, of another text", effect: is(func(e *postgres.Effect) { e.Outcome, e.WantedContent = postgres.Failed, "b" }), want: w, todo: true},
 		{
 			name: "made, then held up for too long", want: w, todo: true,
-			effect: is(func(e *postgres.Effect) { e.Delivery, e.Made, e.MadeContent = postgres.EffectFailed, stateShown, "a" }),
+			effect: is(func(e *postgres.Effect) { e.Outcome, e.Made, e.MadeContent = postgres.Failed, stateShown, "a" }),
 		},
-		{name: "pending", effect: is(func(e *postgres.Effect) { e.Delivery = postgres.EffectPending }), want: w, todo: true},
+		{name: "pending", effect: is(func(e *postgres.Effect) { e.Outcome = postgres.Pending }), want: w, todo: true},
 		{
 			name: "pending until", want: w, later: time.Minute,
-			effect: is(func(e *postgres.Effect) { e.Delivery, e.NextAttemptOn = postgres.EffectPending, &soon }),
+			effect: is(func(e *postgres.Effect) { e.Outcome, e.NextAttemptOn = postgres.Pending, &soon }),
 		},
 	} {
 		if todo, later := tt.want.todo(tt.effect, noon); todo != tt.todo || later != tt.later {

@@ -54,10 +54,10 @@ func (w want) todo(e postgres.Effect, now time.Time) (todo bool, later time.Dura
 	if e.Wanted != w.state || e.WantedContent != w.content {
 		return true, 0
 	}
-	switch e.Delivery {
-	case postgres.EffectPosted:
+	switch e.Outcome {
+	case postgres.Posted:
 		return false, 0
-	case postgres.EffectFailed: // until something changes, unless it was only held up
+	case postgres.Failed: // until something changes, unless it was only held up
 		return e.Made == w.state && e.MadeContent == w.content, 0
 	}
 	if e.NextAttemptOn != nil && e.NextAttemptOn.After(now) {

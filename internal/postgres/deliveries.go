@@ -42,17 +42,6 @@ type Delivery struct {
 	ProcessedOn  *time.Time
 }
 
-// Outcome is what became of a delivery.
-type Outcome string
-
-// The outcomes of a delivery.
-const (
-	Pending   Outcome = "pending"
-	Processed Outcome = "processed"
-	Ignored   Outcome = "ignored" // Reason says by which rule
-	Failed    Outcome = "failed"  // Reason says what stood in the way to the end
-)
-
 // AddDelivery stores d and, when it is pending, the job that processes it. Both
 // are committed when it returns the id. A request that was stored before is not
 // stored again: the id is that delivery's.

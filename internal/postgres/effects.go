@@ -21,16 +21,6 @@ const (
 	EffectReport         = "report"
 )
 
-// EffectDelivery is how far an effect has come.
-type EffectDelivery string
-
-// How far an effect can come.
-const (
-	EffectPending EffectDelivery = "pending"
-	EffectPosted  EffectDelivery = "posted"
-	EffectFailed  EffectDelivery = "failed"
-)
-
 // Effect is something that Bitbucket is to show of a pull request's verdict, and
 // what it was told.
 type Effect struct {
@@ -43,7 +33,7 @@ type Effect struct {
 	Mark          string // "": it was never begun to be made
 	BegunOn       *time.Time
 	Head          string // the commit that it is of
-	Delivery      EffectDelivery
+	Outcome       Outcome
 	HTTPStatus    *int
 	Reason        string
 	Attempts      int
@@ -52,7 +42,7 @@ type Effect struct {
 	UpdatedOn     time.Time
 }
 
-const effectColumns = `effect, wanted, wanted_content, made, made_content, remote_id, mark, begun_on, head, delivery,
+const effectColumns = `effect, wanted, wanted_content, made, made_content, remote_id, mark, begun_on, head, outcome,
 	http_status, reason, attempts, pending_since, next_attempt_on, updated_on`
 
 // SyncEffects makes Bitbucket show the verdict of a pull request as the policy
@@ -295,10 +285,10 @@ func (s *Store) BeginEffect(ctx context.Context, run *EffectRun, e Effect) (Effe
 				begun_on = CASE WHEN e.mark = '' THEN excluded.begun_on ELSE e.begun_on END,
 				head = CASE WHEN e.head = '' THEN excluded.head ELSE e.head END,
 				attempts = CASE WHEN `+sameWanted+` THEN e.attempts + 1 ELSE 1 END,
-				pending_since = CASE WHEN `+sameWanted+` AND e.delivery = 'pending' THEN e.pending_since ELSE now() END,
+				pending_since = CASE WHEN `+sameWanted+` AND e.outcome = 'pending' THEN e.pending_since ELSE now() END,
 				http_status = CASE WHEN `+sameWanted+` THEN e.http_status END,
 				reason = CASE WHEN `+sameWanted+` THEN e.reason ELSE '' END,
-				delivery = 'pending', next_attempt_on = NULL, updated_on = now()
+				outcome = 'pending', next_attempt_on = NULL, updated_on = now()
 			RETURNING `+effectColumns, pgx.NamedArgs{
 			"workspace": run.WorkspaceUUID, "repository": run.RepositoryUUID, "id": run.PullRequestID, "effect": e.Effect,
 			"wanted": e.Wanted, "wanted_content": e.WantedContent, "mark": e.Mark, "head": e.Head,
@@ -324,8 +314,8 @@ func (s *Store) NoteEffect(ctx context.Context, run *EffectRun, e Effect) error 
 
 // EffectResult is how an attempt to make an effect ended.
 type EffectResult struct {
-	Delivery   EffectDelivery // EffectPending: try again after RetryIn
-	HTTPStatus int            // 0 where there was no answer
+	Outcome    Outcome // Pending: try again after RetryIn
+	HTTPStatus int     // 0 where there was no answer
 	Reason     string
 	RetryIn    time.Duration
 }
@@ -335,7 +325,7 @@ type EffectResult struct {
 // what was made is looked for: another job may have made it a second time.
 func (s *Store) SettleEffect(ctx context.Context, run *EffectRun, e Effect, result EffectResult) error {
 	err := s.whileHeld(ctx, run, "settle effect "+e.Effect, func(tx pgx.Tx) error {
-		if result.Delivery == EffectPosted && e.Wanted == "" && e.Made == "" {
+		if result.Outcome == Posted && e.Wanted == "" && e.Made == "" {
 			_, err := tx.Exec(ctx, `DELETE FROM effects
 				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND effect = $4`,
 				run.WorkspaceUUID, run.RepositoryUUID, run.PullRequestID, e.Effect)
@@ -343,13 +333,13 @@ func (s *Store) SettleEffect(ctx context.Context, run *EffectRun, e Effect, resu
 		}
 		_, err := tx.Exec(ctx, `
 			UPDATE effects SET made = @made, made_content = @made_content, remote_id = @remote_id, mark = @mark, head = @head,
-				delivery = @delivery, http_status = @http_status, reason = @reason,
-				next_attempt_on = CASE WHEN @delivery = 'pending' THEN now() + @retry_in::interval END, updated_on = now()
+				outcome = @outcome, http_status = @http_status, reason = @reason,
+				next_attempt_on = CASE WHEN @outcome = 'pending' THEN now() + @retry_in::interval END, updated_on = now()
 			WHERE workspace_uuid = @workspace AND repository_uuid = @repository AND pull_request_id = @id AND effect = @effect`,
 			pgx.NamedArgs{
 				"workspace": run.WorkspaceUUID, "repository": run.RepositoryUUID, "id": run.PullRequestID, "effect": e.Effect,
 				"made": e.Made, "made_content": e.MadeContent, "remote_id": e.RemoteID, "mark": e.Mark, "head": e.Head,
-				"delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus), "reason": result.Reason, "retry_in": result.RetryIn,
+				"outcome": result.Outcome, "http_status": nullInt(result.HTTPStatus), "reason": result.Reason, "retry_in": result.RetryIn,
 			})
 		return err
 	})
@@ -363,7 +353,7 @@ func (s *Store) SettleEffect(ctx context.Context, run *EffectRun, e Effect, resu
 func (s *Store) doubtEffect(ctx context.Context, pr PullRequestKey, effect string) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			UPDATE effects SET remote_id = '', delivery = 'pending', next_attempt_on = NULL
+			UPDATE effects SET remote_id = '', outcome = 'pending', next_attempt_on = NULL
 			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND effect = $4`,
 			pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, effect)
 		if err != nil {
@@ -378,12 +368,12 @@ func (s *Store) doubtEffect(ctx context.Context, pr PullRequestKey, effect strin
 func (s *Store) HoldEffects(ctx context.Context, run *EffectRun, effects []string, result EffectResult) (since time.Time, err error) {
 	err = s.whileHeld(ctx, run, "hold effects", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			INSERT INTO effects AS e (workspace_uuid, repository_uuid, pull_request_id, effect, delivery, http_status, reason)
+			INSERT INTO effects AS e (workspace_uuid, repository_uuid, pull_request_id, effect, outcome, http_status, reason)
 			SELECT $1, $2, $3, unnest($4::text[]), $5, $6, $7
 			ON CONFLICT (workspace_uuid, repository_uuid, pull_request_id, effect) DO UPDATE SET
-				pending_since = CASE WHEN e.delivery = 'pending' THEN e.pending_since ELSE now() END,
-				delivery = excluded.delivery, http_status = excluded.http_status, reason = excluded.reason, updated_on = now()`,
-			run.WorkspaceUUID, run.RepositoryUUID, run.PullRequestID, effects, result.Delivery, nullInt(result.HTTPStatus), result.Reason)
+				pending_since = CASE WHEN e.outcome = 'pending' THEN e.pending_since ELSE now() END,
+				outcome = excluded.outcome, http_status = excluded.http_status, reason = excluded.reason, updated_on = now()`,
+			run.WorkspaceUUID, run.RepositoryUUID, run.PullRequestID, effects, result.Outcome, nullInt(result.HTTPStatus), result.Reason)
 		if err != nil {
 			return err
 		}
@@ -398,9 +388,9 @@ func (s *Store) HoldEffects(ctx context.Context, run *EffectRun, effects []strin
 func (s *Store) RetryEffects(ctx context.Context, pr PullRequestKey) ([]Effect, error) {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			UPDATE effects SET delivery = 'pending', http_status = NULL, reason = '', attempts = 0, pending_since = now(),
+			UPDATE effects SET outcome = 'pending', http_status = NULL, reason = '', attempts = 0, pending_since = now(),
 				next_attempt_on = NULL, updated_on = now()
-			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND delivery = 'failed'`,
+			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND outcome = 'failed'`,
 			pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID)
 		if err != nil {
 			return err

@@ -18,7 +18,7 @@ const reasonGivenUp = "mergegate could not process it, and has stopped trying; i
 // tried again by a person or by the next message.
 func (s *Store) GiveUp(ctx context.Context, kind string, args []byte) error {
 	for _, job := range []river.JobArgs{
-		&ConfirmDelivery{}, &ApplyEvent{}, &PublishStatus{}, &DeliverWebhook{}, &SyncEffects{},
+		&ConfirmDelivery{}, &ApplyEvent{}, &PublishStatus{}, &DeliverNotification{}, &SyncEffects{},
 		&LookAtPullRequest{}, &SettleHeads{}, &WatchBuild{}, &LearnRepository{}, &ReadName{},
 	} {
 		if job.Kind() != kind {
@@ -40,12 +40,12 @@ func (s *Store) giveUp(ctx context.Context, job river.JobArgs) error {
 	case *ApplyEvent:
 		return s.giveUpDelivery(ctx, job.DeliveryID)
 	case *PublishStatus:
-		statement = `UPDATE commit_statuses SET delivery = 'failed', reason = $2, posted_version = wanted_version, next_attempt_on = NULL,
+		statement = `UPDATE commit_statuses SET outcome = 'failed', reason = $2, posted_version = wanted_version, next_attempt_on = NULL,
 			leased_until = NULL, updated_on = now() WHERE id = $1 AND posted_version < wanted_version`
 		args = []any{job.StatusID, reasonGivenUp}
-	case *DeliverWebhook:
-		statement = `UPDATE webhook_messages SET delivery = 'failed', next_attempt_on = NULL, leased_until = NULL WHERE id = $1 AND delivery = 'pending'`
-		args = []any{job.MessageID}
+	case *DeliverNotification:
+		statement = `UPDATE notifications SET outcome = 'failed', next_attempt_on = NULL, leased_until = NULL WHERE id = $1 AND outcome = 'pending'`
+		args = []any{job.NotificationID}
 	case *SyncEffects:
 		// The next change is worth a job again.
 		statement = `UPDATE effect_runs SET seen = wanted, leased_until = NULL

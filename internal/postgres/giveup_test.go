@@ -30,7 +30,7 @@ func TestNothingStaysPendingWithoutAJob(t *testing.T) {
 		{name: "an event", sql: `SELECT outcome FROM deliveries`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
 			return postgres.ApplyEvent{DeliveryID: addDelivery(t, store, postgres.Delivery{Source: "forge", Body: []byte("{}"), Outcome: postgres.Pending})}
 		}},
-		{name: "a commit status", sql: `SELECT delivery FROM commit_statuses`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+		{name: "a commit status", sql: `SELECT outcome FROM commit_statuses`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
 			record(t, store, build(1))
 			return postgres.PublishStatus{StatusID: statuses(t, store)[0].ID}
 		}},

@@ -12,10 +12,10 @@ import (
 
 // The queues. Talking to Bitbucket must not wait behind talking to AppVeyor.
 const (
-	QueueBuilds   = "builds"
-	QueueStatuses = "commit_statuses"
-	QueueEffects  = "effects"
-	QueueWebhooks = "webhooks" // whoever subscribed may be slow
+	QueueBuilds        = "builds"
+	QueueStatuses      = "commit_statuses"
+	QueueEffects       = "effects"
+	QueueNotifications = "notifications" // whoever subscribed may be slow
 )
 
 // jobAttempts bounds what is only retried when this program itself fails: jobs
@@ -152,8 +152,8 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 		opts.Queue = QueueStatuses
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
-	case DeliverWebhook:
-		opts.Queue = QueueWebhooks
+	case DeliverNotification:
+		opts.Queue = QueueNotifications
 	case SettleWaivers:
 		opts.ScheduledAt = args.ExpiresOn
 	case SyncEffects:

@@ -45,7 +45,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
 	"pull_requests", "branch_heads", "former_names", "repository_visits", "unlinked_builds", "delivery_requests", "looks", "waiver_endings", "app_tokens", "rebuilds",
-	"webhook_subscriptions", "webhook_messages", "webhook_attempts", "pull_request_verdicts", "effects", "effect_runs", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths", "write_probe",
+	"subscriptions", "notifications", "notification_attempts", "pull_request_verdicts", "effects", "effect_runs", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths", "write_probe",
 }
 
 // fill puts rows into every table.
@@ -79,9 +79,9 @@ func fill(t *testing.T, url string) {
 	if err := store.NoteAsked(t.Context(), r.WorkspaceUUID, r.RepositoryUUID); err != nil {
 		t.Fatal(err)
 	}
-	subscribe(t, store, r, postgres.WebhookEvents...)
+	subscribe(t, store, r, postgres.NotificationEvents...)
 	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
-	attempt(t, store, postgres.WebhookFailed)
+	attempt(t, store, postgres.Failed)
 	if err := store.NoteVerdict(t.Context(), pullRequest(r, 7), mergecheck.Verdict{Code: mergecheck.Passed}); err != nil {
 		t.Fatal(err)
 	}

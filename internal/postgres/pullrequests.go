@@ -328,7 +328,7 @@ func (s *Store) stopStatuses(ctx context.Context, tx pgx.Tx, pr PullRequestKey) 
 // holds, and says why.
 func (s *Store) stopWhere(ctx context.Context, tx pgx.Tx, why, condition string, args ...any) error {
 	rows, err := tx.Query(ctx, `
-		UPDATE commit_statuses c SET state = $1, description = $2, wanted_version = wanted_version + 1, delivery = 'pending',
+		UPDATE commit_statuses c SET state = $1, description = $2, wanted_version = wanted_version + 1, outcome = 'pending',
 			http_status = NULL, reason = '', attempts = 0, pending_since = now(), wanted_on = now(), next_attempt_on = NULL, updated_on = now()
 		FROM builds b
 		WHERE b.build_id = c.build_id AND c.workspace_uuid = b.workspace_uuid AND c.repository_uuid = b.repository_uuid

@@ -40,16 +40,16 @@ const (
 // is, such as a key that is too long, is retried only by who says so. Occasions
 // that concern many retry those of the last week: somebody may look at them yet.
 var givenUp = map[Occasion]string{
-	ServiceStarts:     lately + ` AND delivery = 'failed' AND coalesce(http_status, 401) = 401`,
+	ServiceStarts:     lately + ` AND outcome = 'failed' AND coalesce(http_status, 401) = 401`,
 	CredentialArrives: lately + ` AND (` + mendedByTime + `)`,
 	NameChanges:       lately + ` AND (` + mendedByTime + `)`,
 	HeadAppears:       mendedByTime,
-	WebhookRepeats:    `delivery IN ('failed', 'not_postable')`,
+	WebhookRepeats:    `outcome IN ('failed', 'not_postable')`,
 }
 
 const (
 	lately       = `wanted_on > now() - interval '7 days'`
-	mendedByTime = `delivery = 'not_postable' OR delivery = 'failed'
+	mendedByTime = `outcome = 'not_postable' OR outcome = 'failed'
 		AND (http_status IS NULL OR http_status IN (401, 404, 408, 409, 423, 429) OR http_status >= 500)`
 )
 
@@ -76,13 +76,13 @@ func (s *Store) retryRefused(ctx context.Context, tx pgx.Tx, why Occasion, which
 	// One that is being posted is posted once more: what it is posted with may be
 	// older than the occasion. Rows that somebody else has locked are left to them.
 	rows, err := tx.Query(ctx, `
-		UPDATE commit_statuses SET delivery = 'pending', attempts = 0, updated_on = now(),
+		UPDATE commit_statuses SET outcome = 'pending', attempts = 0, updated_on = now(),
 			wanted_version = wanted_version + CASE WHEN posted_version >= wanted_version OR leased_until > now() THEN 1 ELSE 0 END,
-			pending_since = CASE WHEN delivery = 'pending' AND @atStart THEN pending_since ELSE now() END,
+			pending_since = CASE WHEN outcome = 'pending' AND @atStart THEN pending_since ELSE now() END,
 			next_attempt_on = now() + random() * @spread::interval
 		WHERE id IN (
 			SELECT id FROM commit_statuses WHERE `+where+`
-				AND (delivery = 'pending' AND (next_attempt_on > now() + @spread::interval OR NOT @atStart AND attempts > 1 AND leased_until > now())
+				AND (outcome = 'pending' AND (next_attempt_on > now() + @spread::interval OR NOT @atStart AND attempts > 1 AND leased_until > now())
 					OR `+givenUp[why]+`)
 			ORDER BY id DESC LIMIT @most FOR UPDATE SKIP LOCKED)
 		RETURNING `+statusColumns, args)
@@ -102,7 +102,7 @@ func (s *Store) retryRefused(ctx context.Context, tx pgx.Tx, why Occasion, which
 }
 
 func (r Refused) where() (sql string, args pgx.NamedArgs) {
-	sql, args = `delivery IN ('pending', 'failed', 'not_postable')`, pgx.NamedArgs{}
+	sql, args = `outcome IN ('pending', 'failed', 'not_postable')`, pgx.NamedArgs{}
 	for column, value := range map[string]string{
 		"workspace_uuid": r.WorkspaceUUID, "repository_uuid": r.RepositoryUUID, "commit": r.Commit, "key": r.Key,
 	} {

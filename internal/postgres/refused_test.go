@@ -13,18 +13,18 @@ import (
 
 // refusedAs is a status that was refused, by what with.
 var refusedAs = map[string]postgres.StatusResult{
-	"waits for its next attempt": {Delivery: postgres.StatusPending, HTTPStatus: 401, RetryIn: time.Hour},
-	"waits after an outage":      {Delivery: postgres.StatusPending, HTTPStatus: 503, RetryIn: time.Hour},
-	"no credential for a day":    {Delivery: postgres.StatusFailed},
-	"401 for a day":              {Delivery: postgres.StatusFailed, HTTPStatus: 401},
-	"404 for a day":              {Delivery: postgres.StatusFailed, HTTPStatus: 404},
-	"409 for a day":              {Delivery: postgres.StatusFailed, HTTPStatus: 409},
-	"423 for a day":              {Delivery: postgres.StatusFailed, HTTPStatus: 423},
-	"503 for a day":              {Delivery: postgres.StatusFailed, HTTPStatus: 503},
-	"a key that is too long":     {Delivery: postgres.StatusFailed, HTTPStatus: 400},
-	"somebody else's key":        {Delivery: postgres.StatusFailed, HTTPStatus: 403},
-	"a fork that is closed":      {Delivery: postgres.StatusNotPostable, HTTPStatus: 403},
-	"posted":                     {Delivery: postgres.StatusPosted, HTTPStatus: 201},
+	"waits for its next attempt": {Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour},
+	"waits after an outage":      {Outcome: postgres.Pending, HTTPStatus: 503, RetryIn: time.Hour},
+	"no credential for a day":    {Outcome: postgres.Failed},
+	"401 for a day":              {Outcome: postgres.Failed, HTTPStatus: 401},
+	"404 for a day":              {Outcome: postgres.Failed, HTTPStatus: 404},
+	"409 for a day":              {Outcome: postgres.Failed, HTTPStatus: 409},
+	"423 for a day":              {Outcome: postgres.Failed, HTTPStatus: 423},
+	"503 for a day":              {Outcome: postgres.Failed, HTTPStatus: 503},
+	"a key that is too long":     {Outcome: postgres.Failed, HTTPStatus: 400},
+	"somebody else's key":        {Outcome: postgres.Failed, HTTPStatus: 403},
+	"a fork that is closed":      {Outcome: postgres.NotPostable, HTTPStatus: 403},
+	"posted":                     {Outcome: postgres.Posted, HTTPStatus: 201},
 }
 
 func retry(t *testing.T, store *postgres.Store, why postgres.Occasion, which postgres.Refused) int {
@@ -67,10 +67,10 @@ func TestRefusedStatusesAreRetried(t *testing.T) {
 			for _, s := range statuses(t, store) {
 				name := names[s.ID-1]
 				if !slices.Contains(retried, name) {
-					equal(t, name, refusedAs[name].Delivery, s.Delivery)
+					equal(t, name, refusedAs[name].Outcome, s.Outcome)
 					continue
 				}
-				equal(t, name, []any{postgres.StatusPending, 0, "SUCCESSFUL"}, []any{s.Delivery, s.Attempts, s.State})
+				equal(t, name, []any{postgres.Pending, 0, "SUCCESSFUL"}, []any{s.Outcome, s.Attempts, s.State})
 				if in := time.Until(*s.NextAttemptOn); in > spread {
 					t.Errorf("%s: retried in %s, want %s", name, in, spread)
 				}
@@ -87,8 +87,8 @@ func TestWhichStatusesAreRetried(t *testing.T) {
 	refuse := func() {
 		t.Helper()
 		for _, s := range statuses(t, store) {
-			if s.Delivery == postgres.StatusPending {
-				settle(t, store, claim(t, store, s.ID), postgres.StatusNotPostable)
+			if s.Outcome == postgres.Pending {
+				settle(t, store, claim(t, store, s.ID), postgres.NotPostable)
 			}
 		}
 	}
@@ -120,12 +120,12 @@ func TestACredentialThatArrivesDuringAPost(t *testing.T) {
 	store := open(t)
 	record(t, store, build(1))
 	id := only(t, store).ID
-	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Delivery: postgres.StatusPending, HTTPStatus: 401})
+	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 401})
 	during := claim(t, store, id)
 	equal(t, "retried", 1, retry(t, store, postgres.CredentialArrives, postgres.Refused{}))
-	settleAs(t, store, during, postgres.StatusResult{Delivery: postgres.StatusPending, HTTPStatus: 401, RetryIn: time.Hour})
-	settle(t, store, claim(t, store, id), postgres.StatusPosted)
-	equal(t, "in the end", postgres.StatusPosted, only(t, store).Delivery)
+	settleAs(t, store, during, postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour})
+	settle(t, store, claim(t, store, id), postgres.Posted)
+	equal(t, "in the end", postgres.Posted, only(t, store).Outcome)
 }
 
 // TestJobsBeforeTheNextAttempt: a status with several jobs isn't tried more often for them.
@@ -134,7 +134,7 @@ func TestJobsBeforeTheNextAttempt(t *testing.T) {
 	store := open(t)
 	record(t, store, build(1))
 	id := only(t, store).ID
-	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Delivery: postgres.StatusPending, HTTPStatus: 503, RetryIn: time.Hour})
+	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 503, RetryIn: time.Hour})
 	s, claimed, busy := tryClaim(t, store, id)
 	if claimed || !busy || s.NextAttemptOn == nil || time.Until(*s.NextAttemptOn) < 59*time.Minute {
 		t.Errorf("claimed %t, busy %t, next attempt %v", claimed, busy, s.NextAttemptOn)
@@ -147,10 +147,10 @@ func TestJobsBeforeTheNextAttempt(t *testing.T) {
 func TestAWebhookRepeatsWhatWasRefused(t *testing.T) {
 	t.Parallel()
 	for name, result := range map[string]postgres.StatusResult{
-		"refused": {Delivery: postgres.StatusFailed, HTTPStatus: 400},
-		"a fork":  {Delivery: postgres.StatusNotPostable, HTTPStatus: 404},
-		"waiting": {Delivery: postgres.StatusPending, HTTPStatus: 401, RetryIn: time.Hour},
-		"posted":  {Delivery: postgres.StatusPosted, HTTPStatus: 201},
+		"refused": {Outcome: postgres.Failed, HTTPStatus: 400},
+		"a fork":  {Outcome: postgres.NotPostable, HTTPStatus: 404},
+		"waiting": {Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour},
+		"posted":  {Outcome: postgres.Posted, HTTPStatus: 201},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -161,7 +161,7 @@ func TestAWebhookRepeatsWhatWasRefused(t *testing.T) {
 			}
 			record(t, store, build(1))
 			for _, s := range statuses(t, store) {
-				equal(t, "after polling", result.Delivery, s.Delivery)
+				equal(t, "after polling", result.Outcome, s.Outcome)
 			}
 			id := addDelivery(t, store, postgres.Delivery{Source: "appveyor", Body: []byte("{}"), BuildID: 1, Outcome: postgres.Pending})
 			if _, err := store.RecordBuild(t.Context(), build(1), id); err != nil {
@@ -183,12 +183,12 @@ func TestARefusalIsToldOnce(t *testing.T) {
 	subscribe(t, store, r, postgres.EventStatusRefused)
 	record(t, store, build(1))
 	id := only(t, store).ID
-	refused := postgres.StatusResult{Delivery: postgres.StatusNotPostable, HTTPStatus: 403, Reason: "closed to mergegate"}
+	refused := postgres.StatusResult{Outcome: postgres.NotPostable, HTTPStatus: 403, Reason: "closed to mergegate"}
 	settleAs(t, store, claim(t, store, id), refused)
-	before := query[int64](t, store, `SELECT count(*) FROM webhook_messages`)[0]
+	before := query[int64](t, store, `SELECT count(*) FROM notifications`)[0]
 	retry(t, store, postgres.CredentialArrives, postgres.Refused{})
 	settleAs(t, store, claim(t, store, id), refused)
-	equal(t, "messages", before, query[int64](t, store, `SELECT count(*) FROM webhook_messages`)[0])
+	equal(t, "messages", before, query[int64](t, store, `SELECT count(*) FROM notifications`)[0])
 	if before == 0 {
 		t.Error("the refusal was not told at all")
 	}

@@ -47,8 +47,8 @@ var olderThan = map[string][]string{
 		`DELETE FROM rebuilds WHERE (workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination FROM rebuilds
 			WHERE requested_on < now() - $1::interval LIMIT $2)`,
-		`DELETE FROM webhook_messages WHERE id IN (SELECT id FROM webhook_messages
-			WHERE created_on < now() - $1::interval AND delivery <> 'pending' ORDER BY created_on LIMIT $2)`,
+		`DELETE FROM notifications WHERE id IN (SELECT id FROM notifications
+			WHERE created_on < now() - $1::interval AND outcome <> 'pending' ORDER BY created_on LIMIT $2)`,
 		`DELETE FROM pull_request_verdicts WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_request_verdicts
 			WHERE changed_on < now() - $1::interval ORDER BY changed_on LIMIT $2)`,
@@ -58,7 +58,7 @@ var olderThan = map[string][]string{
 	},
 	"builds": {
 		`DELETE FROM commit_statuses WHERE id IN (SELECT c.id FROM commit_statuses c JOIN builds b ON b.build_id = c.build_id
-			WHERE b.recorded_on < now() - $1::interval AND c.updated_on < now() - $1::interval AND c.delivery <> 'pending' LIMIT $2)`,
+			WHERE b.recorded_on < now() - $1::interval AND c.updated_on < now() - $1::interval AND c.outcome <> 'pending' LIMIT $2)`,
 		`DELETE FROM builds WHERE id IN (SELECT b.id FROM builds b
 			WHERE b.recorded_on < now() - $1::interval AND NOT EXISTS (SELECT FROM commit_statuses c WHERE c.build_id = b.build_id)
 			AND NOT EXISTS (SELECT FROM pull_requests p WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)

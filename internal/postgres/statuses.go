@@ -32,7 +32,7 @@ type CommitStatus struct {
 	WantedVersion int64
 	PostedVersion int64
 	PostedState   string
-	Delivery      StatusDelivery
+	Outcome       Outcome
 	HTTPStatus    *int
 	Reason        string
 	Attempts      int
@@ -42,17 +42,6 @@ type CommitStatus struct {
 	UpdatedOn     time.Time
 }
 
-// StatusDelivery is how far a commit status has come.
-type StatusDelivery string
-
-// How far a commit status can come.
-const (
-	StatusPending     StatusDelivery = "pending"
-	StatusPosted      StatusDelivery = "posted"
-	StatusFailed      StatusDelivery = "failed"
-	StatusNotPostable StatusDelivery = "not_postable"
-)
-
 // maxPerRepository is how many statuses of one repository are posted at a time:
 // one whose requests hang must not take every worker.
 const maxPerRepository = 4
@@ -60,7 +49,7 @@ const maxPerRepository = 4
 const statusColumns = `id, workspace_uuid, repository_uuid, commit, key, fork, build_id, state,
 	coalesce((SELECT r.full_name FROM repositories r WHERE r.workspace_uuid = commit_statuses.workspace_uuid
 		AND r.repository_uuid = commit_statuses.repository_uuid), '') AS repository,
-	name, description, url, refname, wanted_version, posted_version, posted_state, delivery, http_status, reason,
+	name, description, url, refname, wanted_version, posted_version, posted_state, outcome, http_status, reason,
 	attempts, pending_since, next_attempt_on, leased_until, updated_on`
 
 // wantStatuses makes the commit status of b's project, pull request and head that
@@ -153,7 +142,7 @@ func upsertStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bui
 			fork = excluded.fork,
 			build_id = excluded.build_id, state = excluded.state, name = excluded.name,
 			description = excluded.description, url = excluded.url, refname = excluded.refname,
-			wanted_version = s.wanted_version + 1, delivery = 'pending', http_status = NULL, reason = '', attempts = 0,
+			wanted_version = s.wanted_version + 1, outcome = 'pending', http_status = NULL, reason = '', attempts = 0,
 			wanted_on = now(), pending_since = now(), next_attempt_on = NULL, updated_on = now()
 		WHERE (s.state, s.name, s.description, s.url, s.refname, s.fork)
 			IS DISTINCT FROM (excluded.state, excluded.name, excluded.description, excluded.url, excluded.refname, excluded.fork)
@@ -224,8 +213,8 @@ func (s *Store) ClaimStatus(ctx context.Context, id int64, lease time.Duration) 
 
 // StatusResult is how an attempt to post a commit status ended.
 type StatusResult struct {
-	Delivery   StatusDelivery // StatusPending: try again after RetryIn
-	HTTPStatus int            // 0 where there was no answer
+	Outcome    Outcome // Pending: try again after RetryIn
+	HTTPStatus int     // 0 where there was no answer
 	Reason     string
 	RetryIn    time.Duration
 	Unasked    bool // nobody was asked: this was no attempt
@@ -271,7 +260,7 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 // notifyRefusal tells of a status that Bitbucket doesn't take, unless that is what
 // was told before.
 func (s *Store) notifyRefusal(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult) error {
-	if result.Delivery != StatusFailed && result.Delivery != StatusNotPostable || status.Reason == result.Reason {
+	if result.Outcome != Failed && result.Outcome != NotPostable || status.Reason == result.Reason {
 		return nil
 	}
 	return s.notify(ctx, tx, status.WorkspaceUUID, EventStatusRefused, toldStatus(status, result))
@@ -281,15 +270,15 @@ func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result St
 	_, err := tx.Exec(ctx, `
 		UPDATE commit_statuses SET leased_until = NULL, attempts = greatest(attempts - CASE WHEN @unasked THEN 1 ELSE 0 END, 0),
 			posted_version = CASE WHEN @settled THEN @version ELSE posted_version END,
-			posted_state = CASE WHEN @delivery = 'posted' THEN @state ELSE posted_state END,
-			delivery = CASE WHEN @superseded THEN delivery ELSE @delivery END,
+			posted_state = CASE WHEN @outcome = 'posted' THEN @state ELSE posted_state END,
+			outcome = CASE WHEN @superseded THEN outcome ELSE @outcome END,
 			http_status = CASE WHEN @superseded THEN http_status ELSE @http_status END,
 			reason = CASE WHEN @superseded THEN reason ELSE @reason END,
 			next_attempt_on = CASE WHEN @superseded OR @settled THEN NULL ELSE now() + @retry_in END,
 			updated_on = now()
 		WHERE id = @id`, pgx.NamedArgs{
-		"id": status.ID, "settled": result.Delivery != StatusPending, "superseded": superseded, "version": status.WantedVersion,
-		"state": status.State, "delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus),
+		"id": status.ID, "settled": result.Outcome != Pending, "superseded": superseded, "version": status.WantedVersion,
+		"state": status.State, "outcome": result.Outcome, "http_status": nullInt(result.HTTPStatus),
 		"reason": result.Reason, "retry_in": result.RetryIn, "unasked": result.Unasked,
 	})
 	return err
@@ -304,10 +293,10 @@ func nullInt(n int) *int {
 
 // CommitStatuses lists commit statuses that are covered, by how far they have come (""
 // for all), newest first, at most limit of those with an id below before (0: no bound).
-func (s *Store) CommitStatuses(ctx context.Context, cover Cover, delivery StatusDelivery, before int64, limit int) ([]CommitStatus, error) {
+func (s *Store) CommitStatuses(ctx context.Context, cover Cover, outcome Outcome, before int64, limit int) ([]CommitStatus, error) {
 	where, args := `id < $1`, []any{below(before), limit}
-	if delivery != "" {
-		where, args = where+` AND delivery = $3`, append(args, delivery)
+	if outcome != "" {
+		where, args = where+` AND outcome = $3`, append(args, outcome)
 	}
 	if !cover.everything {
 		args = append(args, cover.repositories)
@@ -339,7 +328,7 @@ func (s *Store) RetryStatus(ctx context.Context, id int64) (CommitStatus, error)
 // wantAgain makes a status wanted anew, as it is, and queues its posting.
 func (s *Store) wantAgain(ctx context.Context, tx pgx.Tx, id int64) (CommitStatus, error) {
 	rows, err := tx.Query(ctx, `
-		UPDATE commit_statuses SET wanted_version = wanted_version + 1, delivery = 'pending', reason = '',
+		UPDATE commit_statuses SET wanted_version = wanted_version + 1, outcome = 'pending', reason = '',
 			http_status = NULL, attempts = 0, pending_since = now(), next_attempt_on = NULL, updated_on = now()
 		WHERE id = $1 RETURNING `+statusColumns, id)
 	status, err := one[CommitStatus](rows, err)

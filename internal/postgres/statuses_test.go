@@ -34,9 +34,9 @@ func claim(t *testing.T, store *postgres.Store, id int64) postgres.CommitStatus 
 	return s
 }
 
-func settle(t *testing.T, store *postgres.Store, s postgres.CommitStatus, delivery postgres.StatusDelivery) {
+func settle(t *testing.T, store *postgres.Store, s postgres.CommitStatus, delivery postgres.Outcome) {
 	t.Helper()
-	settleAs(t, store, s, postgres.StatusResult{Delivery: delivery})
+	settleAs(t, store, s, postgres.StatusResult{Outcome: delivery})
 }
 
 func settleAs(t *testing.T, store *postgres.Store, s postgres.CommitStatus, result postgres.StatusResult) {
@@ -83,7 +83,7 @@ func TestStatusIsThatOfTheNewestBuild(t *testing.T) {
 	want := postgres.CommitStatus{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Commit: head, Key: "appveyor-1-pr-7",
 		Repository: name, BuildID: 3, State: "STOPPED", Name: "AppVeyor PR #7 acme/app",
-		URL: build(3).URL, Refname: "feature", WantedVersion: 3, Delivery: postgres.StatusPending,
+		URL: build(3).URL, Refname: "feature", WantedVersion: 3, Outcome: postgres.Pending,
 	}
 	equal(t, "status", want, only(t, store), cmpopts.IgnoreFields(postgres.CommitStatus{}, "ID", "Description", "PendingSince", "UpdatedOn"))
 }
@@ -129,24 +129,24 @@ func TestSettleStatus(t *testing.T) {
 		open   bool // claimed once more
 	}{
 		{
-			name: "posted", result: postgres.StatusResult{Delivery: postgres.StatusPosted, HTTPStatus: 201},
-			want: postgres.CommitStatus{Delivery: postgres.StatusPosted, PostedVersion: 1, PostedState: "SUCCESSFUL", HTTPStatus: new(201)},
+			name: "posted", result: postgres.StatusResult{Outcome: postgres.Posted, HTTPStatus: 201},
+			want: postgres.CommitStatus{Outcome: postgres.Posted, PostedVersion: 1, PostedState: "SUCCESSFUL", HTTPStatus: new(201)},
 		},
 		{
-			name: "temporary", result: postgres.StatusResult{Delivery: postgres.StatusPending, HTTPStatus: 503, Reason: "down", RetryIn: time.Hour},
-			want: postgres.CommitStatus{Delivery: postgres.StatusPending, HTTPStatus: new(503), Reason: "down"}, open: true,
+			name: "temporary", result: postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 503, Reason: "down", RetryIn: time.Hour},
+			want: postgres.CommitStatus{Outcome: postgres.Pending, HTTPStatus: new(503), Reason: "down"}, open: true,
 		},
 		{
-			name: "no answer", result: postgres.StatusResult{Delivery: postgres.StatusPending, Reason: "no answer"},
-			want: postgres.CommitStatus{Delivery: postgres.StatusPending, Reason: "no answer"}, open: true,
+			name: "no answer", result: postgres.StatusResult{Outcome: postgres.Pending, Reason: "no answer"},
+			want: postgres.CommitStatus{Outcome: postgres.Pending, Reason: "no answer"}, open: true,
 		},
 		{
-			name: "permanent", result: postgres.StatusResult{Delivery: postgres.StatusFailed, HTTPStatus: 403, Reason: "no"},
-			want: postgres.CommitStatus{Delivery: postgres.StatusFailed, PostedVersion: 1, HTTPStatus: new(403), Reason: "no"},
+			name: "permanent", result: postgres.StatusResult{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no"},
+			want: postgres.CommitStatus{Outcome: postgres.Failed, PostedVersion: 1, HTTPStatus: new(403), Reason: "no"},
 		},
 		{
-			name: "not postable", result: postgres.StatusResult{Delivery: postgres.StatusNotPostable, HTTPStatus: 404, Reason: "a fork's"},
-			want: postgres.CommitStatus{Delivery: postgres.StatusNotPostable, PostedVersion: 1, HTTPStatus: new(404), Reason: "a fork's"},
+			name: "not postable", result: postgres.StatusResult{Outcome: postgres.NotPostable, HTTPStatus: 404, Reason: "a fork's"},
+			want: postgres.CommitStatus{Outcome: postgres.NotPostable, PostedVersion: 1, HTTPStatus: new(404), Reason: "a fork's"},
 		},
 	}
 	for _, tt := range tests {
@@ -157,7 +157,7 @@ func TestSettleStatus(t *testing.T) {
 			settleAs(t, store, claim(t, store, only(t, store).ID), tt.result)
 			s := only(t, store)
 			got := postgres.CommitStatus{
-				Delivery: s.Delivery, PostedVersion: s.PostedVersion, PostedState: s.PostedState, HTTPStatus: s.HTTPStatus, Reason: s.Reason,
+				Outcome: s.Outcome, PostedVersion: s.PostedVersion, PostedState: s.PostedState, HTTPStatus: s.HTTPStatus, Reason: s.Reason,
 			}
 			equal(t, "status", tt.want, got)
 			equal(t, "attempts", 1, s.Attempts)
@@ -172,8 +172,8 @@ func TestSettleStatus(t *testing.T) {
 // TestUpdateDuringAPost has another state become wanted while one is posted.
 func TestUpdateDuringAPost(t *testing.T) {
 	t.Parallel()
-	for _, delivery := range []postgres.StatusDelivery{
-		postgres.StatusPosted, postgres.StatusPending, postgres.StatusFailed, postgres.StatusNotPostable,
+	for _, delivery := range []postgres.Outcome{
+		postgres.Posted, postgres.Pending, postgres.Failed, postgres.NotPostable,
 	} {
 		t.Run(string(delivery), func(t *testing.T) {
 			t.Parallel()
@@ -187,12 +187,12 @@ func TestUpdateDuringAPost(t *testing.T) {
 			jobs := len(queued(t, store, "publish_status"))
 			settle(t, store, s, delivery)
 			equal(t, "jobs after the post", jobs+1, len(queued(t, store, "publish_status")))
-			equal(t, "delivery after the post", postgres.StatusPending, only(t, store).Delivery)
+			equal(t, "delivery after the post", postgres.Pending, only(t, store).Outcome)
 			next := claim(t, store, s.ID)
 			equal(t, "posted next", "SUCCESSFUL", next.State)
-			settle(t, store, next, postgres.StatusPosted)
+			settle(t, store, next, postgres.Posted)
 			last := only(t, store)
-			equal(t, "in the end", []any{postgres.StatusPosted, "SUCCESSFUL", last.WantedVersion}, []any{last.Delivery, last.PostedState, last.PostedVersion})
+			equal(t, "in the end", []any{postgres.Posted, "SUCCESSFUL", last.WantedVersion}, []any{last.Outcome, last.PostedState, last.PostedVersion})
 		})
 	}
 }
@@ -202,22 +202,22 @@ func TestFailedStatusIsWantedAgain(t *testing.T) {
 	store := open(t)
 	record(t, store, build(1, in(mergecheck.Running)))
 	id := only(t, store).ID
-	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Delivery: postgres.StatusFailed, HTTPStatus: 403, Reason: "no"})
+	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no"})
 	record(t, store, build(1, in(mergecheck.Running)))
-	equal(t, "after no change", postgres.StatusFailed, only(t, store).Delivery)
+	equal(t, "after no change", postgres.Failed, only(t, store).Outcome)
 	record(t, store, build(1, updated(time.Second)))
 	s := only(t, store)
-	equal(t, "after a change", []any{postgres.StatusPending, "", 0}, []any{s.Delivery, s.Reason, s.Attempts})
-	settle(t, store, claim(t, store, id), postgres.StatusFailed)
+	equal(t, "after a change", []any{postgres.Pending, "", 0}, []any{s.Outcome, s.Reason, s.Attempts})
+	settle(t, store, claim(t, store, id), postgres.Failed)
 
 	retried, err := store.RetryStatus(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "retried", only(t, store), retried)
-	equal(t, "after retrying", postgres.StatusPending, retried.Delivery)
+	equal(t, "after retrying", postgres.Pending, retried.Outcome)
 	equal(t, "jobs", 3, len(queued(t, store, "publish_status")))
-	settle(t, store, claim(t, store, id), postgres.StatusPosted)
+	settle(t, store, claim(t, store, id), postgres.Posted)
 	if _, err := store.RetryStatus(t.Context(), 99); !isNotFound(err) {
 		t.Errorf("a status that isn't there: %v, want ErrNotFound", err)
 	}
@@ -233,15 +233,15 @@ func TestLease(t *testing.T) {
 		t.Fatal(claimed, err)
 	}
 	quick := claim(t, store, id)
-	settle(t, store, slow, postgres.StatusPosted)
+	settle(t, store, slow, postgres.Posted)
 	if _, claimed, busy := tryClaim(t, store, id); claimed || !busy {
 		t.Errorf("claimed %t, busy %t: the lease that ran out gave another's back", claimed, busy)
 	}
-	settle(t, store, quick, postgres.StatusPosted)
+	settle(t, store, quick, postgres.Posted)
 	if s := only(t, store); s.PostedVersion >= s.WantedVersion {
 		t.Error("posted by two at once, and not posted once more")
 	}
-	settle(t, store, claim(t, store, id), postgres.StatusPosted)
+	settle(t, store, claim(t, store, id), postgres.Posted)
 	if _, claimed, busy := tryClaim(t, store, id); claimed || busy {
 		t.Errorf("claimed %t, busy %t: nothing is left to post", claimed, busy)
 	}
@@ -280,8 +280,8 @@ func TestFourLeasesPerRepository(t *testing.T) {
 		byName[s.Repository]++
 	}
 	equal(t, "leased", map[string]int{name: 4, "ws/elsewhere": 1}, byName)
-	settle(t, store, leased[0], postgres.StatusPosted)
-	settle(t, store, leased[1], postgres.StatusPosted)
+	settle(t, store, leased[0], postgres.Posted)
+	settle(t, store, leased[1], postgres.Posted)
 	free := 0
 	for _, s := range statuses(t, store) {
 		if _, claimed, _ := tryClaim(t, store, s.ID); claimed {
@@ -339,7 +339,7 @@ func TestWhatBitbucketShowsEndsWanted(t *testing.T) {
 							continue
 						}
 						shown.post(s)
-						result := postgres.StatusResult{Delivery: []postgres.StatusDelivery{postgres.StatusPosted, postgres.StatusPending}[round%2]}
+						result := postgres.StatusResult{Outcome: []postgres.Outcome{postgres.Posted, postgres.Pending}[round%2]}
 						if err := store.SettleStatus(t.Context(), s, result); err != nil {
 							return err
 						}
@@ -356,11 +356,11 @@ func TestWhatBitbucketShowsEndsWanted(t *testing.T) {
 					break
 				}
 				shown.post(s)
-				settle(t, store, s, postgres.StatusPosted)
+				settle(t, store, s, postgres.Posted)
 			}
 			s := only(t, store)
 			equal(t, "Bitbucket shows", s.Description, shown.shows)
-			equal(t, "delivery", postgres.StatusPosted, s.Delivery)
+			equal(t, "delivery", postgres.Posted, s.Outcome)
 		})
 	}
 }
@@ -371,21 +371,21 @@ func TestCommitStatusesList(t *testing.T) {
 	for i := range int64(6) {
 		record(t, store, build(i+1, func(b *mergecheck.Build) { b.PullRequestID = i + 1 }))
 		if i%2 == 0 {
-			settle(t, store, claim(t, store, i+1), postgres.StatusFailed)
+			settle(t, store, claim(t, store, i+1), postgres.Failed)
 		}
 	}
 	tests := []struct {
 		name     string
-		delivery postgres.StatusDelivery
+		delivery postgres.Outcome
 		before   int64
 		limit    int
 		want     []int64
 	}{
 		{name: "all", limit: 10, want: []int64{6, 5, 4, 3, 2, 1}},
-		{name: "failed", delivery: postgres.StatusFailed, limit: 10, want: []int64{5, 3, 1}},
+		{name: "failed", delivery: postgres.Failed, limit: 10, want: []int64{5, 3, 1}},
 		{name: "page", before: 4, limit: 2, want: []int64{3, 2}},
-		{name: "page of failed", delivery: postgres.StatusFailed, before: 5, limit: 1, want: []int64{3}},
-		{name: "none", delivery: postgres.StatusPosted, limit: 10},
+		{name: "page of failed", delivery: postgres.Failed, before: 5, limit: 1, want: []int64{3}},
+		{name: "none", delivery: postgres.Posted, limit: 10},
 	}
 	for _, tt := range tests {
 		list, err := store.CommitStatuses(t.Context(), postgres.Everything, tt.delivery, tt.before, tt.limit)

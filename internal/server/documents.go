@@ -128,7 +128,7 @@ func statusOf(s postgres.CommitStatus) api.CommitStatus {
 	place := postgres.Repository{WorkspaceUUID: s.WorkspaceUUID, RepositoryUUID: s.RepositoryUUID}
 	return api.CommitStatus{
 		ID: formatID(s.ID), Repository: api.Repository{FullName: null(s.Repository), UUID: uuidOf(place)},
-		Commit: s.Commit, Key: s.Key, State: s.State, PostedState: null(s.PostedState), Outcome: string(s.Delivery),
+		Commit: s.Commit, Key: s.Key, State: s.State, PostedState: null(s.PostedState), Outcome: string(s.Outcome),
 		HTTPStatus: s.HTTPStatus, Reason: null(s.Reason), Attempts: s.Attempts,
 		NextAttemptOn: utc(s.NextAttemptOn), UpdatedOn: s.UpdatedOn.UTC(),
 	}

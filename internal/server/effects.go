@@ -11,7 +11,7 @@ import (
 
 func effectOf(e postgres.Effect) api.Effect {
 	return api.Effect{
-		Effect: e.Effect, Wanted: null(e.Wanted), Made: null(e.Made), Head: null(e.Head), Outcome: string(e.Delivery),
+		Effect: e.Effect, Wanted: null(e.Wanted), Made: null(e.Made), Head: null(e.Head), Outcome: string(e.Outcome),
 		HTTPStatus: e.HTTPStatus, Reason: null(e.Reason), Attempts: e.Attempts,
 		NextAttemptOn: utc(e.NextAttemptOn), UpdatedOn: e.UpdatedOn.UTC(),
 	}

@@ -101,7 +101,7 @@ func (s *Server) listCommitStatuses(c *gin.Context, token postgres.Token) error 
 	if err != nil {
 		return err
 	}
-	list, err := s.Store.CommitStatuses(c.Request.Context(), cover, postgres.StatusDelivery(outcome), before, length+1)
+	list, err := s.Store.CommitStatuses(c.Request.Context(), cover, postgres.Outcome(outcome), before, length+1)
 	if err != nil {
 		return err
 	}

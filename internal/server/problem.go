@@ -14,11 +14,11 @@ import (
 	"mergegate/internal/appveyor"
 	"mergegate/internal/builds"
 	"mergegate/internal/forge"
+	"mergegate/internal/notifications"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/sealed"
 	"mergegate/internal/waivers"
-	"mergegate/internal/webhooks"
 )
 
 // problem is an error with its rendering.
@@ -94,9 +94,9 @@ func asProblem(err error) problem {
 		return errUnauthorized.with("%s", err)
 	case errors.Is(err, forge.ErrNotAnEvent):
 		return errNotEvent.with("%s", err)
-	case errors.Is(err, webhooks.ErrInvalid):
+	case errors.Is(err, notifications.ErrInvalid):
 		return errInvalidBody.with("%s", err)
-	case errors.Is(err, webhooks.ErrNoKey), errors.Is(err, postgres.ErrTooManySubscriptions), errors.Is(err, sealed.ErrNotOpened):
+	case errors.Is(err, notifications.ErrNoKey), errors.Is(err, postgres.ErrTooManySubscriptions), errors.Is(err, sealed.ErrNotOpened):
 		return errConflict.with("%s", err)
 	case errors.Is(err, waivers.ErrInvalid):
 		return errInvalidBody.with("%s", err)

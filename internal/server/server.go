@@ -24,11 +24,11 @@ import (
 	"mergegate/internal/config"
 	"mergegate/internal/forge"
 	"mergegate/internal/gate"
+	"mergegate/internal/notifications"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/waivers"
-	"mergegate/internal/webhooks"
 )
 
 // Config wires a server. Those that merge checks, webhooks, and everything else rest on
@@ -40,7 +40,7 @@ type Config struct {
 	Builds     *builds.Service
 	Explaining *gate.Gate
 	Waivers    *waivers.Service
-	Webhooks   *webhooks.Service
+	Webhooks   *notifications.Service
 	// For merge checks, and /readyz: whoever can answer those is ready.
 	Checks *postgres.Store
 	Gate   *gate.Gate

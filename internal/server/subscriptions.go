@@ -11,17 +11,17 @@ import (
 	"mergegate/internal/postgres"
 )
 
-func subscriptionOf(sub postgres.WebhookSubscription) api.Subscription {
+func subscriptionOf(sub postgres.Subscription) api.Subscription {
 	return api.Subscription{
 		ID: formatID(sub.ID), URL: sub.URL, Events: sub.Events, CreatedBy: sub.CreatedBy, CreatedOn: sub.CreatedOn.UTC(),
 		DisabledOn: utc(sub.DisabledOn), DisabledReason: null(sub.DisabledReason),
 	}
 }
 
-func messageOf(m postgres.WebhookMessage, attempts []postgres.WebhookAttempt) api.Notification {
+func messageOf(m postgres.Notification, attempts []postgres.NotificationAttempt) api.Notification {
 	return api.Notification{
-		ID: formatID(m.ID), Event: m.Event, Outcome: string(m.Delivery), NextAttemptOn: utc(m.NextAttemptOn), CreatedOn: m.CreatedOn.UTC(),
-		Attempts: each(attempts, func(a postgres.WebhookAttempt) api.NotificationAttempt {
+		ID: formatID(m.ID), Event: m.Event, Outcome: string(m.Outcome), NextAttemptOn: utc(m.NextAttemptOn), CreatedOn: m.CreatedOn.UTC(),
+		Attempts: each(attempts, func(a postgres.NotificationAttempt) api.NotificationAttempt {
 			return api.NotificationAttempt{AttemptedOn: a.AttemptedOn.UTC(), HTTPStatus: a.HTTPStatus, Reason: null(a.Reason), DurationMs: a.DurationMs}
 		}),
 	}
@@ -52,14 +52,14 @@ func (s *Server) subscribe(c *gin.Context, token postgres.Token) error {
 }
 
 // subscription finds the one of the path.
-func (s *Server) subscription(c *gin.Context, token postgres.Token) (postgres.WebhookSubscription, error) {
+func (s *Server) subscription(c *gin.Context, token postgres.Token) (postgres.Subscription, error) {
 	workspace, err := s.workspace(c, token)
 	if err != nil {
-		return postgres.WebhookSubscription{}, err
+		return postgres.Subscription{}, err
 	}
 	id, err := pathID(c)
 	if err != nil {
-		return postgres.WebhookSubscription{}, err
+		return postgres.Subscription{}, err
 	}
 	return s.Store.Subscription(c.Request.Context(), workspace.UUID, id)
 }
@@ -77,7 +77,7 @@ func (s *Server) listSubscriptions(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	return writePage(s, c, list, length, func(sub postgres.WebhookSubscription) int64 { return sub.ID }, subscriptionOf)
+	return writePage(s, c, list, length, func(sub postgres.Subscription) int64 { return sub.ID }, subscriptionOf)
 }
 
 func (s *Server) getSubscription(c *gin.Context, token postgres.Token) error {
@@ -143,15 +143,15 @@ func (s *Server) listMessages(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.Store.WebhookMessages(c.Request.Context(), sub, before, length+1)
+	list, err := s.Store.Notifications(c.Request.Context(), sub, before, length+1)
 	if err != nil {
 		return err
 	}
-	attempts, err := s.Store.WebhookAttempts(c.Request.Context(), list)
+	attempts, err := s.Store.NotificationAttempts(c.Request.Context(), list)
 	if err != nil {
 		return err
 	}
-	return writePage(s, c, list, length, func(m postgres.WebhookMessage) int64 { return m.ID }, func(m postgres.WebhookMessage) api.Notification {
+	return writePage(s, c, list, length, func(m postgres.Notification) int64 { return m.ID }, func(m postgres.Notification) api.Notification {
 		return messageOf(m, attempts[m.ID])
 	})
 }
@@ -166,11 +166,11 @@ func (s *Server) replayMessage(c *gin.Context, token postgres.Token) error {
 	if err != nil || id <= 0 {
 		return errNotFound
 	}
-	m, err := s.Store.ReplayMessage(c.Request.Context(), sub, id)
+	m, err := s.Store.ReplayNotification(c.Request.Context(), sub, id)
 	if err != nil {
 		return err
 	}
-	attempts, err := s.Store.WebhookAttempts(c.Request.Context(), []postgres.WebhookMessage{m})
+	attempts, err := s.Store.NotificationAttempts(c.Request.Context(), []postgres.Notification{m})
 	if err != nil {
 		return err
 	}

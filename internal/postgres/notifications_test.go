@@ -10,9 +10,9 @@ import (
 	"mergegate/internal/postgres"
 )
 
-func subscribe(t testing.TB, store *postgres.Store, r postgres.Repository, events ...string) postgres.WebhookSubscription {
+func subscribe(t testing.TB, store *postgres.Store, r postgres.Repository, events ...string) postgres.Subscription {
 	t.Helper()
-	sub, err := store.AddSubscription(t.Context(), postgres.WebhookSubscription{
+	sub, err := store.AddSubscription(t.Context(), postgres.Subscription{
 		WorkspaceUUID: r.WorkspaceUUID, URL: "https://example.com/", Events: events, Secrets: []byte("sealed"), CreatedBy: "somebody",
 	}, 3)
 	if err != nil {
@@ -22,14 +22,14 @@ func subscribe(t testing.TB, store *postgres.Store, r postgres.Repository, event
 }
 
 // attempt claims the oldest message that waits, and settles it.
-func attempt(t testing.TB, store *postgres.Store, delivery postgres.WebhookDelivery) {
+func attempt(t testing.TB, store *postgres.Store, delivery postgres.Outcome) {
 	t.Helper()
-	id := query[int64](t, store, `SELECT id FROM webhook_messages WHERE delivery = 'pending' ORDER BY id LIMIT 1`)[0]
-	m, _, claimed, _, err := store.ClaimMessage(t.Context(), id, time.Minute)
+	id := query[int64](t, store, `SELECT id FROM notifications WHERE outcome = 'pending' ORDER BY id LIMIT 1`)[0]
+	m, _, claimed, _, err := store.ClaimNotification(t.Context(), id, time.Minute)
 	if err != nil || !claimed {
 		t.Fatal(claimed, err)
 	}
-	if err := store.SettleMessage(t.Context(), m, postgres.WebhookAttempt{Reason: "no"}, delivery, time.Hour); err != nil {
+	if err := store.SettleNotification(t.Context(), m, postgres.NotificationAttempt{Reason: "no"}, delivery, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -47,14 +47,14 @@ func TestSubscribersAreToldWhatTheyAskedFor(t *testing.T) {
 	if err := store.DisableSubscription(t.Context(), gone.ID, "it is gone"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.AddSubscription(t.Context(), postgres.WebhookSubscription{WorkspaceUUID: r.WorkspaceUUID, Events: []string{}, Secrets: []byte{}}, 3); !errors.Is(err, postgres.ErrTooManySubscriptions) {
+	if _, err := store.AddSubscription(t.Context(), postgres.Subscription{WorkspaceUUID: r.WorkspaceUUID, Events: []string{}, Secrets: []byte{}}, 3); !errors.Is(err, postgres.ErrTooManySubscriptions) {
 		t.Errorf("a fourth of three: %v", err)
 	}
 	record(t, store, build(1, in(mergecheck.Running)), build(1, in(mergecheck.Running)), build(1, in(mergecheck.Failed), func(b *mergecheck.Build) { b.UpdatedOn = b.UpdatedOn.Add(time.Minute) }))
 	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
-	events := func(sub postgres.WebhookSubscription) (events []string) {
+	events := func(sub postgres.Subscription) (events []string) {
 		t.Helper()
-		list, err := store.WebhookMessages(t.Context(), sub, 0, 10)
+		list, err := store.Notifications(t.Context(), sub, 0, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestSubscribersAreToldWhatTheyAskedFor(t *testing.T) {
 	equal(t, "builds and waivers", []string{"waiver.given because", "build.confirmed failed", "build.confirmed running"}, events(both))
 	equal(t, "disabled", nil, events(gone))
 	equal(t, "another workspace", nil, events(other))
-	equal(t, "jobs", 5, len(queued(t, store, "deliver_webhook")))
+	equal(t, "jobs", 5, len(queued(t, store, "deliver_notification")))
 	if err := store.DeleteSubscription(t.Context(), other.WorkspaceUUID, both.ID); !errors.Is(err, postgres.ErrNotFound) {
 		t.Errorf("another workspace's webhook was deleted: %v", err)
 	}
@@ -98,7 +98,7 @@ func TestATestGoesToOneSubscriber(t *testing.T) {
 		}
 		want = append(want, sub.ID)
 	}
-	equal(t, "told", want, query[int64](t, store, `SELECT subscription_id FROM webhook_messages ORDER BY id`))
+	equal(t, "told", want, query[int64](t, store, `SELECT subscription_id FROM notifications ORDER BY id`))
 }
 
 func TestVerdictsAreToldWhenTheyChange(t *testing.T) {
@@ -117,7 +117,7 @@ func TestVerdictsAreToldWhenTheyChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list, err := store.WebhookMessages(t.Context(), sub, 0, 10)
+	list, err := store.Notifications(t.Context(), sub, 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,28 +135,28 @@ func TestASlowSubscriberIsSentLittleAtATime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list, err := store.WebhookMessages(t.Context(), sub, 0, 10)
+	list, err := store.Notifications(t.Context(), sub, 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var claimed []postgres.WebhookMessage
+	var claimed []postgres.Notification
 	for i, m := range list {
-		got, _, ok, busy, err := store.ClaimMessage(t.Context(), m.ID, time.Minute)
+		got, _, ok, busy, err := store.ClaimNotification(t.Context(), m.ID, time.Minute)
 		if err != nil || ok != (i < 2) || busy != (i == 2) {
 			t.Fatalf("message %d: claimed %v, busy %v, %v", i, ok, busy, err)
 		}
 		claimed = append(claimed, got)
 	}
-	if err := store.SettleMessage(t.Context(), claimed[0], postgres.WebhookAttempt{}, postgres.WebhookDelivered, 0); err != nil {
+	if err := store.SettleNotification(t.Context(), claimed[0], postgres.NotificationAttempt{}, postgres.Delivered, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok, _, err := store.ClaimMessage(t.Context(), list[2].ID, time.Minute); err != nil || !ok {
+	if _, _, ok, _, err := store.ClaimNotification(t.Context(), list[2].ID, time.Minute); err != nil || !ok {
 		t.Errorf("the third is not claimed after the first is taken: %v", err)
 	}
-	if _, _, ok, busy, err := store.ClaimMessage(t.Context(), list[0].ID, time.Minute); err != nil || ok || busy {
+	if _, _, ok, busy, err := store.ClaimNotification(t.Context(), list[0].ID, time.Minute); err != nil || ok || busy {
 		t.Errorf("what was taken is claimed again: %v", err)
 	}
-	if _, err := store.ReplayMessage(t.Context(), sub, list[0].ID); err != nil {
+	if _, err := store.ReplayNotification(t.Context(), sub, list[0].ID); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,28 +12,28 @@ import (
 	"mergegate/internal/mergecheck"
 )
 
-// The events of outgoing webhooks.
+// The events that subscribers can be notified of.
 const (
 	EventVerdictChanged = "verdict.changed"
 	EventBuildConfirmed = "build.confirmed"
 	EventWaiverGiven    = "waiver.given"
 	EventStatusRefused  = "status.refused"
-	EventTest           = "webhook.test"
+	EventTest           = "subscription.test"
 )
 
 // isTold is whether somebody in workspace $1 is told of verdicts that change.
-const isTold = `EXISTS (SELECT FROM webhook_subscriptions
+const isTold = `EXISTS (SELECT FROM subscriptions
 	WHERE workspace_uuid = $1 AND disabled_on IS NULL AND '` + EventVerdictChanged + `' = ANY(events))`
 
-// WebhookEvents are those that can be subscribed to.
-var WebhookEvents = []string{EventVerdictChanged, EventBuildConfirmed, EventWaiverGiven, EventStatusRefused}
+// NotificationEvents are those that can be subscribed to.
+var NotificationEvents = []string{EventVerdictChanged, EventBuildConfirmed, EventWaiverGiven, EventStatusRefused}
 
 // maxPerSubscription is how many messages one subscriber is sent at a time: one
 // that hangs must not take every worker.
 const maxPerSubscription = 2
 
-// WebhookSubscription says whom to tell of what.
-type WebhookSubscription struct {
+// Subscription says whom to tell of what.
+type Subscription struct {
 	ID             int64
 	WorkspaceUUID  string
 	URL            string
@@ -45,109 +45,99 @@ type WebhookSubscription struct {
 	DisabledReason string
 }
 
-// WebhookMessage is something that one subscriber is told.
-type WebhookMessage struct {
+// Notification is something that one subscriber is told.
+type Notification struct {
 	ID             int64
 	WorkspaceUUID  string
 	SubscriptionID int64
 	Event          string
 	Body           string // JSON, as it is sent
-	Delivery       WebhookDelivery
+	Outcome        Outcome
 	Attempts       int
 	NextAttemptOn  *time.Time
 	LeasedUntil    *time.Time
 	CreatedOn      time.Time
 }
 
-// WebhookDelivery is how far a message has come.
-type WebhookDelivery string
-
-// How far a message can come.
-const (
-	WebhookPending   WebhookDelivery = "pending"
-	WebhookDelivered WebhookDelivery = "delivered"
-	WebhookFailed    WebhookDelivery = "failed"
-)
-
-// WebhookAttempt is one try at delivering a message.
-type WebhookAttempt struct {
-	MessageID   int64
-	AttemptedOn time.Time
-	HTTPStatus  *int
-	Reason      string // "" where it was taken
-	DurationMs  int
+// NotificationAttempt is one try at delivering a message.
+type NotificationAttempt struct {
+	NotificationID int64
+	AttemptedOn    time.Time
+	HTTPStatus     *int
+	Reason         string // "" where it was taken
+	DurationMs     int
 }
 
-// DeliverWebhook sends one message.
-type DeliverWebhook struct {
-	MessageID int64 `json:"message_id"`
+// DeliverNotification sends one message.
+type DeliverNotification struct {
+	NotificationID int64 `json:"notification_id"`
 }
 
 // Kind names the job in the queue.
-func (DeliverWebhook) Kind() string { return "deliver_webhook" }
+func (DeliverNotification) Kind() string { return "deliver_notification" }
 
 const (
 	subscriptionColumns = `id, workspace_uuid, url, events, secrets, created_by, created_on, disabled_on, disabled_reason`
-	messageColumns      = `id, workspace_uuid, subscription_id, event, body, delivery, attempts, next_attempt_on, leased_until, created_on`
+	messageColumns      = `id, workspace_uuid, subscription_id, event, body, outcome, attempts, next_attempt_on, leased_until, created_on`
 )
 
 // ErrTooManySubscriptions says that a workspace has as many as it may.
-var ErrTooManySubscriptions = errors.New("the workspace has as many webhooks as it may have")
+var ErrTooManySubscriptions = errors.New("the workspace has as many subscriptions as it may have")
 
 // AddSubscription keeps a subscription, unless the workspace has most already.
-func (s *Store) AddSubscription(ctx context.Context, sub WebhookSubscription, most int) (WebhookSubscription, error) {
+func (s *Store) AddSubscription(ctx context.Context, sub Subscription, most int) (Subscription, error) {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('webhooks ' || $1, 0))`, sub.WorkspaceUUID); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('subscriptions ' || $1, 0))`, sub.WorkspaceUUID); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, `
-			INSERT INTO webhook_subscriptions (workspace_uuid, url, events, secrets, created_by)
-			SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM webhook_subscriptions WHERE workspace_uuid = $1) < $6
+			INSERT INTO subscriptions (workspace_uuid, url, events, secrets, created_by)
+			SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM subscriptions WHERE workspace_uuid = $1) < $6
 			RETURNING `+subscriptionColumns, sub.WorkspaceUUID, sub.URL, sub.Events, sub.Secrets, sub.CreatedBy, most)
-		if sub, err = one[WebhookSubscription](rows, err); errors.Is(err, ErrNotFound) {
+		if sub, err = one[Subscription](rows, err); errors.Is(err, ErrNotFound) {
 			return ErrTooManySubscriptions
 		}
 		return err
 	})
 	if err != nil {
-		return sub, fmt.Errorf("add webhook: %w", err)
+		return sub, fmt.Errorf("add subscription: %w", err)
 	}
 	return sub, nil
 }
 
 // Subscription returns one of a workspace's subscriptions.
-func (s *Store) Subscription(ctx context.Context, workspaceUUID string, id int64) (WebhookSubscription, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+subscriptionColumns+` FROM webhook_subscriptions WHERE workspace_uuid = $1 AND id = $2`, workspaceUUID, id)
-	sub, err := one[WebhookSubscription](rows, err)
+func (s *Store) Subscription(ctx context.Context, workspaceUUID string, id int64) (Subscription, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+subscriptionColumns+` FROM subscriptions WHERE workspace_uuid = $1 AND id = $2`, workspaceUUID, id)
+	sub, err := one[Subscription](rows, err)
 	if err != nil {
-		return sub, fmt.Errorf("read webhook %d: %w", id, err)
+		return sub, fmt.Errorf("read subscription %d: %w", id, err)
 	}
 	return sub, nil
 }
 
 // Subscriptions lists a workspace's subscriptions, newest first, at most limit of
 // those with an id below before (0: no bound).
-func (s *Store) Subscriptions(ctx context.Context, workspaceUUID string, before int64, limit int) ([]WebhookSubscription, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+subscriptionColumns+` FROM webhook_subscriptions
+func (s *Store) Subscriptions(ctx context.Context, workspaceUUID string, before int64, limit int) ([]Subscription, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+subscriptionColumns+` FROM subscriptions
 		WHERE workspace_uuid = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, workspaceUUID, below(before), limit)
-	list, err := all[WebhookSubscription](rows, err)
+	list, err := all[Subscription](rows, err)
 	if err != nil {
-		return nil, fmt.Errorf("list webhooks: %w", err)
+		return nil, fmt.Errorf("list subscriptions: %w", err)
 	}
 	return list, nil
 }
 
 // SetSecrets replaces a subscription's secrets, unless somebody else did since
 // they were read as before. It enables the subscription again.
-func (s *Store) SetSecrets(ctx context.Context, sub WebhookSubscription, secrets []byte) error {
+func (s *Store) SetSecrets(ctx context.Context, sub Subscription, secrets []byte) error {
 	tag, err := s.pool.Exec(ctx, `
-		UPDATE webhook_subscriptions SET secrets = $3, disabled_on = NULL, disabled_reason = ''
+		UPDATE subscriptions SET secrets = $3, disabled_on = NULL, disabled_reason = ''
 		WHERE workspace_uuid = $1 AND id = $2 AND secrets = $4`, sub.WorkspaceUUID, sub.ID, secrets, sub.Secrets)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("change secrets of webhook %d: %w", sub.ID, err)
+		return fmt.Errorf("change secrets of subscription %d: %w", sub.ID, err)
 	}
 	return nil
 }
@@ -155,21 +145,21 @@ func (s *Store) SetSecrets(ctx context.Context, sub WebhookSubscription, secrets
 // DisableSubscription has nobody told any more, and says why.
 func (s *Store) DisableSubscription(ctx context.Context, id int64, reason string) error {
 	_, err := s.pool.Exec(ctx, `
-		UPDATE webhook_subscriptions SET disabled_on = coalesce(disabled_on, now()), disabled_reason = $2 WHERE id = $1`, id, reason)
+		UPDATE subscriptions SET disabled_on = coalesce(disabled_on, now()), disabled_reason = $2 WHERE id = $1`, id, reason)
 	if err != nil {
-		return fmt.Errorf("disable webhook %d: %w", id, err)
+		return fmt.Errorf("disable subscription %d: %w", id, err)
 	}
 	return nil
 }
 
 // DeleteSubscription ends a subscription, its messages included.
 func (s *Store) DeleteSubscription(ctx context.Context, workspaceUUID string, id int64) error {
-	tag, err := s.pool.Exec(ctx, `DELETE FROM webhook_subscriptions WHERE workspace_uuid = $1 AND id = $2`, workspaceUUID, id)
+	tag, err := s.pool.Exec(ctx, `DELETE FROM subscriptions WHERE workspace_uuid = $1 AND id = $2`, workspaceUUID, id)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("delete webhook %d: %w", id, err)
+		return fmt.Errorf("delete subscription %d: %w", id, err)
 	}
 	return nil
 }
@@ -181,7 +171,7 @@ func (s *Store) notify(ctx context.Context, tx pgx.Tx, workspaceUUID, event stri
 }
 
 // TestSubscription sends one subscriber a message that says nothing.
-func (s *Store) TestSubscription(ctx context.Context, sub WebhookSubscription) error {
+func (s *Store) TestSubscription(ctx context.Context, sub Subscription) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		return s.tell(ctx, tx, sub.WorkspaceUUID, sub.ID, EventTest, map[string]any{"subscription": fmt.Sprint(sub.ID)})
 	})
@@ -197,10 +187,10 @@ func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID string, subsc
 		return err
 	}
 	rows, err := tx.Query(ctx, `
-		INSERT INTO webhook_messages (workspace_uuid, subscription_id, event, body)
+		INSERT INTO notifications (workspace_uuid, subscription_id, event, body)
 		SELECT $1, id, $2::text, jsonb_build_object('type', $2::text, 'data', $3::jsonb,
 			'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text
-		FROM webhook_subscriptions
+		FROM subscriptions
 		WHERE workspace_uuid = $1 AND (id = $4 OR $4 = 0 AND disabled_on IS NULL AND $2 = ANY(events))
 		RETURNING id`, workspaceUUID, event, string(body), subscriber)
 	if err != nil {
@@ -211,42 +201,42 @@ func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID string, subsc
 		return err
 	}
 	for _, id := range ids {
-		if err := s.enqueue(ctx, tx, DeliverWebhook{MessageID: id}); err != nil {
+		if err := s.enqueue(ctx, tx, DeliverNotification{NotificationID: id}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ClaimMessage leases a message that is not settled, for lease, with its
+// ClaimNotification leases a message that is not settled, for lease, with its
 // subscription. busy says that its subscriber is sent enough at this moment.
-func (s *Store) ClaimMessage(ctx context.Context, id int64, lease time.Duration) (m WebhookMessage, sub WebhookSubscription, claimed, busy bool, err error) {
+func (s *Store) ClaimNotification(ctx context.Context, id int64, lease time.Duration) (m Notification, sub Subscription, claimed, busy bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT `+messageColumns+` FROM webhook_messages WHERE id = $1`, id)
-		if m, err = one[WebhookMessage](rows, err); errors.Is(err, ErrNotFound) || err == nil && m.Delivery != WebhookPending {
+		rows, err := tx.Query(ctx, `SELECT `+messageColumns+` FROM notifications WHERE id = $1`, id)
+		if m, err = one[Notification](rows, err); errors.Is(err, ErrNotFound) || err == nil && m.Outcome != Pending {
 			return nil // deleted with its subscription, or settled
 		}
 		if err != nil {
 			return err
 		}
 		// One claim of a subscriber at a time, or several see the same free place.
-		rows, err = tx.Query(ctx, `SELECT `+subscriptionColumns+` FROM webhook_subscriptions WHERE id = $1 FOR UPDATE`, m.SubscriptionID)
-		if sub, err = one[WebhookSubscription](rows, err); err != nil {
+		rows, err = tx.Query(ctx, `SELECT `+subscriptionColumns+` FROM subscriptions WHERE id = $1 FOR UPDATE`, m.SubscriptionID)
+		if sub, err = one[Subscription](rows, err); err != nil {
 			return ignoreNotFound(err)
 		}
 		rows, err = tx.Query(ctx, `
-			UPDATE webhook_messages SET leased_until = now() + $2::interval, attempts = attempts + 1
-			WHERE id = $1 AND delivery = 'pending' AND coalesce(leased_until <= now(), true)
-				AND (SELECT count(*) FROM webhook_messages o WHERE o.subscription_id = $3 AND o.leased_until > now()) < $4
+			UPDATE notifications SET leased_until = now() + $2::interval, attempts = attempts + 1
+			WHERE id = $1 AND outcome = 'pending' AND coalesce(leased_until <= now(), true)
+				AND (SELECT count(*) FROM notifications o WHERE o.subscription_id = $3 AND o.leased_until > now()) < $4
 			RETURNING `+messageColumns, id, lease, m.SubscriptionID, maxPerSubscription)
-		list, err := all[WebhookMessage](rows, err)
+		list, err := all[Notification](rows, err)
 		if busy = err == nil && len(list) == 0; len(list) == 1 {
 			m, claimed = list[0], true
 		}
 		return err
 	})
 	if err != nil {
-		return m, sub, false, false, fmt.Errorf("claim webhook message %d: %w", id, err)
+		return m, sub, false, false, fmt.Errorf("claim notification %d: %w", id, err)
 	}
 	return m, sub, claimed, busy, nil
 }
@@ -258,73 +248,73 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// SettleMessage records an attempt and what became of the message: pending means
+// SettleNotification records an attempt and what became of the message: pending means
 // again after retryIn.
-func (s *Store) SettleMessage(ctx context.Context, m WebhookMessage, a WebhookAttempt, delivery WebhookDelivery, retryIn time.Duration) error {
+func (s *Store) SettleNotification(ctx context.Context, m Notification, a NotificationAttempt, outcome Outcome, retryIn time.Duration) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
-			UPDATE webhook_messages SET delivery = $2, leased_until = NULL,
+			UPDATE notifications SET outcome = $2, leased_until = NULL,
 				next_attempt_on = CASE WHEN $2 = 'pending' THEN now() + $3::interval END
-			WHERE id = $1 AND leased_until IS NOT DISTINCT FROM $4`, m.ID, delivery, retryIn, m.LeasedUntil)
+			WHERE id = $1 AND leased_until IS NOT DISTINCT FROM $4`, m.ID, outcome, retryIn, m.LeasedUntil)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err // somebody else has it by now
 		}
 		_, err = tx.Exec(ctx, `
-			INSERT INTO webhook_attempts (workspace_uuid, message_id, attempted_on, http_status, reason, duration_ms)
+			INSERT INTO notification_attempts (workspace_uuid, notification_id, attempted_on, http_status, reason, duration_ms)
 			VALUES ($1, $2, clock_timestamp(), $3, $4, $5) ON CONFLICT DO NOTHING`, m.WorkspaceUUID, m.ID, a.HTTPStatus, a.Reason, a.DurationMs)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("settle webhook message %d: %w", m.ID, err)
+		return fmt.Errorf("settle notification %d: %w", m.ID, err)
 	}
 	return nil
 }
 
-// WebhookMessages lists what a subscriber was told, newest first, at most limit of
+// Notifications lists what a subscriber was told, newest first, at most limit of
 // those with an id below before (0: no bound).
-func (s *Store) WebhookMessages(ctx context.Context, sub WebhookSubscription, before int64, limit int) ([]WebhookMessage, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM webhook_messages
+func (s *Store) Notifications(ctx context.Context, sub Subscription, before int64, limit int) ([]Notification, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM notifications
 		WHERE subscription_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, sub.ID, below(before), limit)
-	list, err := all[WebhookMessage](rows, err)
+	list, err := all[Notification](rows, err)
 	if err != nil {
-		return nil, fmt.Errorf("list messages of webhook %d: %w", sub.ID, err)
+		return nil, fmt.Errorf("list messages of subscription %d: %w", sub.ID, err)
 	}
 	return list, nil
 }
 
-// WebhookAttempts lists the attempts of messages, oldest first.
-func (s *Store) WebhookAttempts(ctx context.Context, messages []WebhookMessage) (map[int64][]WebhookAttempt, error) {
+// NotificationAttempts lists the attempts of messages, oldest first.
+func (s *Store) NotificationAttempts(ctx context.Context, messages []Notification) (map[int64][]NotificationAttempt, error) {
 	ids := make([]int64, len(messages))
 	for i, m := range messages {
 		ids[i] = m.ID
 	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT message_id, attempted_on, http_status, reason, duration_ms FROM webhook_attempts
-		WHERE message_id = ANY($1) ORDER BY message_id, attempted_on`, ids)
-	list, err := all[WebhookAttempt](rows, err)
+		SELECT notification_id, attempted_on, http_status, reason, duration_ms FROM notification_attempts
+		WHERE notification_id = ANY($1) ORDER BY notification_id, attempted_on`, ids)
+	list, err := all[NotificationAttempt](rows, err)
 	if err != nil {
-		return nil, fmt.Errorf("list webhook attempts: %w", err)
+		return nil, fmt.Errorf("list attempts at notifications: %w", err)
 	}
-	attempts := map[int64][]WebhookAttempt{}
+	attempts := map[int64][]NotificationAttempt{}
 	for _, a := range list {
-		attempts[a.MessageID] = append(attempts[a.MessageID], a)
+		attempts[a.NotificationID] = append(attempts[a.NotificationID], a)
 	}
 	return attempts, nil
 }
 
-// ReplayMessage has a message sent again, whatever became of it.
-func (s *Store) ReplayMessage(ctx context.Context, sub WebhookSubscription, id int64) (m WebhookMessage, err error) {
+// ReplayNotification has a message sent again, whatever became of it.
+func (s *Store) ReplayNotification(ctx context.Context, sub Subscription, id int64) (m Notification, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			UPDATE webhook_messages SET delivery = 'pending', attempts = 0, next_attempt_on = NULL
+			UPDATE notifications SET outcome = 'pending', attempts = 0, next_attempt_on = NULL
 			WHERE subscription_id = $1 AND id = $2 RETURNING `+messageColumns, sub.ID, id)
-		if m, err = one[WebhookMessage](rows, err); err != nil {
+		if m, err = one[Notification](rows, err); err != nil {
 			return err
 		}
-		return s.enqueue(ctx, tx, DeliverWebhook{MessageID: id})
+		return s.enqueue(ctx, tx, DeliverNotification{NotificationID: id})
 	})
 	if err != nil {
-		return m, fmt.Errorf("replay webhook message %d: %w", id, err)
+		return m, fmt.Errorf("replay notification %d: %w", id, err)
 	}
 	return m, nil
 }
@@ -413,6 +403,6 @@ func toldStatus(status CommitStatus, result StatusResult) map[string]any {
 	return map[string]any{
 		"repository": toldRepository(Repository{FullName: status.Repository, RepositoryUUID: status.RepositoryUUID}),
 		"id":         fmt.Sprint(status.ID), "commit": status.Commit, "key": status.Key, "state": status.State,
-		"delivery": result.Delivery, "http_status": nullInt(result.HTTPStatus), "reason": result.Reason,
+		"outcome": result.Outcome, "http_status": nullInt(result.HTTPStatus), "reason": result.Reason,
 	}
 }

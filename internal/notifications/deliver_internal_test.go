@@ -1,4 +1,4 @@
-package webhooks
+package notifications
 
 import (
 	"net/http"
@@ -101,23 +101,23 @@ func TestAgain(t *testing.T) {
 		name     string
 		attempts int
 		after    time.Duration
-		want     postgres.WebhookDelivery
+		want     postgres.Outcome
 		retryIn  time.Duration
 	}{
-		{name: "first", attempts: 1, want: postgres.WebhookPending, retryIn: 5 * time.Second},
-		{name: "second", attempts: 2, want: postgres.WebhookPending, retryIn: 5 * time.Minute},
-		{name: "ninth", attempts: 9, want: postgres.WebhookPending, retryIn: 24 * time.Hour},
-		{name: "tenth", attempts: 10, want: postgres.WebhookFailed},
-		{name: "asked to wait", attempts: 1, after: time.Hour, want: postgres.WebhookPending, retryIn: time.Hour},
-		{name: "asked to wait less", attempts: 2, after: time.Second, want: postgres.WebhookPending, retryIn: 5 * time.Minute},
-		{name: "asked to wait for good", attempts: 1, after: 1000 * time.Hour, want: postgres.WebhookPending, retryIn: 24 * time.Hour},
+		{name: "first", attempts: 1, want: postgres.Pending, retryIn: 5 * time.Second},
+		{name: "second", attempts: 2, want: postgres.Pending, retryIn: 5 * time.Minute},
+		{name: "ninth", attempts: 9, want: postgres.Pending, retryIn: 24 * time.Hour},
+		{name: "tenth", attempts: 10, want: postgres.Failed},
+		{name: "asked to wait", attempts: 1, after: time.Hour, want: postgres.Pending, retryIn: time.Hour},
+		{name: "asked to wait less", attempts: 2, after: time.Second, want: postgres.Pending, retryIn: 5 * time.Minute},
+		{name: "asked to wait for good", attempts: 1, after: 1000 * time.Hour, want: postgres.Pending, retryIn: 24 * time.Hour},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := again(postgres.WebhookMessage{Attempts: tt.attempts}, outcome{reason: "no"}, tt.after)
-			if got.delivery != tt.want || got.retryIn != tt.retryIn {
-				t.Errorf("%s in %v; want %s in %v", got.delivery, got.retryIn, tt.want, tt.retryIn)
+			got := again(postgres.Notification{Attempts: tt.attempts}, outcome{reason: "no"}, tt.after)
+			if got.is != tt.want || got.retryIn != tt.retryIn {
+				t.Errorf("%s in %v; want %s in %v", got.is, got.retryIn, tt.want, tt.retryIn)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package webhooks
+package notifications
 
 import (
 	"bytes"
@@ -46,8 +46,8 @@ func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.deliver))
 }
 
-func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverWebhook]) error {
-	m, sub, claimed, busy, err := s.store.ClaimMessage(ctx, job.Args.MessageID, lease)
+func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverNotification]) error {
+	m, sub, claimed, busy, err := s.store.ClaimNotification(ctx, job.Args.NotificationID, lease)
 	switch {
 	case err != nil:
 		return err
@@ -57,13 +57,13 @@ func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverWe
 		return nil
 	}
 	if sub.DisabledOn != nil {
-		return s.settle(ctx, m, sub, outcome{delivery: postgres.WebhookFailed, reason: "the webhook is disabled: " + sub.DisabledReason})
+		return s.settle(ctx, m, sub, outcome{is: postgres.Failed, reason: "the subscription is disabled: " + sub.DisabledReason})
 	}
 	o := s.attempt(ctx, m, sub)
 	if err := s.settle(ctx, m, sub, o); err != nil {
 		return err
 	}
-	if o.delivery == postgres.WebhookPending {
+	if o.is == postgres.Pending {
 		return river.JobSnooze(o.retryIn)
 	}
 	return nil
@@ -71,22 +71,22 @@ func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverWe
 
 // outcome is how an attempt ended.
 type outcome struct {
-	delivery postgres.WebhookDelivery
-	status   int // 0 where there was no answer
-	reason   string
-	took     time.Duration
-	retryIn  time.Duration
+	is      postgres.Outcome
+	status  int // 0 where there was no answer
+	reason  string
+	took    time.Duration
+	retryIn time.Duration
 }
 
-func (s *Service) settle(ctx context.Context, m postgres.WebhookMessage, sub postgres.WebhookSubscription, o outcome) error {
-	s.attempts.WithLabelValues(string(o.delivery)).Inc()
-	s.opts.Log.InfoContext(ctx, "webhook", "message", m.ID, "webhook", sub.ID, "event", m.Event, "delivery", o.delivery,
+func (s *Service) settle(ctx context.Context, m postgres.Notification, sub postgres.Subscription, o outcome) error {
+	s.attempts.WithLabelValues(string(o.is)).Inc()
+	s.opts.Log.InfoContext(ctx, "notification", "notification", m.ID, "subscription", sub.ID, "event", m.Event, "outcome", o.is,
 		"http_status", o.status, "reason", o.reason)
-	a := postgres.WebhookAttempt{Reason: o.reason, DurationMs: int(o.took.Milliseconds())}
+	a := postgres.NotificationAttempt{Reason: o.reason, DurationMs: int(o.took.Milliseconds())}
 	if o.status != 0 {
 		a.HTTPStatus = &o.status
 	}
-	if err := s.store.SettleMessage(ctx, m, a, o.delivery, o.retryIn); err != nil {
+	if err := s.store.SettleNotification(ctx, m, a, o.is, o.retryIn); err != nil {
 		return err
 	}
 	if o.status != http.StatusGone {
@@ -95,7 +95,7 @@ func (s *Service) settle(ctx context.Context, m postgres.WebhookMessage, sub pos
 	return s.store.DisableSubscription(ctx, sub.ID, "the receiver answered 410 Gone")
 }
 
-func (s *Service) attempt(ctx context.Context, m postgres.WebhookMessage, sub postgres.WebhookSubscription) outcome {
+func (s *Service) attempt(ctx context.Context, m postgres.Notification, sub postgres.Subscription) outcome {
 	start := time.Now()
 	secrets, err := s.secrets(sub, start)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *Service) attempt(ctx context.Context, m postgres.WebhookMessage, sub po
 	defer cancel()
 	req, err := s.request(ctx, m, sub, secrets, start)
 	if err != nil {
-		return outcome{delivery: postgres.WebhookFailed, reason: "the request could not be made"}
+		return outcome{is: postgres.Failed, reason: "the request could not be made"}
 	}
 	client := s.client
 	if req.URL.Scheme != "https" {
@@ -121,10 +121,10 @@ func (s *Service) attempt(ctx context.Context, m postgres.WebhookMessage, sub po
 	o := outcome{status: res.StatusCode, took: time.Since(start)}
 	switch {
 	case res.StatusCode >= 200 && res.StatusCode < 300:
-		o.delivery = postgres.WebhookDelivered
+		o.is = postgres.Delivered
 		return o
 	case res.StatusCode == http.StatusGone:
-		o.delivery, o.reason = postgres.WebhookFailed, "410 Gone: the webhook is disabled"
+		o.is, o.reason = postgres.Failed, "410 Gone: the subscription is disabled"
 		return o
 	case res.StatusCode >= 300 && res.StatusCode < 400:
 		o.reason = res.Status + ": redirects are not followed"
@@ -135,7 +135,7 @@ func (s *Service) attempt(ctx context.Context, m postgres.WebhookMessage, sub po
 }
 
 // request is the message, signed with every secret that is valid.
-func (s *Service) request(ctx context.Context, m postgres.WebhookMessage, sub postgres.WebhookSubscription, secrets []secret, now time.Time) (*http.Request, error) {
+func (s *Service) request(ctx context.Context, m postgres.Notification, sub postgres.Subscription, secrets []secret, now time.Time) (*http.Request, error) {
 	id := "msg_" + strconv.FormatInt(m.ID, 10)
 	var signatures []string
 	for _, secret := range secrets {
@@ -163,12 +163,12 @@ func (s *Service) request(ctx context.Context, m postgres.WebhookMessage, sub po
 
 // again says when the next attempt comes, by the schedule or when the answer asked
 // for; after the last one the message has failed.
-func again(m postgres.WebhookMessage, o outcome, after time.Duration) outcome {
+func again(m postgres.Notification, o outcome, after time.Duration) outcome {
 	if m.Attempts > len(schedule) {
-		o.delivery, o.reason = postgres.WebhookFailed, fmt.Sprintf("given up after %d attempts: %s", m.Attempts, o.reason)
+		o.is, o.reason = postgres.Failed, fmt.Sprintf("given up after %d attempts: %s", m.Attempts, o.reason)
 		return o
 	}
-	o.delivery = postgres.WebhookPending
+	o.is = postgres.Pending
 	o.retryIn = max(schedule[max(m.Attempts, 1)-1], min(after, maxRetryAfter))
 	return o
 }

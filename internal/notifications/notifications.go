@@ -1,4 +1,4 @@
-// Package webhooks tells programs of others what happens in a workspace: a
+// Package notifications tells programs of others what happens in a workspace: a
 // verdict that changed, a build that was confirmed, a waiver that was given, a
 // commit status that Bitbucket refused.
 //
@@ -8,13 +8,13 @@
 // a row, written in the transaction of what it tells of, so that none is lost; one
 // that was taken can come a second time, with the same webhook-id.
 //
-//	service := webhooks.New(store, box, webhooks.Options{Log: log})
+//	service := notifications.New(store, box, notifications.Options{Log: log})
 //	sub, secret, err := service.Subscribe(ctx, workspaceUUID, "https://example.com/hook", events, "ops")
 //	service.AddWorkers(workers)
 //
 // Nothing is sent to private addresses, whatever name leads there: see
 // [Options.Networks].
-package webhooks
+package notifications
 
 import (
 	"context"
@@ -52,9 +52,9 @@ const (
 // What keeps a subscription from being made.
 var (
 	// ErrInvalid says that the request itself is wrong.
-	ErrInvalid = errors.New("the webhook is not valid")
+	ErrInvalid = errors.New("the subscription is not valid")
 	// ErrNoKey says that secrets can't be kept.
-	ErrNoKey = errors.New("set MERGEGATE_SECRET_KEY: the secrets of webhooks are kept encrypted with it")
+	ErrNoKey = errors.New("set MERGEGATE_SECRET_KEY: the secrets of subscriptions are kept encrypted with it")
 )
 
 // Options are what a service can do without. Log is required.
@@ -85,7 +85,7 @@ func New(store *postgres.Store, box sealed.Box, opts Options) *Service {
 	return &Service{
 		store: store, box: box, opts: opts, client: newClient(guard(opts.Networks)), plain: newClient(guardPlain(opts.Networks)),
 		attempts: promauto.With(opts.Metrics).NewCounterVec(prometheus.CounterOpts{
-			Name: "mergegate_webhook_attempts_total", Help: "Attempts to deliver an outgoing webhook, by how they ended.",
+			Name: "mergegate_notification_attempts_total", Help: "Attempts to deliver a notification, by how they ended.",
 		}, []string{"result"}),
 	}
 }
@@ -98,7 +98,7 @@ type secret struct {
 
 // Subscribe has url told of events. The secret is for whoever receives them, and
 // is not shown again.
-func (s *Service) Subscribe(ctx context.Context, workspaceUUID, address string, events []string, by string) (sub postgres.WebhookSubscription, shown string, err error) {
+func (s *Service) Subscribe(ctx context.Context, workspaceUUID, address string, events []string, by string) (sub postgres.Subscription, shown string, err error) {
 	if !s.box.Usable() {
 		return sub, "", ErrNoKey
 	}
@@ -109,7 +109,7 @@ func (s *Service) Subscribe(ctx context.Context, workspaceUUID, address string, 
 		return sub, "", err
 	}
 	fresh := newSecret()
-	sub, err = s.store.AddSubscription(ctx, postgres.WebhookSubscription{
+	sub, err = s.store.AddSubscription(ctx, postgres.Subscription{
 		WorkspaceUUID: workspaceUUID, URL: address, Events: events, CreatedBy: by, Secrets: s.seal(workspaceUUID, []secret{fresh}),
 	}, maxSubscriptions)
 	return sub, fresh.String(), err
@@ -117,7 +117,7 @@ func (s *Service) Subscribe(ctx context.Context, workspaceUUID, address string, 
 
 // Rotate gives a subscription another secret. Messages are signed with the one
 // before too, for a day. It enables a subscription that was disabled.
-func (s *Service) Rotate(ctx context.Context, sub postgres.WebhookSubscription, now time.Time) (shown string, err error) {
+func (s *Service) Rotate(ctx context.Context, sub postgres.Subscription, now time.Time) (shown string, err error) {
 	if !s.box.Usable() {
 		return "", ErrNoKey
 	}
@@ -143,7 +143,7 @@ func newSecret() secret {
 func (s secret) String() string { return "whsec_" + base64.StdEncoding.EncodeToString(s.Key) }
 
 // place is what a workspace's secrets are sealed for.
-func place(workspaceUUID string) string { return "webhook secrets of " + workspaceUUID }
+func place(workspaceUUID string) string { return "subscription secrets of " + workspaceUUID }
 
 func (s *Service) seal(workspaceUUID string, secrets []secret) []byte {
 	text, _ := json.Marshal(secrets) // bytes and times always marshal
@@ -151,14 +151,14 @@ func (s *Service) seal(workspaceUUID string, secrets []secret) []byte {
 }
 
 // secrets are those that sign now, the newest first.
-func (s *Service) secrets(sub postgres.WebhookSubscription, now time.Time) ([]secret, error) {
+func (s *Service) secrets(sub postgres.Subscription, now time.Time) ([]secret, error) {
 	text, err := s.box.Open(place(sub.WorkspaceUUID), sub.Secrets)
 	if err != nil {
 		return nil, err
 	}
 	var secrets []secret
 	if err := json.Unmarshal(text, &secrets); err != nil {
-		return nil, fmt.Errorf("read secrets of webhook %d: %w", sub.ID, err)
+		return nil, fmt.Errorf("read secrets of subscription %d: %w", sub.ID, err)
 	}
 	return slices.DeleteFunc(secrets, func(s secret) bool { return !s.Until.IsZero() && !now.Before(s.Until) }), nil
 }
@@ -196,11 +196,11 @@ func (s *Service) leadsInside(ctx context.Context, host string) bool {
 
 func checkEvents(events []string) error {
 	if len(events) == 0 {
-		return fmt.Errorf("%w: events is empty; there are %s", ErrInvalid, strings.Join(postgres.WebhookEvents, ", "))
+		return fmt.Errorf("%w: events is empty; there are %s", ErrInvalid, strings.Join(postgres.NotificationEvents, ", "))
 	}
 	for i, event := range events {
-		if !slices.Contains(postgres.WebhookEvents, event) || slices.Contains(events[:i], event) {
-			return fmt.Errorf("%w: events: %q is none, or named twice; there are %s", ErrInvalid, event, strings.Join(postgres.WebhookEvents, ", "))
+		if !slices.Contains(postgres.NotificationEvents, event) || slices.Contains(events[:i], event) {
+			return fmt.Errorf("%w: events: %q is none, or named twice; there are %s", ErrInvalid, event, strings.Join(postgres.NotificationEvents, ", "))
 		}
 	}
 	return nil

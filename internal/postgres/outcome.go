@@ -1,0 +1,16 @@
+package postgres
+
+// Outcome is how far a delivery, a commit status, an effect or a notification has come.
+type Outcome string
+
+// The outcomes. Only a [Delivery] is processed or ignored, only a [Notification] delivered;
+// a [CommitStatus] and an [Effect] are posted.
+const (
+	Pending     Outcome = "pending"
+	Processed   Outcome = "processed"
+	Ignored     Outcome = "ignored" // the reason says by which rule
+	Posted      Outcome = "posted"
+	NotPostable Outcome = "not_postable" // no repository that has the commit takes it
+	Delivered   Outcome = "delivered"
+	Failed      Outcome = "failed" // the reason says what stood in the way to the end
+)
