@@ -16,6 +16,7 @@ import (
 
 	"mergegate/internal/jsonobject"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/retryafter"
 )
 
 // DefaultURL is AppVeyor's hosted service.
@@ -278,7 +279,7 @@ func (c *Client) send(ctx context.Context, method, account, target string, body 
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
 		_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection is used again
-		return statusError(res.StatusCode, retryAfter(res.Header.Get("Retry-After")))
+		return statusError(res.StatusCode, retryafter.Read(res.Header, time.Now()))
 	}
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
@@ -304,17 +305,6 @@ func transportError(err error) *Error {
 		return &Error{Reason: "AppVeyor did not answer in time"}
 	}
 	return &Error{Reason: "AppVeyor could not be reached"}
-}
-
-// retryAfter reads seconds or an HTTP date; anything else, and the past, is 0.
-func retryAfter(header string) time.Duration {
-	if seconds, err := strconv.Atoi(header); err == nil {
-		return max(0, time.Duration(seconds)*time.Second)
-	}
-	if on, err := http.ParseTime(header); err == nil {
-		return max(0, time.Until(on))
-	}
-	return 0
 }
 
 // CloseIdleConnections closes connections that nothing is using.

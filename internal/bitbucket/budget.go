@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"mergegate/internal/retryafter"
+
 	"golang.org/x/time/rate"
 )
 
@@ -118,7 +120,7 @@ func (b *budget) learn(status int, header http.Header, now time.Time) {
 	}
 	if refused {
 		b.granted = 0
-		b.pause(retryAfter(header.Get("Retry-After"), now), now)
+		b.pause(retryafter.Read(header, now), now)
 		return
 	}
 	b.refused, b.probing, b.until = 0, false, time.Time{}

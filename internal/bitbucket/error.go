@@ -7,15 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/retryafter"
 )
-
-// longestRetryAfter bounds what Bitbucket can ask for: nothing is retried for longer than a day.
-const longestRetryAfter = 24 * time.Hour
 
 // Error is a call that Bitbucket refused, or that got no usable answer.
 type Error struct {
@@ -109,7 +106,7 @@ func refusal(op string, res *http.Response, body []byte) *Error {
 		Op:         op,
 		StatusCode: res.StatusCode,
 		Message:    oneLine(redact(message, res.Request.Header.Get("Authorization"))),
-		RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now()),
+		RetryAfter: retryafter.Read(res.Header, time.Now()),
 		location:   res.Header.Get("Location"),
 	}
 }
@@ -149,18 +146,4 @@ func redact(message, authorization string) string {
 		}
 	}
 	return message
-}
-
-// retryAfter reads both forms of RFC 9110 §10.2.3; what it can't read, and the past, is 0.
-func retryAfter(header string, now time.Time) time.Duration {
-	if header == "" {
-		return 0
-	}
-	wait := time.Duration(0)
-	if seconds, err := strconv.ParseUint(header, 10, 64); err == nil {
-		wait = time.Duration(min(seconds, uint64(longestRetryAfter/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(header); err == nil {
-		wait = at.Sub(now)
-	}
-	return max(0, min(wait, longestRetryAfter))
 }

@@ -20,6 +20,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"mergegate/internal/postgres"
+	"mergegate/internal/retryafter"
 )
 
 const (
@@ -31,8 +32,6 @@ const (
 	resolveTimeout = 2 * time.Second
 	// busyWait is how long to leave a subscriber that is sent enough.
 	busyWait = time.Second
-	// maxRetryAfter bounds what an answer can ask for.
-	maxRetryAfter = 24 * time.Hour
 )
 
 // schedule is how long after each attempt the next one comes: the example of the
@@ -131,7 +130,7 @@ func (s *Service) attempt(ctx context.Context, m postgres.Notification, sub post
 	default:
 		o.reason = "answered " + strconv.Itoa(res.StatusCode)
 	}
-	return again(m, o, retryAfter(res))
+	return again(m, o, retryafter.Read(res.Header, time.Now()))
 }
 
 // request is the message, signed with every secret that is valid.
@@ -169,19 +168,8 @@ func again(m postgres.Notification, o outcome, after time.Duration) outcome {
 		return o
 	}
 	o.is = postgres.Pending
-	o.retryIn = max(schedule[max(m.Attempts, 1)-1], min(after, maxRetryAfter))
+	o.retryIn = max(schedule[max(m.Attempts, 1)-1], after)
 	return o
-}
-
-func retryAfter(res *http.Response) time.Duration {
-	text := res.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
-		return min(time.Duration(min(seconds, 1<<20))*time.Second, maxRetryAfter)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return time.Until(at)
-	}
-	return 0
 }
 
 // transportProblem says why there was no answer, and nothing of the network that

@@ -1,7 +1,6 @@
 package notifications
 
 import (
-	"net/http"
 	"net/netip"
 	"testing"
 	"time"
@@ -110,7 +109,6 @@ func TestAgain(t *testing.T) {
 		{name: "tenth", attempts: 10, want: postgres.Failed},
 		{name: "asked to wait", attempts: 1, after: time.Hour, want: postgres.Pending, retryIn: time.Hour},
 		{name: "asked to wait less", attempts: 2, after: time.Second, want: postgres.Pending, retryIn: 5 * time.Minute},
-		{name: "asked to wait for good", attempts: 1, after: 1000 * time.Hour, want: postgres.Pending, retryIn: 24 * time.Hour},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,28 +116,6 @@ func TestAgain(t *testing.T) {
 			got := again(postgres.Notification{Attempts: tt.attempts}, outcome{reason: "no"}, tt.after)
 			if got.is != tt.want || got.retryIn != tt.retryIn {
 				t.Errorf("%s in %v; want %s in %v", got.is, got.retryIn, tt.want, tt.retryIn)
-			}
-		})
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, header string
-		want         time.Duration
-	}{
-		{name: "none"},
-		{name: "seconds", header: "120", want: 2 * time.Minute},
-		{name: "negative", header: "-5"},
-		{name: "more than there are", header: "99999999999", want: maxRetryAfter},
-		{name: "nonsense", header: "soon"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {tt.header}}}); got != tt.want {
-				t.Errorf("%v, want %v", got, tt.want)
 			}
 		})
 	}

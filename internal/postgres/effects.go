@@ -45,37 +45,6 @@ type Effect struct {
 const effectColumns = `effect, wanted, wanted_content, made, made_content, remote_id, mark, begun_on, head, outcome,
 	http_status, reason, attempts, pending_since, next_attempt_on, updated_on`
 
-// SyncEffects makes Bitbucket show the verdict of a pull request as the policy
-// asks for. A job whose turn is over ends.
-type SyncEffects struct {
-	PullRequestKey
-	Turn int64 `json:"turn"`
-}
-
-// Kind names the job in the queue.
-func (SyncEffects) Kind() string { return "sync_effects" }
-
-// WakeEffects has the effects of a pull request looked at when a time has come
-// that can change its verdict.
-type WakeEffects struct {
-	PullRequestKey
-	On time.Time `json:"on"`
-}
-
-// Kind names the job in the queue.
-func (WakeEffects) Kind() string { return "wake_effects" }
-
-// SpreadEffects has the effects of all open pull requests of a workspace looked
-// at, some at a time: those after the pull request that is named.
-type SpreadEffects struct {
-	WorkspaceUUID   string `json:"workspace_uuid"`
-	AfterRepository string `json:"after_repository"`
-	AfterID         int64  `json:"after_id"`
-}
-
-// Kind names the job in the queue.
-func (SpreadEffects) Kind() string { return "spread_effects" }
-
 // leastUUID comes before every other.
 const leastUUID = "00000000-0000-0000-0000-000000000000"
 

@@ -117,6 +117,75 @@ type RebuildPullRequest struct {
 // Kind names the job in the queue.
 func (RebuildPullRequest) Kind() string { return "rebuild_pull_request" }
 
+// LookAgain looks through the histories of a repository's projects, often at
+// first, after a merge check asked for a build that isn't there.
+type LookAgain struct {
+	WorkspaceUUID  string    `json:"workspace_uuid"`
+	RepositoryUUID string    `json:"repository_uuid"`
+	AskedOn        time.Time `json:"asked_on"`
+}
+
+// Kind names the job in the queue.
+func (LookAgain) Kind() string { return "look_again" }
+
+// RecordUnlinked records the builds that waited for a repository to be linked.
+type RecordUnlinked struct {
+	WorkspaceUUID  string `json:"workspace_uuid"`
+	RepositoryUUID string `json:"repository_uuid"`
+}
+
+// Kind names the job in the queue.
+func (RecordUnlinked) Kind() string { return "record_unlinked" }
+
+// SettleWaivers has the commit statuses of waived heads settled, at once or, with
+// ExpiresOn, when a waiver ends.
+type SettleWaivers struct {
+	PullRequestKey
+	ExpiresOn time.Time `json:"expires_on,omitzero"`
+}
+
+// Kind names the job in the queue.
+func (SettleWaivers) Kind() string { return "settle_waivers" }
+
+// SyncEffects makes Bitbucket show the verdict of a pull request as the policy
+// asks for. A job whose turn is over ends.
+type SyncEffects struct {
+	PullRequestKey
+	Turn int64 `json:"turn"`
+}
+
+// Kind names the job in the queue.
+func (SyncEffects) Kind() string { return "sync_effects" }
+
+// WakeEffects has the effects of a pull request looked at when a time has come
+// that can change its verdict.
+type WakeEffects struct {
+	PullRequestKey
+	On time.Time `json:"on"`
+}
+
+// Kind names the job in the queue.
+func (WakeEffects) Kind() string { return "wake_effects" }
+
+// SpreadEffects has the effects of all open pull requests of a workspace looked
+// at, some at a time: those after the pull request that is named.
+type SpreadEffects struct {
+	WorkspaceUUID   string `json:"workspace_uuid"`
+	AfterRepository string `json:"after_repository"`
+	AfterID         int64  `json:"after_id"`
+}
+
+// Kind names the job in the queue.
+func (SpreadEffects) Kind() string { return "spread_effects" }
+
+// DeliverNotification sends one message.
+type DeliverNotification struct {
+	NotificationID int64 `json:"notification_id"`
+}
+
+// Kind names the job in the queue.
+func (DeliverNotification) Kind() string { return "deliver_notification" }
+
 // Unfinished are the states of jobs that are yet to end.
 var Unfinished = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
@@ -136,6 +205,7 @@ var Unfinished = []rivertype.JobState{
 //     merge check asks again.
 //   - [WakeEffects] only says that a moment has come; any job of that moment that
 //     runs says so in a transaction that is yet to commit.
+//   - [LookAgain] is not unique: an earlier one ends when it isn't the latest.
 //   - [RecordUnlinked] is not unique: it records what waits when it runs.
 //   - The periodic rounds are followed by the next one.
 var uniqueByArgs = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
@@ -152,6 +222,8 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 		opts.Queue = QueueStatuses
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
+	case LookAgain:
+		opts.ScheduledAt = time.Now().Add(5 * time.Second) // who asked looks first
 	case DeliverNotification:
 		opts.Queue = QueueNotifications
 	case SettleWaivers:

@@ -8,26 +8,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"mergegate/internal/mergecheck"
 )
-
-// LookAgain looks through the histories of a repository's projects, often at
-// first, after a merge check asked for a build that isn't there.
-type LookAgain struct {
-	WorkspaceUUID  string    `json:"workspace_uuid"`
-	RepositoryUUID string    `json:"repository_uuid"`
-	AskedOn        time.Time `json:"asked_on"`
-}
-
-// Kind names the job in the queue.
-func (LookAgain) Kind() string { return "look_again" }
-
-// InsertOpts leave the first look to who asked.
-func (LookAgain) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueBuilds, MaxAttempts: jobAttempts, ScheduledAt: time.Now().Add(5 * time.Second)}
-}
 
 // askedGap is how long asking again changes nothing: it was looked at often all
 // the time.
@@ -50,8 +33,7 @@ func (s *Store) NoteAsked(ctx context.Context, workspaceUUID, repositoryUUID str
 		if err != nil {
 			return err
 		}
-		_, err = s.jobs.InsertTx(ctx, tx, LookAgain{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID, AskedOn: askedOn}, nil)
-		return err
+		return s.enqueue(ctx, tx, LookAgain{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID, AskedOn: askedOn})
 	})
 	if err != nil {
 		return fmt.Errorf("note that repository %s was asked about: %w", repositoryUUID, err)

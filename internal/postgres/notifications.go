@@ -68,14 +68,6 @@ type NotificationAttempt struct {
 	DurationMs     int
 }
 
-// DeliverNotification sends one message.
-type DeliverNotification struct {
-	NotificationID int64 `json:"notification_id"`
-}
-
-// Kind names the job in the queue.
-func (DeliverNotification) Kind() string { return "deliver_notification" }
-
 const (
 	subscriptionColumns = `id, workspace_uuid, url, events, secrets, created_by, created_on, disabled_on, disabled_reason`
 	messageColumns      = `id, workspace_uuid, subscription_id, event, body, outcome, attempts, next_attempt_on, leased_until, created_on`

@@ -28,15 +28,6 @@ type unlinkedBuild struct {
 	Found    bool // only a project's history told of it
 }
 
-// RecordUnlinked records the builds that waited for a repository to be linked.
-type RecordUnlinked struct {
-	WorkspaceUUID  string `json:"workspace_uuid"`
-	RepositoryUUID string `json:"repository_uuid"`
-}
-
-// Kind names the job in the queue.
-func (RecordUnlinked) Kind() string { return "record_unlinked" }
-
 // takeUnlinked takes what waits of a build, nil where nothing does.
 func takeUnlinked(ctx context.Context, tx pgx.Tx, buildID int64) (*unlinkedBuild, error) {
 	rows, err := tx.Query(ctx, `DELETE FROM unlinked_builds WHERE build_id = $1 RETURNING build_id, document, found`, buildID)

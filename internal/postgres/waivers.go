@@ -200,13 +200,3 @@ func waiverFor(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build)
 	}
 	return mergecheck.LiveWaiver(mergecheck.JudgeWaivers(list, pr, mergecheck.WaiverRules{}, now), b.Project.ID), nil
 }
-
-// SettleWaivers has the commit statuses of waived heads settled, at once or, with
-// ExpiresOn, when a waiver ends.
-type SettleWaivers struct {
-	PullRequestKey
-	ExpiresOn time.Time `json:"expires_on,omitzero"`
-}
-
-// Kind names the job in the queue.
-func (SettleWaivers) Kind() string { return "settle_waivers" }
