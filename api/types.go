@@ -84,6 +84,7 @@ type Build struct {
 	CreatedOn   *time.Time  `json:"created_on"`
 	StartedOn   *time.Time  `json:"started_on"`
 	FinishedOn  *time.Time  `json:"finished_on"`
+	DurationMs  *int64      `json:"duration_ms"`  // null while the build runs
 	ConfirmedBy string      `json:"confirmed_by"` // appveyor or report
 }
 

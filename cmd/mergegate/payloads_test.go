@@ -88,7 +88,7 @@ func TestCapturedPullRequestBuild(t *testing.T) {
 		"url":          w.appveyor.URL + "/project/gitextensions/gitextensions/builds/22800457",
 		"tests":        map[string]any{"total": 0.0, "passed": 0.0, "failed": 0.0}, "jobs": []any{},
 		"created_on": "2019-03-04T11:24:13.820004Z", "started_on": "2019-03-04T11:24:24.020464Z",
-		"finished_on": "2019-03-04T11:34:41.544781Z", "confirmed_by": "appveyor",
+		"finished_on": "2019-03-04T11:34:41.544781Z", "duration_ms": 617524.0, "confirmed_by": "appveyor",
 	}
 	var got map[string]any
 	w.must(json.Unmarshal(builds.Values[0], &got))

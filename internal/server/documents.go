@@ -22,8 +22,19 @@ func buildOf(r postgres.Repository, b mergecheck.Build) api.Build {
 		Destination: api.Destination{Branch: b.DestinationBranch, Commit: null(b.DestinationCommit)},
 		MergeCommit: null(b.MergeCommit()), URL: b.URL, Tests: api.Tests(b.Tests()), Jobs: each(b.Jobs, jobOf),
 		CreatedOn: nullTime(b.CreatedOn), StartedOn: nullTime(b.StartedOn), FinishedOn: nullTime(b.FinishedOn),
+		DurationMs:  durationOf(b),
 		ConfirmedBy: b.ConfirmedBy,
 	}
+}
+
+// durationOf is how long a build took, nil while it isn't known when it began or ended.
+// A build that AppVeyor says ended before it began took no time.
+func durationOf(b mergecheck.Build) *int64 {
+	if b.StartedOn.IsZero() || b.FinishedOn.IsZero() {
+		return nil
+	}
+	took := max(0, b.FinishedOn.Sub(b.StartedOn).Milliseconds())
+	return &took
 }
 
 func jobOf(j mergecheck.Job) api.Job {
