@@ -355,7 +355,7 @@ func (b *bundle) refused() int64 {
 	if err != nil || !claimed {
 		b.t.Fatalf("claimed %t, %v", claimed, err)
 	}
-	err = b.store.SettleStatus(b.t.Context(), s, postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour})
+	err = b.store.SettleStatus(b.t.Context(), s, postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -26,16 +25,13 @@ import (
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
 )
 
 const (
 	// lease is as long as a look and two posts may take, the second being to a fork.
 	lease = 30 * time.Second
-	// busyWait is how long to leave a status to the worker that has it.
-	busyWait = 2 * time.Second
-	// giveUpAfter is how long a status is retried that Bitbucket doesn't take.
-	giveUpAfter = 24 * time.Hour
 )
 
 // Options are what a publisher can do without. Log is required.
@@ -82,7 +78,7 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 	result := p.post(ctx, status)
 	p.posts.WithLabelValues(resultLabel(result)).Inc()
 	p.log.InfoContext(ctx, "commit status", "repository", status.Repository, "commit", status.Commit, "key", status.Key,
-		"state", status.State, "delivery", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
+		"state", status.State, "outcome", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
 	if err := p.store.SettleStatus(ctx, status, result); err != nil {
 		return err
 	}
@@ -95,13 +91,13 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 // untilDue is how long a status that can't be claimed now is left alone.
 func untilDue(s postgres.CommitStatus) time.Duration {
 	if s.NextAttemptOn == nil {
-		return busyWait
+		return outbox.BusyWait
 	}
-	return max(busyWait, time.Until(*s.NextAttemptOn))
+	return max(outbox.BusyWait, time.Until(*s.NextAttemptOn))
 }
 
 // resultLabel tells what Bitbucket didn't take from what it wasn't asked.
-func resultLabel(r postgres.StatusResult) string {
+func resultLabel(r postgres.Attempt) string {
 	if r.Unasked {
 		return "held"
 	}
@@ -110,13 +106,13 @@ func resultLabel(r postgres.StatusResult) string {
 
 // post tries the repository of the pull request and, where that doesn't have the
 // commit because it is a fork's, the fork. A refusal is of this status alone.
-func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.StatusResult {
+func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.Attempt {
 	client := p.clientFor(ctx, s.WorkspaceUUID)
 	if !client.HasCredential() {
 		return retry(s, 0, 0, "mergegate has no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
 	}
 	if left := client.Wait(urgency(s)); left > 0 {
-		return postgres.StatusResult{Outcome: postgres.Pending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
+		return postgres.Attempt{Outcome: postgres.Pending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
 	}
 	return p.postWith(ctx, client, s)
 }
@@ -130,9 +126,9 @@ func urgency(s postgres.CommitStatus) bitbucket.Urgency {
 	return bitbucket.Background
 }
 
-func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) postgres.StatusResult {
+func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) postgres.Attempt {
 	if owner := p.otherOwner(ctx, client, s); owner != "" {
-		return postgres.StatusResult{
+		return postgres.Attempt{
 			Outcome: postgres.Failed,
 			Reason:  fmt.Sprintf("another account posted the status %s, named %q, and Bitbucket lets only that account change it", s.Key, owner),
 		}
@@ -204,9 +200,9 @@ func isMended(status int) bool {
 	}
 }
 
-func resultOf(s postgres.CommitStatus, err error) postgres.StatusResult {
+func resultOf(s postgres.CommitStatus, err error) postgres.Attempt {
 	if err == nil {
-		return postgres.StatusResult{Outcome: postgres.Posted, HTTPStatus: http.StatusCreated}
+		return postgres.Attempt{Outcome: postgres.Posted, HTTPStatus: http.StatusCreated}
 	}
 	var e *bitbucket.Error
 	if !errors.As(err, &e) {
@@ -215,7 +211,7 @@ func resultOf(s postgres.CommitStatus, err error) postgres.StatusResult {
 	if e.Temporary() || isMended(e.StatusCode) {
 		return retry(s, e.StatusCode, e.RetryAfter, reason(err))
 	}
-	return postgres.StatusResult{Outcome: postgres.Failed, HTTPStatus: e.StatusCode, Reason: reason(err)}
+	return postgres.Attempt{Outcome: postgres.Failed, HTTPStatus: e.StatusCode, Reason: reason(err)}
 }
 
 // reason is what an operator reads of a refusal: Bitbucket's own words, where it
@@ -232,37 +228,26 @@ func reason(err error) string {
 	}
 }
 
-// retry says when to try again: when Bitbucket asked for, else later each time.
-// What failed for a day is given up until another state is wanted.
-func retry(s postgres.CommitStatus, httpStatus int, after time.Duration, reason string) postgres.StatusResult {
-	result := postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: httpStatus, Reason: reason}
-	if time.Since(s.PendingSince) > giveUpAfter {
-		result.Outcome = postgres.Failed
-		result.Reason = "given up after 24 hours: " + reason
-		return result
-	}
-	result.RetryIn = min(max(after, backoff(s, httpStatus)), giveUpAfter)
-	return result
+// retry says when to try again.
+func retry(s postgres.CommitStatus, httpStatus int, asked time.Duration, reason string) postgres.Attempt {
+	return outbox.Again(postgres.Attempt{HTTPStatus: httpStatus, Reason: reason}, s.PendingSince, pause(s, httpStatus), asked)
 }
 
 const (
-	mostPause     = 10 * time.Minute
-	refusedPause  = time.Hour // where Bitbucket answered, and said no
-	doublePauseIn = 12        // attempts, from one second to more than an hour
+	mostPause    = 10 * time.Minute
+	refusedPause = time.Hour // where Bitbucket answered, and said no
 )
 
-// backoff doubles from one second to ten minutes, or an hour where Bitbucket
-// refuses, a fifth of it at random. What is in progress is worth fewer attempts
-// than a result, which nothing will replace: its pauses grow twice as fast.
-func backoff(s postgres.CommitStatus, httpStatus int) time.Duration {
-	most := mostPause
+// pause is how long after this attempt the next one comes. What is in progress is worth
+// fewer attempts than a result, which nothing will replace: its pauses grow twice as
+// fast.
+func pause(s postgres.CommitStatus, httpStatus int) time.Duration {
+	most, attempts := mostPause, s.Attempts
 	if isMended(httpStatus) {
 		most = refusedPause
 	}
-	doubled := max(s.Attempts-1, 0)
 	if s.State == mergecheck.StatusInProgress {
-		doubled *= 2
+		attempts = 2*attempts - 1
 	}
-	d := min(time.Second<<min(doubled, doublePauseIn), most)
-	return d + time.Duration(rand.Int64N(int64(d)/5)) //nolint:gosec // jitter, no secret
+	return outbox.Pause(attempts, most)
 }

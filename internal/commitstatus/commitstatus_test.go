@@ -6,6 +6,7 @@ import (
 
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
 )
 
@@ -49,12 +50,12 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	if got := retry(status, 429, time.Hour, "").RetryIn; got != time.Hour {
 		t.Errorf("waits %s", got)
 	}
-	if got := retry(status, 429, 100*time.Hour, "").RetryIn; got != giveUpAfter {
+	if got := retry(status, 429, 100*time.Hour, "").RetryIn; got != outbox.GiveUpAfter {
 		t.Errorf("waits %s for a retry in 100 hours", got)
 	}
 }
 
-func TestBackoff(t *testing.T) {
+func TestPause(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		attempts int
@@ -77,7 +78,7 @@ func TestBackoff(t *testing.T) {
 		{attempts: 10, state: mergecheck.StatusInProgress, status: 401, least: time.Hour},
 	}
 	for _, tt := range tests {
-		got := backoff(postgres.CommitStatus{Attempts: tt.attempts, State: tt.state}, tt.status)
+		got := pause(postgres.CommitStatus{Attempts: tt.attempts, State: tt.state}, tt.status)
 		if got < tt.least || got > tt.least+tt.least/5 {
 			t.Errorf("%d after %d attempts it waits %s, want %s and up to a fifth more", tt.status, tt.attempts, got, tt.least)
 		}
@@ -90,8 +91,8 @@ func TestAResultIsWorthMoreAttempts(t *testing.T) {
 	for _, status := range []int{401, 503} {
 		tries := map[string]int{}
 		for _, state := range []string{mergecheck.StatusInProgress, "SUCCESSFUL"} {
-			for passed := time.Duration(0); passed < giveUpAfter; tries[state]++ {
-				passed += backoff(postgres.CommitStatus{Attempts: tries[state] + 1, State: state}, status)
+			for passed := time.Duration(0); passed < outbox.GiveUpAfter; tries[state]++ {
+				passed += pause(postgres.CommitStatus{Attempts: tries[state] + 1, State: state}, status)
 			}
 		}
 		if tries["SUCCESSFUL"] <= tries[mergecheck.StatusInProgress] || tries["SUCCESSFUL"] > 200 {

@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -27,6 +26,7 @@ import (
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/outbox"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 )
@@ -37,10 +37,8 @@ const (
 	// lease is longer than what is done between two times it is lengthened:
 	// evaluating, or one effect.
 	lease = oneBudget + 5*time.Second
-	// busyWait is how long to leave a pull request to the worker that has it.
-	busyWait = time.Second
-	// giveUpAfter is how long an effect is retried that Bitbucket doesn't take.
-	giveUpAfter = 24 * time.Hour
+	// mostPause is the longest time between two tries at one effect.
+	mostPause = 10 * time.Minute
 	// settleWithin bounds recording what Bitbucket answered, also when the program
 	// is told to end.
 	settleWithin = 5 * time.Second
@@ -102,7 +100,7 @@ func (s *Service) sync(ctx context.Context, job *river.Job[postgres.SyncEffects]
 	case err != nil:
 		return err
 	case busy:
-		return river.JobSnooze(busyWait)
+		return river.JobSnooze(outbox.BusyWait)
 	case !claimed:
 		return nil // a newer job has it
 	}
@@ -129,7 +127,7 @@ func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.
 	}
 	t := task{Service: s, run: run, facts: facts, since: since, client: s.clientFor(ctx, run.WorkspaceUUID)}
 	if !t.client.HasCredential() {
-		return t.hold(ctx, asked, postgres.EffectResult{
+		return t.hold(ctx, asked, postgres.Attempt{
 			Reason: "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app",
 		})
 	}
@@ -138,10 +136,10 @@ func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.
 	}
 	verdict := s.gate.Explain(ctx, facts.Repository, run.PullRequestID)
 	if verdict.PullRequest.State == "" {
-		return t.hold(ctx, asked, postgres.EffectResult{Reason: "the pull request could not be read: " + verdict.PullRequest.HeadProblem})
+		return t.hold(ctx, asked, postgres.Attempt{Reason: "the pull request could not be read: " + verdict.PullRequest.HeadProblem})
 	}
 	if verdict.Policy.Version != facts.Policy.Version { // it was changed meanwhile, or the facts could not be read
-		return t.hold(ctx, asked, postgres.EffectResult{Reason: verdict.Message})
+		return t.hold(ctx, asked, postgres.Attempt{Reason: verdict.Message})
 	}
 	if facts.Told {
 		if err := s.store.NoteVerdict(ctx, run.PullRequestKey, verdict); err != nil {
@@ -209,7 +207,7 @@ type task struct {
 }
 
 // hold records why nothing can be done now for whatever is asked for or was made.
-func (t task) hold(ctx context.Context, asked mergecheck.Effects, result postgres.EffectResult) (time.Duration, error) {
+func (t task) hold(ctx context.Context, asked mergecheck.Effects, result postgres.Attempt) (time.Duration, error) {
 	var held []string
 	for _, e := range t.facts.Effects {
 		held = append(held, e.Effect)
@@ -231,9 +229,8 @@ func (t task) hold(ctx context.Context, asked mergecheck.Effects, result postgre
 	}
 	lasts := time.Since(since)
 	switch {
-	case lasts > giveUpAfter:
-		result.Outcome, result.Reason = postgres.Failed, givenUp+result.Reason
-		_, err := t.store.HoldEffects(ctx, t.run, held, result)
+	case lasts > outbox.GiveUpAfter:
+		_, err := t.store.HoldEffects(ctx, t.run, held, outbox.GivenUp(result, "24 hours"))
 		return 0, err
 	case t.facts.Closed:
 		return 0, nil // nobody waits for it
@@ -263,15 +260,13 @@ func (t task) close(ctx context.Context) (time.Duration, error) {
 		if e.Outcome != postgres.Pending || e.Effect == postgres.EffectReport {
 			continue
 		}
-		err := t.settle(ctx, e, postgres.EffectResult{Outcome: postgres.Failed, Reason: "the pull request was closed before this was done"})
+		err := t.settle(ctx, e, postgres.Attempt{Outcome: postgres.Failed, Reason: "the pull request was closed before this was done"})
 		if err != nil {
 			return 0, err
 		}
 	}
 	return 0, nil
 }
-
-const givenUp = "given up after 24 hours: "
 
 func (t task) effect(name string) postgres.Effect {
 	for _, e := range t.facts.Effects {
@@ -310,7 +305,7 @@ func (t task) makeAll(ctx context.Context, wants []want) (wait time.Duration, er
 func (t task) makeOne(ctx context.Context, before postgres.Effect, w want) (again time.Duration, err error) {
 	if w.state == "" && before.Made == "" && before.Mark == "" { // nothing was ever made
 		before.Wanted = ""
-		return 0, t.settle(ctx, before, postgres.EffectResult{Outcome: postgres.Posted})
+		return 0, t.settle(ctx, before, postgres.Attempt{Outcome: postgres.Posted})
 	}
 	e := postgres.Effect{Effect: w.effect, Wanted: w.state, WantedContent: w.content, Head: w.head}
 	if w.state != "" {
@@ -331,38 +326,32 @@ func (t task) makeOne(ctx context.Context, before postgres.Effect, w want) (agai
 	}
 	t.made.WithLabelValues(w.effect, string(result.Outcome)).Inc()
 	t.log.InfoContext(ctx, "effect", "repository", t.facts.Repository.FullName, "pull_request", t.run.PullRequestID, "effect", w.effect,
-		"wanted", w.state, "delivery", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
+		"wanted", w.state, "outcome", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
 	return result.RetryIn, t.settle(ctx, e, result)
 }
 
 // settle records also where the program is told to end: what Bitbucket answered
 // would have to be found out again.
-func (t task) settle(ctx context.Context, e postgres.Effect, result postgres.EffectResult) error {
+func (t task) settle(ctx context.Context, e postgres.Effect, result postgres.Attempt) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
 	defer cancel()
 	return t.store.SettleEffect(ctx, t.run, e, result)
 }
 
-func (t task) resultOf(e postgres.Effect, err error) postgres.EffectResult {
+func (t task) resultOf(e postgres.Effect, err error) postgres.Attempt {
 	if err == nil {
-		return postgres.EffectResult{Outcome: postgres.Posted}
+		return postgres.Attempt{Outcome: postgres.Posted}
 	}
 	var refused *bitbucket.Error
 	errors.As(err, &refused)
-	result := postgres.EffectResult{Outcome: postgres.Failed, HTTPStatus: refused.StatusCode, Reason: err.Error()}
+	result := postgres.Attempt{Outcome: postgres.Failed, HTTPStatus: refused.StatusCode, Reason: err.Error()}
 	switch code := refused.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusLocked:
 		// Time mends these: another token arrives, or what has it locked lets go.
 	case !refused.Temporary():
 		return result
 	}
-	if time.Since(e.PendingSince) > giveUpAfter {
-		result.Reason = givenUp + result.Reason
-		return result
-	}
-	result.Outcome = postgres.Pending
-	result.RetryIn = min(max(refused.RetryAfter, backoff(e.Attempts)), giveUpAfter)
-	return result
+	return outbox.Again(result, e.PendingSince, outbox.Pause(e.Attempts, mostPause), refused.RetryAfter)
 }
 
 // isRefused reports whether Bitbucket answered that it did not do what it was
@@ -380,10 +369,4 @@ func isGone(err error) bool {
 func isConflict(err error) bool {
 	var e *bitbucket.Error
 	return errors.As(err, &e) && e.StatusCode == http.StatusConflict
-}
-
-// backoff doubles from one second to ten minutes, a fifth of it at random.
-func backoff(attempts int) time.Duration {
-	d := min(time.Second<<min(max(attempts-1, 0), 12), 10*time.Minute)
-	return d + time.Duration(rand.Int64N(int64(d)/5)) //nolint:gosec // jitter, no secret
 }

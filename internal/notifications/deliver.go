@@ -19,6 +19,7 @@ import (
 	"github.com/riverqueue/river"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
 	"mergegate/internal/retryafter"
 )
@@ -30,8 +31,6 @@ const (
 	lease = 30 * time.Second
 	// resolveTimeout is how long a name is looked up for who subscribes.
 	resolveTimeout = 2 * time.Second
-	// busyWait is how long to leave a subscriber that is sent enough.
-	busyWait = time.Second
 )
 
 // schedule is how long after each attempt the next one comes: the example of the
@@ -51,60 +50,47 @@ func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverNo
 	case err != nil:
 		return err
 	case busy:
-		return river.JobSnooze(busyWait)
+		return river.JobSnooze(outbox.BusyWait)
 	case !claimed:
 		return nil
 	}
 	if sub.DisabledOn != nil {
-		return s.settle(ctx, m, sub, outcome{is: postgres.Failed, reason: "the subscription is disabled: " + sub.DisabledReason})
+		return s.settle(ctx, m, sub, postgres.Attempt{Outcome: postgres.Failed, Reason: "the subscription is disabled: " + sub.DisabledReason})
 	}
-	o := s.attempt(ctx, m, sub)
-	if err := s.settle(ctx, m, sub, o); err != nil {
+	a := s.attempt(ctx, m, sub)
+	if err := s.settle(ctx, m, sub, a); err != nil {
 		return err
 	}
-	if o.is == postgres.Pending {
-		return river.JobSnooze(o.retryIn)
+	if a.Outcome == postgres.Pending {
+		return river.JobSnooze(a.RetryIn)
 	}
 	return nil
 }
 
-// outcome is how an attempt ended.
-type outcome struct {
-	is      postgres.Outcome
-	status  int // 0 where there was no answer
-	reason  string
-	took    time.Duration
-	retryIn time.Duration
-}
-
-func (s *Service) settle(ctx context.Context, m postgres.Notification, sub postgres.Subscription, o outcome) error {
-	s.attempts.WithLabelValues(string(o.is)).Inc()
-	s.opts.Log.InfoContext(ctx, "notification", "notification", m.ID, "subscription", sub.ID, "event", m.Event, "outcome", o.is,
-		"http_status", o.status, "reason", o.reason)
-	a := postgres.NotificationAttempt{Reason: o.reason, DurationMs: int(o.took.Milliseconds())}
-	if o.status != 0 {
-		a.HTTPStatus = &o.status
-	}
-	if err := s.store.SettleNotification(ctx, m, a, o.is, o.retryIn); err != nil {
+func (s *Service) settle(ctx context.Context, m postgres.Notification, sub postgres.Subscription, a postgres.Attempt) error {
+	s.attempts.WithLabelValues(string(a.Outcome)).Inc()
+	s.opts.Log.InfoContext(ctx, "notification", "notification", m.ID, "subscription", sub.ID, "event", m.Event, "outcome", a.Outcome,
+		"http_status", a.HTTPStatus, "reason", a.Reason)
+	if err := s.store.SettleNotification(ctx, m, a); err != nil {
 		return err
 	}
-	if o.status != http.StatusGone {
+	if a.HTTPStatus != http.StatusGone {
 		return nil
 	}
 	return s.store.DisableSubscription(ctx, sub.ID, "the receiver answered 410 Gone")
 }
 
-func (s *Service) attempt(ctx context.Context, m postgres.Notification, sub postgres.Subscription) outcome {
+func (s *Service) attempt(ctx context.Context, m postgres.Notification, sub postgres.Subscription) postgres.Attempt {
 	start := time.Now()
 	secrets, err := s.secrets(sub, start)
 	if err != nil {
-		return again(m, outcome{reason: "its secrets can't be read: " + err.Error()}, 0)
+		return again(m, postgres.Attempt{Reason: "its secrets can't be read: " + err.Error()}, 0)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := s.request(ctx, m, sub, secrets, start)
 	if err != nil {
-		return outcome{is: postgres.Failed, reason: "the request could not be made"}
+		return postgres.Attempt{Outcome: postgres.Failed, Reason: "the request could not be made"}
 	}
 	client := s.client
 	if req.URL.Scheme != "https" {
@@ -113,24 +99,24 @@ func (s *Service) attempt(ctx context.Context, m postgres.Notification, sub post
 	res, err := client.Do(req)
 	took := time.Since(start)
 	if err != nil {
-		return again(m, outcome{reason: transportProblem(err), took: took}, 0)
+		return again(m, postgres.Attempt{Reason: transportProblem(err), Took: took}, 0)
 	}
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection is used again
-	o := outcome{status: res.StatusCode, took: time.Since(start)}
+	a := postgres.Attempt{HTTPStatus: res.StatusCode, Took: time.Since(start)}
 	switch {
 	case res.StatusCode >= 200 && res.StatusCode < 300:
-		o.is = postgres.Delivered
-		return o
+		a.Outcome = postgres.Delivered
+		return a
 	case res.StatusCode == http.StatusGone:
-		o.is, o.reason = postgres.Failed, "410 Gone: the subscription is disabled"
-		return o
+		a.Outcome, a.Reason = postgres.Failed, "410 Gone: the subscription is disabled"
+		return a
 	case res.StatusCode >= 300 && res.StatusCode < 400:
-		o.reason = res.Status + ": redirects are not followed"
+		a.Reason = res.Status + ": redirects are not followed"
 	default:
-		o.reason = "answered " + strconv.Itoa(res.StatusCode)
+		a.Reason = "answered " + strconv.Itoa(res.StatusCode)
 	}
-	return again(m, o, retryafter.Read(res.Header, time.Now()))
+	return again(m, a, retryafter.Read(res.Header, time.Now()))
 }
 
 // request is the message, signed with every secret that is valid.
@@ -161,15 +147,12 @@ func (s *Service) request(ctx context.Context, m postgres.Notification, sub post
 }
 
 // again says when the next attempt comes, by the schedule or when the answer asked
-// for; after the last one the message has failed.
-func again(m postgres.Notification, o outcome, after time.Duration) outcome {
+// for; after the last one the notification has failed.
+func again(m postgres.Notification, a postgres.Attempt, asked time.Duration) postgres.Attempt {
 	if m.Attempts > len(schedule) {
-		o.is, o.reason = postgres.Failed, fmt.Sprintf("given up after %d attempts: %s", m.Attempts, o.reason)
-		return o
+		return outbox.GivenUp(a, fmt.Sprintf("%d attempts", m.Attempts))
 	}
-	o.is = postgres.Pending
-	o.retryIn = max(schedule[max(m.Attempts, 1)-1], after)
-	return o
+	return outbox.Later(a, max(schedule[max(m.Attempts, 1)-1], asked))
 }
 
 // transportProblem says why there was no answer, and nothing of the network that

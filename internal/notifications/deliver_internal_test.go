@@ -113,9 +113,9 @@ func TestAgain(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := again(postgres.Notification{Attempts: tt.attempts}, outcome{reason: "no"}, tt.after)
-			if got.is != tt.want || got.retryIn != tt.retryIn {
-				t.Errorf("%s in %v; want %s in %v", got.is, got.retryIn, tt.want, tt.retryIn)
+			got := again(postgres.Notification{Attempts: tt.attempts}, postgres.Attempt{Reason: "no"}, tt.after)
+			if got.Outcome != tt.want || got.RetryIn != tt.retryIn {
+				t.Errorf("%s in %v; want %s in %v", got.Outcome, got.RetryIn, tt.want, tt.retryIn)
 			}
 		})
 	}

@@ -281,18 +281,10 @@ func (s *Store) NoteEffect(ctx context.Context, run *EffectRun, e Effect) error 
 	})
 }
 
-// EffectResult is how an attempt to make an effect ended.
-type EffectResult struct {
-	Outcome    Outcome // Pending: try again after RetryIn
-	HTTPStatus int     // 0 where there was no answer
-	Reason     string
-	RetryIn    time.Duration
-}
-
 // SettleEffect records what e is now, and how the attempt ended. What is gone as
 // it is wanted to be is forgotten. With [ErrLeaseLost] nothing is recorded, and
 // what was made is looked for: another job may have made it a second time.
-func (s *Store) SettleEffect(ctx context.Context, run *EffectRun, e Effect, result EffectResult) error {
+func (s *Store) SettleEffect(ctx context.Context, run *EffectRun, e Effect, result Attempt) error {
 	err := s.whileHeld(ctx, run, "settle effect "+e.Effect, func(tx pgx.Tx) error {
 		if result.Outcome == Posted && e.Wanted == "" && e.Made == "" {
 			_, err := tx.Exec(ctx, `DELETE FROM effects
@@ -334,7 +326,7 @@ func (s *Store) doubtEffect(ctx context.Context, pr PullRequestKey, effect strin
 
 // HoldEffects records why effects can't be made now, for those that are not made
 // yet or may have to change, and returns since when that has lasted at most.
-func (s *Store) HoldEffects(ctx context.Context, run *EffectRun, effects []string, result EffectResult) (since time.Time, err error) {
+func (s *Store) HoldEffects(ctx context.Context, run *EffectRun, effects []string, result Attempt) (since time.Time, err error) {
 	err = s.whileHeld(ctx, run, "hold effects", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 			INSERT INTO effects AS e (workspace_uuid, repository_uuid, pull_request_id, effect, outcome, http_status, reason)

@@ -56,7 +56,7 @@ func begin(t testing.TB, store *postgres.Store, run *postgres.EffectRun, e postg
 	return e
 }
 
-func settleEffect(t testing.TB, store *postgres.Store, run *postgres.EffectRun, e postgres.Effect, result postgres.EffectResult) {
+func settleEffect(t testing.TB, store *postgres.Store, run *postgres.EffectRun, e postgres.Effect, result postgres.Attempt) {
 	t.Helper()
 	if err := store.SettleEffect(t.Context(), run, e, result); err != nil {
 		t.Fatal(err)
@@ -235,13 +235,13 @@ func TestEffectIsMadeAndUndone(t *testing.T) {
 	if e.Attempts != 1 || e.Outcome != postgres.Pending || e.BegunOn == nil {
 		t.Errorf("begun: %+v", e)
 	}
-	settleEffect(t, store, run, e, postgres.EffectResult{Outcome: postgres.Pending, HTTPStatus: 503, Reason: "down", RetryIn: time.Hour})
+	settleEffect(t, store, run, e, postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 503, Reason: "down", RetryIn: time.Hour})
 	e = begin(t, store, run, postgres.Effect{Effect: "comment", Wanted: "shown", WantedContent: "a", Mark: "another", Head: other})
 	if e.Attempts != 2 || e.Mark != "m" || e.Head != head || e.Reason != "down" {
 		t.Errorf("begun again: %+v", e)
 	}
 	e.Made, e.MadeContent, e.RemoteID = "shown", "a", "12"
-	settleEffect(t, store, run, e, postgres.EffectResult{Outcome: postgres.Posted})
+	settleEffect(t, store, run, e, postgres.Attempt{Outcome: postgres.Posted})
 	want := []postgres.Effect{{
 		Effect: "comment", Wanted: "shown", WantedContent: "a", Made: "shown", MadeContent: "a", RemoteID: "12", Mark: "m", Head: head,
 		Outcome: postgres.Posted, Attempts: 2,
@@ -253,7 +253,7 @@ func TestEffectIsMadeAndUndone(t *testing.T) {
 		t.Errorf("to be undone: %+v", e)
 	}
 	e.Made = ""
-	settleEffect(t, store, run, e, postgres.EffectResult{Outcome: postgres.Posted})
+	settleEffect(t, store, run, e, postgres.Attempt{Outcome: postgres.Posted})
 	equal(t, "undone", nil, effectsOf(t, store, pr))
 }
 
@@ -270,10 +270,10 @@ func TestALostLeaseRecordsNothing(t *testing.T) {
 	fast := claimEffects(t, store, pr)
 	made := begin(t, store, fast, postgres.Effect{Effect: "comment", Wanted: "shown", WantedContent: "a", Mark: "n"})
 	made.Made, made.MadeContent, made.RemoteID = "shown", "a", "2"
-	settleEffect(t, store, fast, made, postgres.EffectResult{Outcome: postgres.Posted})
+	settleEffect(t, store, fast, made, postgres.Attempt{Outcome: postgres.Posted})
 
 	e.Made, e.RemoteID = "shown", "1"
-	if err := store.SettleEffect(t.Context(), slow, e, postgres.EffectResult{Outcome: postgres.Posted}); !errors.Is(err, postgres.ErrLeaseLost) {
+	if err := store.SettleEffect(t.Context(), slow, e, postgres.Attempt{Outcome: postgres.Posted}); !errors.Is(err, postgres.ErrLeaseLost) {
 		t.Errorf("settled: %v", err)
 	}
 	for _, e := range effectsOf(t, store, pr) {
@@ -296,7 +296,7 @@ func TestFailedEffectsAreRetried(t *testing.T) {
 	wantEffects(t, store, pr)
 	run := claimEffects(t, store, pr)
 	e := begin(t, store, run, postgres.Effect{Effect: "approve", Wanted: "approved", Mark: "m"})
-	settleEffect(t, store, run, e, postgres.EffectResult{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no scope"})
+	settleEffect(t, store, run, e, postgres.Attempt{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no scope"})
 	list, err := store.RetryEffects(t.Context(), pr)
 	if err != nil || len(list) != 1 || list[0].Outcome != postgres.Pending || list[0].Reason != "" || list[0].HTTPStatus != nil {
 		t.Errorf("%+v, %v", list, err)

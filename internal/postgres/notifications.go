@@ -240,20 +240,19 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// SettleNotification records an attempt and what became of the message: pending means
-// again after retryIn.
-func (s *Store) SettleNotification(ctx context.Context, m Notification, a NotificationAttempt, outcome Outcome, retryIn time.Duration) error {
+// SettleNotification records an attempt, and by it what became of the notification.
+func (s *Store) SettleNotification(ctx context.Context, m Notification, a Attempt) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			UPDATE notifications SET outcome = $2, leased_until = NULL,
 				next_attempt_on = CASE WHEN $2 = 'pending' THEN now() + $3::interval END
-			WHERE id = $1 AND leased_until IS NOT DISTINCT FROM $4`, m.ID, outcome, retryIn, m.LeasedUntil)
+			WHERE id = $1 AND leased_until IS NOT DISTINCT FROM $4`, m.ID, a.Outcome, a.RetryIn, m.LeasedUntil)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err // somebody else has it by now
 		}
 		_, err = tx.Exec(ctx, `
 			INSERT INTO notification_attempts (workspace_uuid, notification_id, attempted_on, http_status, reason, duration_ms)
-			VALUES ($1, $2, clock_timestamp(), $3, $4, $5) ON CONFLICT DO NOTHING`, m.WorkspaceUUID, m.ID, a.HTTPStatus, a.Reason, a.DurationMs)
+			VALUES ($1, $2, clock_timestamp(), $3, $4, $5) ON CONFLICT DO NOTHING`, m.WorkspaceUUID, m.ID, nullInt(a.HTTPStatus), a.Reason, a.Took.Milliseconds())
 		return err
 	})
 	if err != nil {
@@ -391,7 +390,7 @@ func toldWaiver(r Repository, pr PullRequestKey, w mergecheck.Waiver) map[string
 	}
 }
 
-func toldStatus(status CommitStatus, result StatusResult) map[string]any {
+func toldStatus(status CommitStatus, result Attempt) map[string]any {
 	return map[string]any{
 		"repository": toldRepository(Repository{FullName: status.Repository, RepositoryUUID: status.RepositoryUUID}),
 		"id":         fmt.Sprint(status.ID), "commit": status.Commit, "key": status.Key, "state": status.State,

@@ -22,14 +22,14 @@ func subscribe(t testing.TB, store *postgres.Store, r postgres.Repository, event
 }
 
 // attempt claims the oldest message that waits, and settles it.
-func attempt(t testing.TB, store *postgres.Store, delivery postgres.Outcome) {
+func attempt(t testing.TB, store *postgres.Store, outcome postgres.Outcome) {
 	t.Helper()
 	id := query[int64](t, store, `SELECT id FROM notifications WHERE outcome = 'pending' ORDER BY id LIMIT 1`)[0]
 	m, _, claimed, _, err := store.ClaimNotification(t.Context(), id, time.Minute)
 	if err != nil || !claimed {
 		t.Fatal(claimed, err)
 	}
-	if err := store.SettleNotification(t.Context(), m, postgres.NotificationAttempt{Reason: "no"}, delivery, time.Hour); err != nil {
+	if err := store.SettleNotification(t.Context(), m, postgres.Attempt{Outcome: outcome, Reason: "no", RetryIn: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -147,7 +147,7 @@ func TestASlowSubscriberIsSentLittleAtATime(t *testing.T) {
 		}
 		claimed = append(claimed, got)
 	}
-	if err := store.SettleNotification(t.Context(), claimed[0], postgres.NotificationAttempt{}, postgres.Delivered, 0); err != nil {
+	if err := store.SettleNotification(t.Context(), claimed[0], postgres.Attempt{Outcome: postgres.Delivered}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, ok, _, err := store.ClaimNotification(t.Context(), list[2].ID, time.Minute); err != nil || !ok {

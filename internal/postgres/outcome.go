@@ -1,5 +1,7 @@
 package postgres
 
+import "time"
+
 // Outcome is how far a delivery, a commit status, an effect or a notification has come.
 type Outcome string
 
@@ -14,3 +16,14 @@ const (
 	Delivered   Outcome = "delivered"
 	Failed      Outcome = "failed" // the reason says what stood in the way to the end
 )
+
+// Attempt is how one try to tell others something ended: a [CommitStatus], an [Effect]
+// or a [Notification].
+type Attempt struct {
+	Outcome    Outcome // Pending: to be tried again after RetryIn
+	HTTPStatus int     // 0 where there was no answer
+	Reason     string  // "" where it was taken
+	RetryIn    time.Duration
+	Took       time.Duration // kept of a notification's alone
+	Unasked    bool          // nobody was asked: this was no attempt
+}

@@ -12,7 +12,7 @@ import (
 )
 
 // refusedAs is a status that was refused, by what with.
-var refusedAs = map[string]postgres.StatusResult{
+var refusedAs = map[string]postgres.Attempt{
 	"waits for its next attempt": {Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour},
 	"waits after an outage":      {Outcome: postgres.Pending, HTTPStatus: 503, RetryIn: time.Hour},
 	"no credential for a day":    {Outcome: postgres.Failed},
@@ -120,10 +120,10 @@ func TestACredentialThatArrivesDuringAPost(t *testing.T) {
 	store := open(t)
 	record(t, store, build(1))
 	id := only(t, store).ID
-	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 401})
+	settleAs(t, store, claim(t, store, id), postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 401})
 	during := claim(t, store, id)
 	equal(t, "retried", 1, retry(t, store, postgres.CredentialArrives, postgres.Refused{}))
-	settleAs(t, store, during, postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour})
+	settleAs(t, store, during, postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour})
 	settle(t, store, claim(t, store, id), postgres.Posted)
 	equal(t, "in the end", postgres.Posted, only(t, store).Outcome)
 }
@@ -134,7 +134,7 @@ func TestJobsBeforeTheNextAttempt(t *testing.T) {
 	store := open(t)
 	record(t, store, build(1))
 	id := only(t, store).ID
-	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 503, RetryIn: time.Hour})
+	settleAs(t, store, claim(t, store, id), postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 503, RetryIn: time.Hour})
 	s, claimed, busy := tryClaim(t, store, id)
 	if claimed || !busy || s.NextAttemptOn == nil || time.Until(*s.NextAttemptOn) < 59*time.Minute {
 		t.Errorf("claimed %t, busy %t, next attempt %v", claimed, busy, s.NextAttemptOn)
@@ -146,7 +146,7 @@ func TestJobsBeforeTheNextAttempt(t *testing.T) {
 // TestAWebhookRepeatsWhatWasRefused: polling doesn't.
 func TestAWebhookRepeatsWhatWasRefused(t *testing.T) {
 	t.Parallel()
-	for name, result := range map[string]postgres.StatusResult{
+	for name, result := range map[string]postgres.Attempt{
 		"refused": {Outcome: postgres.Failed, HTTPStatus: 400},
 		"a fork":  {Outcome: postgres.NotPostable, HTTPStatus: 404},
 		"waiting": {Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour},
@@ -183,7 +183,7 @@ func TestARefusalIsToldOnce(t *testing.T) {
 	subscribe(t, store, r, postgres.EventStatusRefused)
 	record(t, store, build(1))
 	id := only(t, store).ID
-	refused := postgres.StatusResult{Outcome: postgres.NotPostable, HTTPStatus: 403, Reason: "closed to mergegate"}
+	refused := postgres.Attempt{Outcome: postgres.NotPostable, HTTPStatus: 403, Reason: "closed to mergegate"}
 	settleAs(t, store, claim(t, store, id), refused)
 	before := query[int64](t, store, `SELECT count(*) FROM notifications`)[0]
 	retry(t, store, postgres.CredentialArrives, postgres.Refused{})

@@ -211,19 +211,10 @@ func (s *Store) ClaimStatus(ctx context.Context, id int64, lease time.Duration) 
 	return list[0], false, true, nil
 }
 
-// StatusResult is how an attempt to post a commit status ended.
-type StatusResult struct {
-	Outcome    Outcome // Pending: try again after RetryIn
-	HTTPStatus int     // 0 where there was no answer
-	Reason     string
-	RetryIn    time.Duration
-	Unasked    bool // nobody was asked: this was no attempt
-}
-
 // SettleStatus records how posting status ended and gives the lease back. Where
 // another state became wanted meanwhile it queues the next posting in the same
 // transaction, so that an update during a post is never lost.
-func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result StatusResult) error {
+func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result Attempt) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var wanted int64
 		var leased bool
@@ -259,14 +250,14 @@ func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result St
 
 // notifyRefusal tells of a status that Bitbucket doesn't take, unless that is what
 // was told before.
-func (s *Store) notifyRefusal(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult) error {
+func (s *Store) notifyRefusal(ctx context.Context, tx pgx.Tx, status CommitStatus, result Attempt) error {
 	if result.Outcome != Failed && result.Outcome != NotPostable || status.Reason == result.Reason {
 		return nil
 	}
 	return s.notify(ctx, tx, status.WorkspaceUUID, EventStatusRefused, toldStatus(status, result))
 }
 
-func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result StatusResult, superseded bool) error {
+func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result Attempt, superseded bool) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE commit_statuses SET leased_until = NULL, attempts = greatest(attempts - CASE WHEN @unasked THEN 1 ELSE 0 END, 0),
 			posted_version = CASE WHEN @settled THEN @version ELSE posted_version END,

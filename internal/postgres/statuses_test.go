@@ -36,10 +36,10 @@ func claim(t *testing.T, store *postgres.Store, id int64) postgres.CommitStatus 
 
 func settle(t *testing.T, store *postgres.Store, s postgres.CommitStatus, delivery postgres.Outcome) {
 	t.Helper()
-	settleAs(t, store, s, postgres.StatusResult{Outcome: delivery})
+	settleAs(t, store, s, postgres.Attempt{Outcome: delivery})
 }
 
-func settleAs(t *testing.T, store *postgres.Store, s postgres.CommitStatus, result postgres.StatusResult) {
+func settleAs(t *testing.T, store *postgres.Store, s postgres.CommitStatus, result postgres.Attempt) {
 	t.Helper()
 	if err := store.SettleStatus(t.Context(), s, result); err != nil {
 		t.Fatal(err)
@@ -124,28 +124,28 @@ func TestSettleStatus(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
-		result postgres.StatusResult
+		result postgres.Attempt
 		want   postgres.CommitStatus
 		open   bool // claimed once more
 	}{
 		{
-			name: "posted", result: postgres.StatusResult{Outcome: postgres.Posted, HTTPStatus: 201},
+			name: "posted", result: postgres.Attempt{Outcome: postgres.Posted, HTTPStatus: 201},
 			want: postgres.CommitStatus{Outcome: postgres.Posted, PostedVersion: 1, PostedState: "SUCCESSFUL", HTTPStatus: new(201)},
 		},
 		{
-			name: "temporary", result: postgres.StatusResult{Outcome: postgres.Pending, HTTPStatus: 503, Reason: "down", RetryIn: time.Hour},
+			name: "temporary", result: postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 503, Reason: "down", RetryIn: time.Hour},
 			want: postgres.CommitStatus{Outcome: postgres.Pending, HTTPStatus: new(503), Reason: "down"}, open: true,
 		},
 		{
-			name: "no answer", result: postgres.StatusResult{Outcome: postgres.Pending, Reason: "no answer"},
+			name: "no answer", result: postgres.Attempt{Outcome: postgres.Pending, Reason: "no answer"},
 			want: postgres.CommitStatus{Outcome: postgres.Pending, Reason: "no answer"}, open: true,
 		},
 		{
-			name: "permanent", result: postgres.StatusResult{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no"},
+			name: "permanent", result: postgres.Attempt{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no"},
 			want: postgres.CommitStatus{Outcome: postgres.Failed, PostedVersion: 1, HTTPStatus: new(403), Reason: "no"},
 		},
 		{
-			name: "not postable", result: postgres.StatusResult{Outcome: postgres.NotPostable, HTTPStatus: 404, Reason: "a fork's"},
+			name: "not postable", result: postgres.Attempt{Outcome: postgres.NotPostable, HTTPStatus: 404, Reason: "a fork's"},
 			want: postgres.CommitStatus{Outcome: postgres.NotPostable, PostedVersion: 1, HTTPStatus: new(404), Reason: "a fork's"},
 		},
 	}
@@ -202,7 +202,7 @@ func TestFailedStatusIsWantedAgain(t *testing.T) {
 	store := open(t)
 	record(t, store, build(1, in(mergecheck.Running)))
 	id := only(t, store).ID
-	settleAs(t, store, claim(t, store, id), postgres.StatusResult{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no"})
+	settleAs(t, store, claim(t, store, id), postgres.Attempt{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no"})
 	record(t, store, build(1, in(mergecheck.Running)))
 	equal(t, "after no change", postgres.Failed, only(t, store).Outcome)
 	record(t, store, build(1, updated(time.Second)))
@@ -339,7 +339,7 @@ func TestWhatBitbucketShowsEndsWanted(t *testing.T) {
 							continue
 						}
 						shown.post(s)
-						result := postgres.StatusResult{Outcome: []postgres.Outcome{postgres.Posted, postgres.Pending}[round%2]}
+						result := postgres.Attempt{Outcome: []postgres.Outcome{postgres.Posted, postgres.Pending}[round%2]}
 						if err := store.SettleStatus(t.Context(), s, result); err != nil {
 							return err
 						}
