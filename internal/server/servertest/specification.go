@@ -3,6 +3,7 @@ package servertest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -30,6 +31,7 @@ var specification = sync.OnceValues(func() (routers.Router, error) {
 		picture, err := io.ReadAll(body)
 		return string(picture), err
 	})
+	openapi3filter.RegisterBodyDecoder(ndjson, decodeLine)
 	return legacy.NewRouter(doc)
 })
 
@@ -68,11 +70,30 @@ func HoldToSpecification(t *testing.T, req *http.Request, requestBody []byte, re
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/yaml") {
 		return // the document itself
 	}
-	err = openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: input, Status: res.Status, Header: res.Header,
-		Body: io.NopCloser(bytes.NewReader(res.Body)), Options: input.Options,
-	})
-	if err != nil {
-		t.Errorf("%s %s: the answer %d %s is against api/openapi.yaml: %v", req.Method, req.URL.Path, res.Status, res.Body, err)
+	parts := [][]byte{res.Body}
+	if strings.HasPrefix(res.Header.Get("Content-Type"), ndjson) {
+		parts = bytes.Split(bytes.TrimSuffix(res.Body, []byte("\n")), []byte("\n"))
 	}
+	for _, part := range parts {
+		err = openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+			RequestValidationInput: input, Status: res.Status, Header: res.Header,
+			Body: io.NopCloser(bytes.NewReader(part)), Options: input.Options,
+		})
+		if err != nil {
+			t.Errorf("%s %s: the answer %d %s is against api/openapi.yaml: %v", req.Method, req.URL.Path, res.Status, part, err)
+		}
+	}
+}
+
+const ndjson = "application/x-ndjson"
+
+// decodeLine decodes one line of an answer that has many. Where the document calls the
+// whole answer text, it is that.
+func decodeLine(body io.Reader, _ http.Header, schema *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (value any, err error) {
+	line, err := io.ReadAll(body)
+	if err != nil || schema.Value.Type.Is("string") {
+		return string(line), err
+	}
+	err = json.Unmarshal(line, &value)
+	return value, err
 }

@@ -409,24 +409,40 @@ func (tr *Traffic) Bounded(stop, start func()) {
 		tr.Get("/api/v1/commit-statuses?outcome=pending", &pending)
 		return len(pending.Values) == 0
 	})
-	stop()
 	// What is young to AppVeyor would be found and recorded anew.
 	tr.AppVeyor.OnRequest(func(*http.Request) appveyortest.Fault {
 		return appveyortest.Fault{Status: http.StatusServiceUnavailable}
 	})
-	postgrestest.Age(tr.T, tr.Database, 8*24*time.Hour) // more than the queue keeps what it gave up
-	start()
 	var unbounded map[string]int64
-	defer func() {
-		if len(unbounded) > 0 {
-			tr.T.Errorf("too many rows in %v", unbounded)
+	for range 3 { // what a job still needs when the first round begins is left to the next one
+		stop()
+		postgrestest.Age(tr.T, tr.Database, 8*24*time.Hour) // more than the queue keeps what it gave up
+		start()
+		if unbounded = tr.unbounded(); len(unbounded) == 0 {
+			return
 		}
-	}()
-	tr.Eventually("every table is bounded", func() bool {
-		unbounded = postgrestest.Rows(tr.T, tr.Database)
-		maps.DeleteFunc(unbounded, func(table string, rows int64) bool { return rows <= bounds[table] })
-		return len(unbounded) == 0
-	})
+	}
+	tr.T.Errorf("too many rows in %v", unbounded)
+}
+
+// unbounded are the tables that have too many rows after a while, and how many.
+func (tr *Traffic) unbounded() (tables map[string]int64) {
+	tr.T.Helper()
+	deadline := time.After(Patience / 2)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		tables = postgrestest.Rows(tr.T, tr.Database)
+		maps.DeleteFunc(tables, func(table string, rows int64) bool { return rows <= bounds[table] })
+		if len(tables) == 0 {
+			return nil
+		}
+		select {
+		case <-deadline:
+			return tables
+		case <-tick.C:
+		}
+	}
 }
 
 // bounds are how many rows may stay when everything is old: of tables that grow
