@@ -11,6 +11,8 @@ FUZZTIME ?= 60s
 ARGS    ?=
 SOAK    ?= 20m
 PARALLEL ?= 6
+# Packages whose tests take longest: begun first, so that none of them runs alone at the end.
+LONGEST := ./internal/server ./cmd/mergegate ./internal/postgres
 RELIABILITY_KILLS ?= 100
 RELIABILITY_DAYS ?= 50
 MODEL_HISTORIES ?= 500
@@ -38,7 +40,7 @@ test: test-go test-app ## Run the tests, with the race detector; the slow ones a
 # A database that is given serves the tests too: each makes one of its own beside it, and drops it.
 # Many wait for time-outs and intervals most of the time, so that more of them run than there are cores.
 test-go: postgres node
-	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" MODEL_HISTORIES=2000 $(GO) test -race -timeout 20m -parallel $(PARALLEL) -tags $(TAGS) ./...
+	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" MODEL_HISTORIES=2000 $(GO) test -race -timeout 20m -parallel $(PARALLEL) -tags $(TAGS) $(LONGEST) ./...
 
 # Those of files that are built with the tag slow, package by package; and the model with all the histories that it plays by itself.
 test-slow: postgres node ## Run the slow tests: outages, kills, lost messages, random requests and histories
