@@ -314,3 +314,13 @@ func bitbucketClient(t *testing.T, url, token string) *bitbucket.Client {
 	t.Cleanup(client.CloseIdleConnections)
 	return client
 }
+
+// TestStoppedAsItStarts has the service end in order, however early it is stopped.
+func TestStoppedAsItStarts(t *testing.T) {
+	t.Parallel()
+	w := idleWorld(t)
+	for range 5 {
+		w.Start()
+		w.Stop()
+	}
+}
