@@ -10,6 +10,9 @@ IMAGE   ?= mergegate:$(VERSION)
 FUZZTIME ?= 60s
 ARGS    ?=
 SOAK    ?= 20m
+PARALLEL ?= 6
+# Packages whose tests take longest: begun first, so that none of them runs alone at the end.
+LONGEST := ./internal/server ./cmd/mergegate ./internal/postgres
 RELIABILITY_KILLS ?= 100
 RELIABILITY_DAYS ?= 50
 MODEL_HISTORIES ?= 500
@@ -20,10 +23,10 @@ QUIET   := awk '!/"level":/ { print } /^(FAIL|panic)/ { failed = 1 } END { exit 
 export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test model soak test-go test-app lint image fuzz bench postgres node
+.PHONY: help demo run test test-slow model soak test-go test-app lint image fuzz bench postgres node
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: postgres ## Show the main job from end to end; nothing to sign up for (ARGS=--keep)
 	@$(GO) run -tags $(TAGS) ./cmd/mergegate demo $(ARGS)
@@ -32,12 +35,21 @@ run: ## Run the service with the environment's configuration (ARGS)
 	@test -n "$$DATABASE_URL" || ./scripts/postgres.sh
 	@$(GO) run -tags $(TAGS) ./cmd/mergegate serve $(ARGS)
 
-test: test-go test-app ## Run all tests, with the race detector
+test: test-go test-app ## Run the tests, with the race detector; the slow ones are test-slow
 
 # A database that is given serves the tests too: each makes one of its own beside it, and drops it.
-# The slow ones wait for time-outs and intervals most of the time, so that more of them run than there are cores.
+# Many wait for time-outs and intervals most of the time, so that more of them run than there are cores.
 test-go: postgres node
-	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" $(GO) test -race -timeout 20m -parallel 4 -tags $(TAGS) ./...
+	TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" MODEL_HISTORIES=2000 $(GO) test -race -timeout 20m -parallel $(PARALLEL) -tags $(TAGS) $(LONGEST) ./...
+
+# Those of files that are built with the tag slow, package by package; and the model with all the histories that it plays by itself.
+test-slow: postgres node ## Run the slow tests: outages, kills, lost messages, random requests and histories
+	@for package in $$(grep -rl --include='*_test.go' '^//go:build slow$$' cmd internal | xargs -n 1 dirname | sort -u); do \
+		tests=$$(grep -l '^//go:build slow$$' $$package/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' | paste -sd '|' -); \
+		echo "$$tests in $$package"; \
+		TEST_DATABASE_URL="$${TEST_DATABASE_URL:-$$DATABASE_URL}" $(GO) test -race -timeout 30m -parallel $(PARALLEL) -tags $(TAGS),slow -run "^($$tests)\$$" ./$$package || exit 1; \
+	done
+	$(GO) test -race -timeout 30m -tags $(TAGS) -run '^TestVerdictsAgreeWithTheContract$$' ./internal/mergecheck
 
 test-app: node
 	npm test --silent --prefix manifest
@@ -45,16 +57,16 @@ test-app: node
 
 model: postgres ## Hold MODEL_HISTORIES (500) random histories to a model of the contract
 	MODEL_HISTORIES=$$(( $(MODEL_HISTORIES) * 100 )) $(GO) test -tags $(TAGS) -timeout 60m -count 1 -v -run '^TestVerdictsAgreeWithTheContract$$' ./internal/mergecheck
-	MODEL_HISTORIES=$(MODEL_HISTORIES) $(GO) test -tags $(TAGS) -timeout 60m -count 1 -v -run '^TestMergeChecksAgreeWithTheContract$$' ./cmd/mergegate | $(QUIET)
+	MODEL_HISTORIES=$(MODEL_HISTORIES) $(GO) test -tags $(TAGS),slow -timeout 60m -count 1 -v -run '^TestMergeChecksAgreeWithTheContract$$' ./internal/server | $(QUIET)
 
 soak: postgres ## Kill the program RELIABILITY_KILLS (100) times, play RELIABILITY_DAYS (50), run it for SOAK (20m)
-	RELIABILITY_KILLS=$(RELIABILITY_KILLS) RELIABILITY_DAYS=$(RELIABILITY_DAYS) $(GO) test -race -tags $(TAGS) -timeout 120m -count 1 -v \
-		-run '^(TestKilledAtRandomMoments|TestMessagesInAnyOrder)$$' ./cmd/mergegate | $(QUIET)
+	RELIABILITY_KILLS=$(RELIABILITY_KILLS) RELIABILITY_DAYS=$(RELIABILITY_DAYS) $(GO) test -race -tags $(TAGS),slow -timeout 120m -count 1 -v \
+		-run '^(TestKilledAtRandomMoments|TestMessagesInAnyOrder)$$' ./cmd/mergegate ./internal/server | $(QUIET)
 	@mkdir -p bin && $(GO) build -tags $(TAGS) -o bin/mergegate ./cmd/mergegate
 	SOAK=$(SOAK) MERGEGATE_TEST_PROGRAM=$(CURDIR)/bin/mergegate $(GO) test -tags $(TAGS),soak -timeout 24h -count 1 -v -run '^TestSoak$$' ./cmd/mergegate | $(QUIET)
 
 lint: ## Vet and lint
-	$(GO) vet -tags $(TAGS) ./...
+	$(GO) vet -tags $(TAGS),slow,soak ./...
 	@PATH="$$PATH:$$($(GO) env GOPATH)/bin"; \
 	if golangci-lint version 2>/dev/null | grep -q 'version v\{0,1\}$(LINT_VERSION) '; \
 	then set -- golangci-lint; else set -- $(GO) run $(LINT)@v$(LINT_VERSION); fi; \

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,47 +10,28 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 	"unicode"
 
 	"mergegate/internal/appveyor/appveyortest"
+	"mergegate/internal/server/servertest"
 )
-
-// with is the same world for commands that have more in their environment.
-func (w *world) with(env ...string) *world {
-	changed := *w
-	changed.env = maps.Clone(w.env)
-	for _, pair := range env {
-		name, value, _ := strings.Cut(pair, "=")
-		changed.env[name] = value
-	}
-	return &changed
-}
-
-// remotely is the same world for commands that ask the running service, and have
-// no other configuration.
-func (w *world) remotely(token string) *world {
-	changed := *w
-	changed.env = map[string]string{"MERGEGATE_URL": w.url + "/", "MERGEGATE_TOKEN": token}
-	return &changed
-}
 
 // TestCommandsAndTheAPI has each command ask the running service, and do the same
 // by itself on the database.
 func TestCommandsAndTheAPI(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.expect("no_build", "")
-	w.built(commit('1'), "failed")
-	w.expect("failed", "")
+	w.Expect("no_build", "")
+	w.Built(commit('1'), "failed")
+	w.Expect("failed", "")
 	var builds struct{ Values []struct{ ID string } }
-	w.get("/api/v1/repositories/acme/widgets/builds", &builds)
+	w.Get("/api/v1/repositories/acme/widgets/builds", &builds)
 	var deliveries, statuses struct{ Values []struct{ ID string } }
-	w.settled()
-	w.get("/api/v1/deliveries", &deliveries)
-	w.get("/api/v1/commit-statuses", &statuses)
+	w.Settled()
+	w.Get("/api/v1/deliveries", &deliveries)
+	w.Get("/api/v1/commit-statuses", &statuses)
 	build, delivery, status := builds.Values[0].ID, deliveries.Values[0].ID, statuses.Values[0].ID
 
 	tests := []struct {
@@ -108,7 +88,7 @@ func TestCommandsAndTheAPI(t *testing.T) {
 			}
 		}
 		w.command("waive", "acme/widgets", "7", "--revoke-all")
-		w.eventually("the status is what it was before", func() bool {
+		w.Eventually("the status is what it was before", func() bool {
 			return strings.Contains(w.command("statuses", "list", "--outcome", "posted"), "FAILED  posted")
 		})
 	}
@@ -128,35 +108,50 @@ func TestCommandsAndTheAPI(t *testing.T) {
 func TestWaiveCommand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.authored(commit('1'))
-	w.expect("no_build", "")
-	w.built(commit('1'), "failed")
+	w.Authored(commit('1'))
+	w.Expect("no_build", "")
+	w.Built(commit('1'), "failed")
 	w.command("waive", "acme/widgets", "7", "--reason", "the agents are down", "--name", "Ann")
-	w.expect("waived", "waived by Ann: the agents are down")
-	var list []waiver
-	w.must(json.Unmarshal([]byte(w.command("waive", "acme/widgets", "7", "--list", "--json")), &list))
+	w.Expect("waived", "waived by Ann: the agents are down")
+	var list []struct{ ID string }
+	w.Must(json.Unmarshal([]byte(w.command("waive", "acme/widgets", "7", "--list", "--json")), &list))
 	w.command("waive", "acme/widgets", "7", "--revoke", list[0].ID)
-	w.expect("failed", "")
+	w.Expect("failed", "")
 	remote := w.remotely(w.tokenOf("release manager", "waive"))
 	remote.command("waive", "acme/widgets", "7", "--reason", "again")
-	w.expect("waived", "waived by release manager: again")
+	w.Expect("waived", "waived by release manager: again")
 	remote.command("waive", "acme/widgets", "7", "--revoke-all")
-	w.expect("failed", "")
+	w.Expect("failed", "")
 
-	w.policy("rules: [{waivers: {two_person: true}}]")
-	if out := w.command("waive", "acme/widgets", "7", "--reason", "first", "--owner", annUUID); !strings.Contains(out, "asks for a second person") {
+	w.Policy("rules: [{waivers: {two_person: true}}]")
+	if out := w.command("waive", "acme/widgets", "7", "--reason", "first", "--owner", servertest.AnnUUID); !strings.Contains(out, "asks for a second person") {
 		t.Errorf("the first of two persons is told %q", out)
 	}
-	w.expect("failed", "")
-	w.command("waive", "acme/widgets", "7", "--reason", "second", "--owner", "{"+bobUUID+"}")
-	w.expect("waived", "first")
+	w.Expect("failed", "")
+	w.command("waive", "acme/widgets", "7", "--reason", "second", "--owner", "{"+servertest.BobUUID+"}")
+	w.Expect("waived", "first")
+}
+
+// TestRebuildCommand asks for a build, and again.
+func TestRebuildCommand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "MERGEGATE_APPVEYOR_TOKEN=av-token")
+	w.AppVeyor.RequireToken("acme", "av-token")
+	w.Built(commit('1'), "success")
+	if out := w.command("rebuild", "acme/widgets", "7"); strings.Contains(out, "before") {
+		t.Errorf("the first rebuild printed %q", out)
+	}
+	w.Shows(commit('1'), "INPROGRESS") // the queued build is watched
+	if out := w.command("rebuild", "acme/widgets", "7"); !strings.Contains(out, "asked for this head and destination before") {
+		t.Errorf("rebuild printed %q", out)
+	}
 }
 
 // TestCommandsSayWhatToDo has every error name what helps.
 func TestCommandsSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.expect("no_build", "")
+	w.Expect("no_build", "")
 	reader := w.tokenOf("reader", "read")
 	elsewhere := w.tokenOf("elsewhere", "read,waive", "--repository", "acme/other")
 	page := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -169,9 +164,9 @@ func TestCommandsSayWhatToDo(t *testing.T) {
 	}))
 	t.Cleanup(page.Close)
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	w.must(err)
-	w.must(gone.Close())
-	remote := w.remotely(w.token)
+	w.Must(err)
+	w.Must(gone.Close())
+	remote := w.remotely(w.Token)
 	tests := []struct {
 		name string
 		in   *world
@@ -227,20 +222,20 @@ func TestTextOfOthersDoesNotControlTheTerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const evil = "\x1b]0;owned\a\u202egnp\u2066.\u009b31m\r\nOK  passed\U000e0041"
-	pr := pullRequest(commit('1'))
+	pr := servertest.PullRequest(commit('1'))
 	pr.Title, pr.SourceBranch = evil, "feature\u202e"
-	w.put(pr)
-	b := w.build(commit('1'), "failed", func(b *appveyortest.Build) {
+	w.Put(pr)
+	b := w.Build(commit('1'), "failed", func(b *appveyortest.Build) {
 		b.PullRequestName, b.PullRequestHeadBranch, b.Version, b.Message = evil, "feature\u202e", "1.0\x1b[2J", evil
 		b.Jobs = []appveyortest.Job{{Name: evil}}
 	})
-	w.notify(b)
-	w.shows(commit('1'), "FAILED")
-	w.expect("failed", "")
-	w.policy("# " + strings.ReplaceAll(evil, "\r\n", "") + "\nrules: [{accept_reports: [acme/widgets]}]")
+	w.Notify(b)
+	w.Shows(commit('1'), "FAILED")
+	w.Expect("failed", "")
+	w.Policy("# " + strings.ReplaceAll(evil, "\r\n", "") + "\nrules: [{accept_reports: [acme/widgets]}]")
 	w.command("waive", "acme/widgets", "7", "--reason", evil, "--name", evil)
 	var builds struct{ Values []struct{ ID string } }
-	w.get("/api/v1/repositories/acme/widgets/builds", &builds)
+	w.Get("/api/v1/repositories/acme/widgets/builds", &builds)
 	for _, args := range []string{
 		"builds list acme/widgets", "builds show " + builds.Values[0].ID, "explain acme/widgets 7", "decisions list acme/widgets 7",
 		"deliveries list", "statuses list", "projects list", "waive acme/widgets 7 --list",
@@ -263,39 +258,37 @@ func TestTextOfOthersDoesNotControlTheTerminal(t *testing.T) {
 		}
 	}
 	var shown struct{ PullRequest struct{ Title string } }
-	w.must(json.Unmarshal([]byte(w.command("builds", "show", builds.Values[0].ID, "--json")), &shown))
+	w.Must(json.Unmarshal([]byte(w.command("builds", "show", builds.Values[0].ID, "--json")), &shown))
 	var told struct{ PullRequest struct{ Title string } }
-	w.get("/api/v1/builds/"+builds.Values[0].ID, &told)
-	w.equal("what programs read", told, shown)
+	w.Get("/api/v1/builds/"+builds.Values[0].ID, &told)
+	w.Equal("what programs read", told, shown)
 }
 
 // TestTokensOnReplicas has two processes serve one database.
 func TestTokensOnReplicas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	replica := w.with()
-	replica.start()
-	t.Cleanup(func() { _ = replica.stop(syscall.SIGTERM) })
+	replica := w.replica()
 	const path = "/api/v1/deliveries"
-	old := w.token
+	old := w.Token
 	fresh := w.tokenOf("test", "admin") // rotation: both are valid for a while
 	for _, place := range []*world{w, replica} {
 		for name, token := range map[string]string{"old": old, "new": fresh} {
-			if res := place.do(http.MethodGet, path, token, nil); res.status != http.StatusOK {
-				t.Errorf("the %s token was answered %d", name, res.status)
+			if res := place.Do(http.MethodGet, path, token, nil); res.Status != http.StatusOK {
+				t.Errorf("the %s token was answered %d", name, res.Status)
 			}
 		}
 	}
 	var list []listedToken
-	w.must(json.Unmarshal([]byte(w.command("token", "list", "--json")), &list))
+	w.Must(json.Unmarshal([]byte(w.command("token", "list", "--json")), &list))
 	w.command("token", "revoke", list[0].ID)
 	revoked := time.Now()
 	for _, place := range []*world{w, replica} {
-		if res := place.do(http.MethodGet, path, old, nil); res.status != http.StatusUnauthorized {
-			t.Errorf("a token that is revoked was answered %d", res.status)
+		if res := place.Do(http.MethodGet, path, old, nil); res.Status != http.StatusUnauthorized {
+			t.Errorf("a token that is revoked was answered %d", res.Status)
 		}
-		if res := place.do(http.MethodGet, path, fresh, nil); res.status != http.StatusOK {
-			t.Errorf("the token that replaced it was answered %d", res.status)
+		if res := place.Do(http.MethodGet, path, fresh, nil); res.Status != http.StatusOK {
+			t.Errorf("the token that replaced it was answered %d", res.Status)
 		}
 	}
 	if took := time.Since(revoked); took > time.Second {
@@ -311,13 +304,13 @@ func TestReportTokensAreOfOneProject(t *testing.T) {
 	shownFor := func() (list []string) {
 		t.Helper()
 		var tokens []listedToken
-		w.must(json.Unmarshal([]byte(w.command("token", "list", "--json")), &tokens))
+		w.Must(json.Unmarshal([]byte(w.command("token", "list", "--json")), &tokens))
 		for _, token := range tokens[1:] {
 			list = append(list, token.reportsFor())
 		}
 		return list
 	}
-	w.equal("before the first report", []string{"12064", "12065"}, shownFor())
+	w.Equal("before the first report", []string{"12064", "12065"}, shownFor())
 	for name, report := range map[string]struct {
 		token  string
 		status int
@@ -325,11 +318,11 @@ func TestReportTokensAreOfOneProject(t *testing.T) {
 		"the project's token": {token: bound, status: http.StatusCreated},
 		"another project's":   {token: other, status: http.StatusForbidden},
 	} {
-		if res := w.post(reportsPath, report.token, reported(5, "success", commit('1'))); res.status != report.status {
-			t.Errorf("%s: answered %d %s", name, res.status, res.body)
+		if res := w.Post(servertest.ReportsPath, report.token, servertest.Reported(5, "success", commit('1'))); res.Status != report.status {
+			t.Errorf("%s: answered %d %s", name, res.Status, res.Body)
 		}
 	}
-	w.equal("after it", []string{"acme/widgets", "12065"}, shownFor())
+	w.Equal("after it", []string{"acme/widgets", "12065"}, shownFor())
 	if table := w.command("token", "list"); !strings.Contains(table, "bound  report  acme/widgets  acme/widgets ") {
 		t.Errorf("listed as\n%s", table)
 	}
@@ -340,7 +333,7 @@ func TestCompletionInBash(t *testing.T) {
 	t.Parallel()
 	w := idleWorldless(t)
 	script := filepath.Join(t.TempDir(), "completion.bash")
-	w.must(os.WriteFile(script, []byte(w.command("completion", "bash")+"\n"), 0o600))
+	w.Must(os.WriteFile(script, []byte(w.command("completion", "bash")+"\n"), 0o600))
 	tests := []struct {
 		name  string
 		typed []string // the last is completed
@@ -384,7 +377,7 @@ func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\'
 // idleWorldless is a world for commands that need nothing of it.
 func idleWorldless(t *testing.T) *world {
 	t.Helper()
-	return &world{t: t, env: map[string]string{}}
+	return &world{World: &servertest.World{T: t, Env: map[string]string{}}}
 }
 
 // TestCompletionKnowsEveryCommand holds the other shells' scripts, which not every

@@ -16,6 +16,7 @@ import (
 
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
+	"mergegate/internal/server/servertest"
 )
 
 // demoRun is the program running as "mergegate demo", with nothing in its home
@@ -137,7 +138,7 @@ func TestDemoKeep(t *testing.T) {
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	give := time.AfterFunc(2*patience, func() { _ = r.cmd.Process.Kill() })
+	give := time.AfterFunc(2*servertest.Patience, func() { _ = r.cmd.Process.Kill() })
 	defer give.Stop()
 	kept := readUntil(t, stdout, "-H 'Authorization: Bearer ey")
 	canBeCopied(t, kept)

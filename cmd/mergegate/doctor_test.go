@@ -20,6 +20,7 @@ import (
 	"mergegate/internal/config"
 	"mergegate/internal/doctor"
 	"mergegate/internal/postgres/postgrestest"
+	"mergegate/internal/server/servertest"
 )
 
 const (
@@ -58,13 +59,13 @@ func proxyTo(t *testing.T, target string, change change) http.Handler {
 // front puts TLS before the service, which commands in the returned environment
 // trust.
 func (w *world) front(change change) (env []string) {
-	w.t.Helper()
-	server := httptest.NewUnstartedServer(proxyTo(w.t, w.url, change))
+	w.T.Helper()
+	server := httptest.NewUnstartedServer(proxyTo(w.T, w.URL, change))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that don't trust it
 	server.StartTLS()
-	w.t.Cleanup(server.Close)
-	file := filepath.Join(w.t.TempDir(), "ca.pem")
-	w.must(os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	w.T.Cleanup(server.Close)
+	file := filepath.Join(w.T.TempDir(), "ca.pem")
+	w.Must(os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
 	return []string{"MERGEGATE_PUBLIC_URL=" + server.URL, "SSL_CERT_FILE=" + file}
 }
 
@@ -89,11 +90,11 @@ func late(by time.Duration) change {
 // diagnose runs doctor and answers its findings by check: of several the worst,
 // with what all of those say.
 func (w *world) diagnose(args ...string) map[string]doctor.Finding {
-	w.t.Helper()
+	w.T.Helper()
 	code, out, errs := w.outcome("", append([]string{"doctor", "--json"}, args...)...)
 	var findings []doctor.Finding
 	if err := json.Unmarshal([]byte(out), &findings); err != nil {
-		w.t.Fatalf("doctor --json: %v\n%s%s", err, out, errs)
+		w.T.Fatalf("doctor --json: %v\n%s%s", err, out, errs)
 	}
 	worst := map[string]doctor.Finding{}
 	order := []string{"", doctor.OK, doctor.Warning, doctor.Fault}
@@ -104,21 +105,21 @@ func (w *world) diagnose(args ...string) map[string]doctor.Finding {
 			worst[f.Check] = doctor.Finding{Check: f.Check, State: f.State, Detail: known.Detail + "; " + f.Detail, Fix: known.Fix + "; " + f.Fix}
 		}
 		if (f.State == doctor.OK) != (f.Fix == "") {
-			w.t.Errorf("what to do about %+v", f)
+			w.T.Errorf("what to do about %+v", f)
 		}
 	}
 	faulty := slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.State == doctor.Fault })
 	if faulty != (code == 1) || !faulty && code != 0 {
-		w.t.Errorf("exit code %d with %s", code, out)
+		w.T.Errorf("exit code %d with %s", code, out)
 	}
 	if strings.Contains(out+errs, "pg-password") {
-		w.t.Errorf("the database's password is printed:\n%s%s", out, errs)
+		w.T.Errorf("the database's password is printed:\n%s%s", out, errs)
 	}
-	for name, value := range w.env {
+	for name, value := range w.Env {
 		secret := strings.Contains(name, "TOKEN") || strings.Contains(name, "SECRET")
 		for _, one := range config.List(value) {
 			if secret && strings.Contains(out+errs, one) {
-				w.t.Errorf("%s is printed:\n%s%s", name, out, errs)
+				w.T.Errorf("%s is printed:\n%s%s", name, out, errs)
 			}
 		}
 	}
@@ -130,13 +131,13 @@ func (w *world) diagnose(args ...string) map[string]doctor.Finding {
 func attended(t *testing.T) *world {
 	t.Helper()
 	w := idleWorld(t, "MERGEGATE_APPVEYOR_TOKEN="+appveyorToken, "MERGEGATE_SECRET_KEY="+storageKey, "MERGEGATE_BITBUCKET_WEBHOOK_SECRET=bb-hook-secret")
-	w.appveyor.RequireToken("acme", appveyorToken)
-	w.bb.LimitRate(1000)
+	w.AppVeyor.RequireToken("acme", appveyorToken)
+	w.Bitbucket.LimitRate(1000)
 	w.start()
-	w.token = w.command("token", "create", "--name", "test", "--scope", "admin")
-	w.expect("no_build", "")
-	w.built(commit('1'), "success")
-	w.env["MERGEGATE_BITBUCKET_API_URL"] = through(t, w.bb.URL, with("X-OAuth-Scopes", "pullrequest"))
+	w.Token = w.command("token", "create", "--name", "test", "--scope", "admin")
+	w.Expect("no_build", "")
+	w.Built(commit('1'), "success")
+	w.Env["MERGEGATE_BITBUCKET_API_URL"] = through(t, w.Bitbucket.URL, with("X-OAuth-Scopes", "pullrequest"))
 	return w.with(w.front(asIs)...)
 }
 
@@ -166,7 +167,7 @@ func TestDoctor(t *testing.T) {
 		return 0
 	}
 	bitbucketWith := func(change change) []string {
-		return []string{"MERGEGATE_BITBUCKET_API_URL=" + through(t, w.bb.URL, change)}
+		return []string{"MERGEGATE_BITBUCKET_API_URL=" + through(t, w.Bitbucket.URL, change)}
 	}
 	tests := []struct {
 		name  string
@@ -179,7 +180,7 @@ func TestDoctor(t *testing.T) {
 		{name: "two credentials", env: []string{"MERGEGATE_BITBUCKET_EMAIL=a@example.com", "MERGEGATE_BITBUCKET_API_TOKEN=api-token-1"}, check: "configuration", state: doctor.Fault, want: "set one credential"},
 		{name: "no database", env: []string{"DATABASE_URL=postgres://mergegate:pg-password@127.0.0.1:1/none"}, check: "database", state: doctor.Fault, want: "see that the server runs"},
 		{name: "a read-only database", env: []string{"DATABASE_URL=" + readOnly}, check: "database writable", state: doctor.Fault, want: "default_transaction_read_only"},
-		{name: "a pooler in transaction mode", env: []string{"DATABASE_URL=" + postgrestest.Pooler(t, w.database)}, check: "database sessions", state: doctor.Fault, want: "session mode"},
+		{name: "a pooler in transaction mode", env: []string{"DATABASE_URL=" + postgrestest.Pooler(t, w.Database)}, check: "database sessions", state: doctor.Fault, want: "session mode"},
 		{name: "an empty database", env: []string{"DATABASE_URL=" + pending}, check: "database migrations", state: doctor.Warning, want: "mergegate migrate up"},
 		{name: "an empty database, whose workspaces AppVeyor tells", env: []string{"DATABASE_URL=" + pending}, check: "bitbucket acme", state: doctor.OK, want: "the access token is accepted"},
 
@@ -195,7 +196,7 @@ func TestDoctor(t *testing.T) {
 		{name: "a token of nobody who is trusted", env: []string{"MERGEGATE_APPVEYOR_TOKEN=acme=" + appveyorToken + ",other=c1b2c3d4e5f6a7b8c9d0"}, check: "appveyor account other", state: doctor.Warning, want: "not trusted"},
 
 		{name: "no public URL", env: []string{"MERGEGATE_PUBLIC_URL="}, check: "public url", state: doctor.Warning, want: "MERGEGATE_PUBLIC_URL is not set"},
-		{name: "no TLS", env: []string{"MERGEGATE_PUBLIC_URL=" + w.url}, check: "public url", state: doctor.Fault, want: "is not https"},
+		{name: "no TLS", env: []string{"MERGEGATE_PUBLIC_URL=" + w.URL}, check: "public url", state: doctor.Fault, want: "is not https"},
 		{name: "a short public name", env: []string{"MERGEGATE_PUBLIC_URL=https://localhost:1"}, check: "public url", state: doctor.Fault, want: "no dot"},
 		{name: "nothing at the public URL", env: []string{"MERGEGATE_PUBLIC_URL=" + gone.URL}, check: "public url", state: doctor.Fault, want: "does not answer"},
 		{name: "something else at the public URL", env: []string{"MERGEGATE_PUBLIC_URL=" + refusing.URL}, check: "public url", state: doctor.Fault, want: "answered 418"},
@@ -208,7 +209,7 @@ func TestDoctor(t *testing.T) {
 		{name: "a token that Bitbucket doesn't take", env: []string{"MERGEGATE_BITBUCKET_TOKEN=stale"}, check: "bitbucket acme", state: doctor.Fault, want: "has expired or was revoked"},
 		{name: "no scope for pull requests", env: bitbucketWith(with("X-OAuth-Scopes", "repository")), check: "bitbucket acme", state: doctor.Fault, want: "pullrequest or read:pullrequest:bitbucket"},
 		{name: "scopes that don't imply one another", env: bitbucketWith(with("X-OAuth-Scopes", "write:pullrequest:bitbucket")), check: "bitbucket acme", state: doctor.Fault, want: "read:repository:bitbucket for statuses, pullrequest"},
-		{name: "scopes that are not told", env: []string{"MERGEGATE_BITBUCKET_API_URL=" + w.bb.URL}, check: "bitbucket acme", state: doctor.OK, want: "does not tell its scopes"},
+		{name: "scopes that are not told", env: []string{"MERGEGATE_BITBUCKET_API_URL=" + w.Bitbucket.URL}, check: "bitbucket acme", state: doctor.OK, want: "does not tell its scopes"},
 		{
 			name: "a rate limit that is nearly used up", env: bitbucketWith(with("X-RateLimit-NearLimit", "true")),
 			check: "bitbucket acme rate limit", state: doctor.Warning, want: "less than a fifth of 1000",
@@ -223,8 +224,8 @@ func TestDoctor(t *testing.T) {
 		{name: "no secret key", env: []string{"MERGEGATE_SECRET_KEY="}, check: "secret key", state: doctor.Warning, want: "openssl rand -base64 32"},
 
 		{name: "Bitbucket's clock", env: bitbucketWith(late(time.Minute)), check: "clocks", state: doctor.Fault, want: "the clock of Bitbucket"},
-		{name: "AppVeyor's clock", env: []string{"MERGEGATE_APPVEYOR_URL=" + through(t, w.appveyor.URL, late(15*time.Second))}, check: "clocks", state: doctor.Warning, want: "the clock of AppVeyor"},
-		{name: "the clock of Forge's keys", env: []string{"MERGEGATE_FORGE_JWKS_URL=" + through(t, w.forge.URL, late(-time.Minute))}, check: "clocks", state: doctor.Fault, want: "NTP"},
+		{name: "AppVeyor's clock", env: []string{"MERGEGATE_APPVEYOR_URL=" + through(t, w.AppVeyor.URL, late(15*time.Second))}, check: "clocks", state: doctor.Warning, want: "the clock of AppVeyor"},
+		{name: "the clock of Forge's keys", env: []string{"MERGEGATE_FORGE_JWKS_URL=" + through(t, w.Forge.URL, late(-time.Minute))}, check: "clocks", state: doctor.Fault, want: "NTP"},
 		{name: "deliveries for good", env: []string{"MERGEGATE_RETENTION=decisions=400d"}, check: "retention", state: doctor.Warning, want: "for good"},
 	}
 	for _, tt := range tests {
@@ -248,15 +249,15 @@ func TestDoctor(t *testing.T) {
 func TestDoctorKnowsWhatAPolicyNeeds(t *testing.T) {
 	t.Parallel()
 	w := attended(t)
-	w.policy("rules: [{branches: main, effects: {comment: true, task: Wait}}]")
+	w.Policy("rules: [{branches: main, effects: {comment: true, task: Wait}}]")
 	if f := w.diagnose()["bitbucket acme"]; f.State != doctor.OK {
 		t.Errorf("for comments: %+v", f)
 	}
-	w.policy("rules: [{branches: main, effects: {approve: true}}]")
+	w.Policy("rules: [{branches: main, effects: {approve: true}}]")
 	if f := w.diagnose()["bitbucket acme"]; f.State != doctor.Fault || !strings.Contains(f.Detail, "pullrequest:write") {
 		t.Errorf("for approving: %+v", f)
 	}
-	w.env["MERGEGATE_BITBUCKET_API_URL"] = through(t, w.bb.URL, with("X-OAuth-Scopes", "repository, pullrequest:write"))
+	w.Env["MERGEGATE_BITBUCKET_API_URL"] = through(t, w.Bitbucket.URL, with("X-OAuth-Scopes", "repository, pullrequest:write"))
 	if f := w.diagnose()["bitbucket acme"]; f.State != doctor.OK {
 		t.Errorf("with the scope: %+v", f)
 	}
@@ -267,13 +268,13 @@ func TestDoctorAndTheForgeApp(t *testing.T) {
 	t.Parallel()
 	w := attended(t)
 	const systemToken = "app-system-token-5d1e"
-	w.bb.AllowToken(systemToken, "acme")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/forge/merge-check", strings.NewReader(event("on-merge")))
-	w.must(err)
-	req.Header.Set("Authorization", "Bearer "+w.forge.Token())
+	w.Bitbucket.AllowToken(systemToken, "acme")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.URL+"/forge/merge-check", strings.NewReader(servertest.Event("on-merge")))
+	w.Must(err)
+	req.Header.Set("Authorization", "Bearer "+w.Forge.Token())
 	req.Header.Set("x-forge-oauth-system", systemToken)
-	if res := send(t, req); res.status != http.StatusOK {
-		t.Fatalf("merge check answered %d", res.status)
+	if res := servertest.Send(t, req); res.Status != http.StatusOK {
+		t.Fatalf("merge check answered %d", res.Status)
 	}
 	found := w.diagnose()
 	for check, want := range map[string]string{
@@ -294,7 +295,7 @@ func TestDoctorAndTheForgeApp(t *testing.T) {
 	if f := another.diagnose()["bitbucket acme reading"]; f.State != doctor.Fault || !strings.Contains(f.Fix, "the service's MERGEGATE_SECRET_KEY") {
 		t.Errorf("another secret key: %+v", f)
 	}
-	w.bb.RevokeToken(systemToken)
+	w.Bitbucket.RevokeToken(systemToken)
 	if f := w.diagnose()["bitbucket acme reading"]; f.State != doctor.Fault || !strings.Contains(f.Fix, "the next call of the Forge app") {
 		t.Errorf("a token that Bitbucket rejects: %+v", f)
 	}
@@ -305,16 +306,16 @@ func TestDoctorPostsAStatusWhereItIsTold(t *testing.T) {
 	w := attended(t)
 	w.diagnose()
 	statuses := func() (keys []string) {
-		for _, s := range w.bb.CommitStatuses(repository, commit('1')) {
+		for _, s := range w.Bitbucket.CommitStatuses(repository, commit('1')) {
 			keys = append(keys, s.Key+" "+s.State)
 		}
 		return keys
 	}
-	w.equal("without --commit", []string{"appveyor-12064-pr-7 SUCCESSFUL"}, statuses())
+	w.Equal("without --commit", []string{"appveyor-12064-pr-7 SUCCESSFUL"}, statuses())
 	if f := w.diagnose("--commit", repository, commit('1'))["commit status"]; f.State != doctor.OK || !strings.Contains(f.Detail, "stays there") {
 		t.Errorf("posted: %+v", f)
 	}
-	w.equal("with it", []string{"appveyor-12064-pr-7 SUCCESSFUL", "mergegate-doctor SUCCESSFUL"}, statuses())
+	w.Equal("with it", []string{"appveyor-12064-pr-7 SUCCESSFUL", "mergegate-doctor SUCCESSFUL"}, statuses())
 	if f := w.diagnose("--commit", repository, commit('9'))["commit status"]; f.State != doctor.Fault || !strings.Contains(f.Detail, "404") {
 		t.Errorf("a commit that isn't there: %+v", f)
 	}
@@ -330,7 +331,7 @@ func TestDoctorPostsAStatusWhereItIsTold(t *testing.T) {
 func TestDoctorForPeople(t *testing.T) {
 	t.Parallel()
 	w := idleWorld(t, "DATABASE_URL=", "MERGEGATE_DATA_DIR="+t.TempDir(), "MERGEGATE_APPVEYOR_TOKEN="+appveyorToken)
-	w.appveyor.RequireToken("acme", appveyorToken)
+	w.AppVeyor.RequireToken("acme", appveyorToken)
 	code, out, errs := w.outcome("", "doctor")
 	for _, want := range []string{
 		"ok       configuration: every variable can be read\n", "ok       database durability: what is committed survives a crash\n",

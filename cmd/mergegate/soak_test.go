@@ -6,10 +6,12 @@ import (
 	"math"
 	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"mergegate/internal/postgres/postgrestest"
+	"mergegate/internal/server/servertest"
 )
 
 // TestSoak runs the service under a steady load for as long as SOAK says and
@@ -19,38 +21,38 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatalf("SOAK is not a duration like 20m: %v", err)
 	}
-	admin := freeAddress(t)
+	admin := servertest.FreeAddress(t)
 	w := newWorld(t, "MERGEGATE_RECONCILE_INTERVAL=5s", "MERGEGATE_ADMIN_LISTEN="+admin,
 		"MERGEGATE_RETENTION=deliveries=1d,decisions=1d,builds=1d")
-	w.built(commit('1'), "success") // now the project is known
-	w.must(w.bb.Decline(repository, 7))
-	tr := newTraffic(w, 8)
-	tr.keep(w)
-	tr.pace = time.Second
-	end := tr.underLoad()
-	probe, endProbe := tr.probe(250 * time.Millisecond)
+	w.Built(commit('1'), "success") // now the project is known
+	w.Must(w.Bitbucket.Decline(repository, 7))
+	tr := servertest.NewTraffic(w.World, 8)
+	tr.Keep()
+	tr.Pace = time.Second
+	end := tr.UnderLoad()
+	probe, endProbe := tr.Probe(250 * time.Millisecond)
 
-	samples := tr.use(length, admin)
+	samples := use(tr, length, admin)
 	end()
 	endProbe()
-	messages := len(tr.acknowledged) + tr.refused
+	acknowledged, refused := tr.Told()
 	t.Logf("%s: %d builds, %d messages (%d not acknowledged), %d merge checks (the longest %s)",
-		length, len(tr.builds), messages, tr.refused, probe.answers, probe.longest.Round(time.Millisecond))
+		length, len(tr.Builds), acknowledged+refused, refused, probe.Answers, probe.Longest.Round(time.Millisecond))
 	flat(t, "memory in MiB", samples, func(s usage) float64 { return s.rss / (1 << 20) }, 8)
 	flat(t, "goroutines", samples, func(s usage) float64 { return s.goroutines }, 10)
-	if n := len(tr.acknowledged); tr.refused > 0 {
-		t.Errorf("%d messages were not acknowledged, %d were", tr.refused, n)
+	if refused > 0 {
+		t.Errorf("%d messages were not acknowledged, %d were", refused, acknowledged)
 	}
-	full := postgrestest.Rows(t, w.database)
+	full := postgrestest.Rows(t, w.Database)
 	t.Logf("rows at the end: %v", full)
-	tr.bounded()
+	tr.Bounded(func() { w.Must(w.stop(syscall.SIGTERM)) }, w.start)
 }
 
 // usage is what the service used at one moment.
 type usage struct{ rss, goroutines float64 }
 
-func (tr *traffic) use(length time.Duration, admin string) []usage {
-	tr.t.Helper()
+func use(tr *servertest.Traffic, length time.Duration, admin string) []usage {
+	tr.T.Helper()
 	var samples []usage
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
@@ -61,20 +63,20 @@ func (tr *traffic) use(length time.Duration, admin string) []usage {
 			return samples
 		case <-tick.C:
 		}
-		s := tr.scrape(admin)
+		s := scrape(tr, admin)
 		samples = append(samples, s)
 		if i%12 == 0 {
-			tr.t.Logf("%s: %.1f MiB, %.0f goroutines", (time.Duration(i+1) * 5 * time.Second), s.rss/(1<<20), s.goroutines)
+			tr.T.Logf("%s: %.1f MiB, %.0f goroutines", (time.Duration(i+1) * 5 * time.Second), s.rss/(1<<20), s.goroutines)
 		}
 	}
 }
 
-func (tr *traffic) scrape(admin string) usage {
-	tr.t.Helper()
-	values := tr.metrics(admin)
+func scrape(tr *servertest.Traffic, admin string) usage {
+	tr.T.Helper()
+	values := tr.Metrics(admin)
 	s := usage{rss: values["process_resident_memory_bytes"], goroutines: values["go_goroutines"]}
 	if s.rss == 0 || s.goroutines == 0 {
-		tr.t.Fatalf("the metrics tell neither memory nor goroutines")
+		tr.T.Fatalf("the metrics tell neither memory nor goroutines")
 	}
 	return s
 }

@@ -24,6 +24,7 @@ import (
 	"mergegate/internal/forge/forgetest"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
+	"mergegate/internal/server/servertest"
 )
 
 // BenchmarkMergeChecksUnderReaders asks merge checks while 64 clients ask for statistics
@@ -77,7 +78,7 @@ func newBusyService(b *testing.B, builds int) *busyService {
 	b.Cleanup(func() { s.appveyor.Close(); s.bb.Close(); s.forge.Close() })
 	must(s.appveyor.AddProject(appveyortest.Project{ID: 12064, Account: "acme", Slug: "widgets", RepositoryName: repository}))
 	must(s.bb.AddRepository(bitbuckettest.Repository{WorkspaceUUID: workspaceUUID, UUID: repositoryUUID, FullName: repository}))
-	must(s.bb.PutPullRequest(repository, pullRequest(commit('1'))))
+	must(s.bb.PutPullRequest(repository, servertest.PullRequest(commit('1'))))
 
 	database := postgrestest.New(b)
 	self, err := os.Executable()
@@ -86,8 +87,8 @@ func newBusyService(b *testing.B, builds int) *busyService {
 	program.cmd.Env = []string{
 		asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
 		"DATABASE_URL=" + database, "MERGEGATE_LISTEN=127.0.0.1:0", "MERGEGATE_APPVEYOR_ACCOUNTS=acme=acme", "MERGEGATE_APPVEYOR_URL=" + s.appveyor.URL,
-		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET=" + webhookSecret, "MERGEGATE_BITBUCKET_API_URL=" + s.bb.URL, "MERGEGATE_FORGE_APP_ID=" + forgetest.AppID,
-		"MERGEGATE_FORGE_JWKS_URL=" + s.forge.URL, secretKey,
+		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET=" + servertest.WebhookSecret, "MERGEGATE_BITBUCKET_API_URL=" + s.bb.URL, "MERGEGATE_FORGE_APP_ID=" + forgetest.AppID,
+		"MERGEGATE_FORGE_JWKS_URL=" + s.forge.URL, servertest.SecretKey,
 	}
 	serving := make(chan string, 1)
 	stderr, err := program.cmd.StderrPipe()
@@ -109,20 +110,20 @@ func newBusyService(b *testing.B, builds int) *busyService {
 	_, err = store.AddToken(b.Context(), postgres.Token{Name: "benchmark", Scopes: []string{"read"}, Repository: "**"}, hash[:])
 	must(err)
 	s.check(b) // links the repository
-	fillBuilds(b, database, builds)
+	servertest.FillBuilds(b, database, builds)
 	now := time.Now().UTC()
 	built, err := s.appveyor.PutBuild("acme", "widgets", appveyortest.Build{
 		Branch: "main", PullRequestID: 7, PullRequestHeadCommit: commit('1'), PullRequestHeadRepository: repository, PullRequestHeadBranch: "feature",
 		CommitID: commit('1'), Status: "success", Created: now, Started: now, Updated: now, Finished: now, Jobs: []appveyortest.Job{{Tests: 1, Passed: 1}},
 	})
 	must(err)
-	_, _, err = s.appveyor.Notify(b.Context(), s.url+"/webhooks/appveyor", webhookSecret, built.ID)
+	_, _, err = s.appveyor.Notify(b.Context(), s.url+"/webhooks/appveyor", servertest.WebhookSecret, built.ID)
 	must(err)
 	var verdict struct {
 		Success bool
 		Page    string `json:"page_url"`
 	}
-	for deadline := time.Now().Add(patience); !verdict.Success; {
+	for deadline := time.Now().Add(servertest.Patience); !verdict.Success; {
 		if time.Now().After(deadline) {
 			b.Fatal("the build is not confirmed")
 		}
@@ -138,7 +139,7 @@ func newBusyService(b *testing.B, builds int) *busyService {
 func (s *busyService) check(b *testing.B) (message string, took time.Duration) {
 	b.Helper()
 	token := s.forge.Token()
-	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, s.url+"/forge/merge-check", strings.NewReader(event("on-merge", bringing(commit('1')))))
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, s.url+"/forge/merge-check", strings.NewReader(servertest.Event("on-merge", servertest.Bringing(commit('1')))))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func (s *busyService) check(b *testing.B) (message string, took time.Duration) {
 	body, err := io.ReadAll(res.Body)
 	_ = res.Body.Close()
 	took = time.Since(start)
-	var a answer
+	var a servertest.Answer
 	if err != nil || res.StatusCode != http.StatusOK || json.Unmarshal(body, &a) != nil {
 		b.Fatalf("answered %d %s, %v", res.StatusCode, body, err)
 	}

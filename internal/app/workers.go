@@ -82,6 +82,9 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, fail
 // work works jobs until ctx ends, then lets those that run end.
 func (s *service) work(ctx context.Context) error {
 	heartbeat, err := s.jobs.StartHeartbeat(ctx, s.workers.client.ID(), s.log)
+	if err != nil && ctx.Err() != nil {
+		return nil // it is stopped before it has begun
+	}
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // What is worked on at once. Each kind has places of its own, so that none takes those
 // of another: merge checks above all. Nothing slow holds a place: bodies are read before
 // one is taken, and answers are written after it was given back. How many connections
-// to the database each kind has is told in cmd/mergegate/pools.go.
+// to the database each kind has is told in internal/app/pools.go.
 const (
 	checksAtOnce     = 128
 	deliveriesAtOnce = 32 // of each webhook and event route

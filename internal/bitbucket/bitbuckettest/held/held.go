@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -14,9 +15,14 @@ import (
 	"mergegate/internal/bitbucket/bitbuckettest"
 )
 
+// document is read once: it is long.
+var document = sync.OnceValues(func() (*openapi3.T, error) {
+	return openapi3.NewLoader().LoadFromData(bitbuckettest.OpenAPI)
+})
+
 // New is [bitbuckettest.New], held to the document: see [bitbuckettest.Server.Violations].
 func New() (*bitbuckettest.Server, error) {
-	doc, err := openapi3.NewLoader().LoadFromData(bitbuckettest.OpenAPI)
+	doc, err := document()
 	if err != nil {
 		return nil, fmt.Errorf("load Bitbucket's OpenAPI document: %w", err)
 	}
