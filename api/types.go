@@ -505,3 +505,30 @@ type NotificationAttempt struct {
 	Reason      *string   `json:"reason"`
 	DurationMs  int       `json:"duration_ms"`
 }
+
+// Event is a notification's body: something that happened in a workspace.
+type Event struct {
+	Type      string    `json:"type"`
+	Timestamp time.Time `json:"timestamp"`
+	Data      EventData `json:"data"`
+}
+
+// EventData is what an event is about, as it was then. Which fields there are depends on
+// the event's type.
+type EventData struct {
+	Repository   *Repository      `json:"repository,omitempty"`
+	PullRequest  int64            `json:"pullrequest,omitempty"`
+	Build        *Build           `json:"build,omitempty"`
+	Verdict      *Verdict         `json:"verdict,omitempty"`
+	Previous     *PreviousVerdict `json:"previous,omitempty"` // nil: none was told before
+	Waiver       *Waiver          `json:"waiver,omitempty"`
+	CommitStatus *CommitStatus    `json:"commit_status,omitempty"`
+	Subscription string           `json:"subscription,omitempty"` // its id
+}
+
+// PreviousVerdict is the verdict that was told before a changed one.
+type PreviousVerdict struct {
+	Head    *string `json:"head"`
+	Code    string  `json:"code"`
+	Success bool    `json:"success"`
+}

@@ -10,6 +10,7 @@ import (
 	"mergegate/internal/config"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/embedded"
+	"mergegate/internal/server"
 )
 
 // connectFor is how long a database that starts beside the service is waited for.
@@ -94,7 +95,7 @@ func WithStore(ctx context.Context, cfg config.Config, log *slog.Logger, f func(
 	if err := postgres.MigrateUp(ctx, url); err != nil {
 		return err
 	}
-	store, err := postgres.Open(ctx, url, postgres.Options{MaxConns: 2})
+	store, err := postgres.Open(ctx, url, postgres.Options{MaxConns: 2, Describe: server.Describe})
 	if err != nil {
 		return config.NewError(err)
 	}

@@ -62,7 +62,7 @@ func operatorAPI(cfg config.Config, store *postgres.Store, log *slog.Logger) (*s
 	confirming := builds.New(store, remotes.AppVeyor, remotes.Bitbucket, cfg.Accounts, builds.Options{Log: log})
 	return server.New(server.Config{
 		Store: store, Checks: store, Writing: store, Builds: confirming, Waivers: waivers.New(store), Log: log,
-		Webhooks: newWebhooks(store, box, cfg, log, nil), PublicURL: cfg.PublicURL, SigningKey: cfg.SigningKey(),
+		Notifications: newNotifications(store, box, cfg, log, nil), PublicURL: cfg.PublicURL, SigningKey: cfg.SigningKey(),
 		Explaining: gate.New(store, remotes.Bitbucket, tokens, gate.Options{Log: log, Accounts: cfg.Accounts, BranchBuilds: confirming.BranchBuilds}),
 	}), nil
 }

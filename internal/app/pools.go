@@ -7,6 +7,7 @@ import (
 
 	"mergegate/internal/config"
 	"mergegate/internal/postgres"
+	"mergegate/internal/server"
 )
 
 // Connections to the database are shared out, so that no kind of work waits for
@@ -80,6 +81,7 @@ func openPools(ctx context.Context, url string, failed func(postgres.WriteFailur
 		{&p.jobs, s.jobs, 10 * time.Second},
 	} {
 		*pool.store, err = postgres.Open(ctx, url, postgres.Options{
+			Describe: server.Describe,
 			MaxConns: pool.conns, StatementTimeout: pool.timeout, OnWriteFailure: failed,
 		})
 		if err != nil {

@@ -160,7 +160,7 @@ func assemble(ctx context.Context, cfg config.Config, url string, log *slog.Logg
 	publisher := commitstatus.New(s.jobs, bb, tokens, commitstatus.Options{Log: log, Metrics: s.metrics})
 	if s.workers, err = newWorkers(s.jobs, services{
 		confirming: confirming, following: following, publisher: publisher, retaining: retention.New(s.jobs, cfg.Retention, log),
-		waiving: waivers.New(s.jobs), telling: newWebhooks(s.jobs, box, cfg, log, s.metrics),
+		waiving: waivers.New(s.jobs), notifying: newNotifications(s.jobs, box, cfg, log, s.metrics),
 		showing: effects.New(s.jobs,
 			gate.New(s.jobs, bb, tokens, gate.Options{Log: log, Accounts: cfg.Accounts, BranchBuilds: confirming.BranchBuilds}), bb, tokens,
 			effects.Options{Log: log, Metrics: s.metrics}),
@@ -173,7 +173,7 @@ func assemble(ctx context.Context, cfg config.Config, url string, log *slog.Logg
 	}
 	reading := confirming.WithStore(s.reading)
 	s.handler = server.New(server.Config{
-		Store: s.reading, Builds: reading, Waivers: waivers.New(s.reading), Webhooks: newWebhooks(s.reading, box, cfg, log, nil),
+		Store: s.reading, Builds: reading, Waivers: waivers.New(s.reading), Notifications: newNotifications(s.reading, box, cfg, log, nil),
 		Explaining: gate.New(s.reading, bb, tokens, gate.Options{Log: log, Accounts: cfg.Accounts, BranchBuilds: reading.BranchBuilds}),
 		Checks:     s.checks,
 		Gate: gate.New(s.checks, bb, tokens, gate.Options{
@@ -209,7 +209,7 @@ func NewRemotes(cfg config.Config) (r Remotes, err error) {
 	return r, nil
 }
 
-func newWebhooks(store *postgres.Store, box sealed.Box, cfg config.Config, log *slog.Logger, metrics prometheus.Registerer) *notifications.Service {
+func newNotifications(store *postgres.Store, box sealed.Box, cfg config.Config, log *slog.Logger, metrics prometheus.Registerer) *notifications.Service {
 	return notifications.New(store, box, notifications.Options{Log: log, Metrics: metrics, Networks: cfg.WebhookNetworks, UserAgent: "mergegate/" + Version})
 }
 

@@ -44,7 +44,7 @@ type services struct {
 	retaining  *retention.Service
 	waiving    *waivers.Service
 	showing    *effects.Service
-	telling    *notifications.Service
+	notifying  *notifications.Service
 }
 
 func newWorkers(store *postgres.Store, s services, reconcile time.Duration, failing river.ErrorHandler, log *slog.Logger) (*workers, error) {
@@ -55,7 +55,7 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, fail
 	s.retaining.AddWorkers(registered)
 	s.waiving.AddWorkers(registered)
 	s.showing.AddWorkers(registered)
-	s.telling.AddWorkers(registered)
+	s.notifying.AddWorkers(registered)
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{

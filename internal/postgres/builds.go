@@ -211,7 +211,7 @@ func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build, 
 			}
 		}
 		if known == nil || known.State != b.State || known.Project.ID == 0 {
-			if err := s.notify(ctx, tx, repository.WorkspaceUUID, EventBuildConfirmed, toldBuild(repository, b)); err != nil {
+			if err := s.notify(ctx, tx, repository.WorkspaceUUID, Event{Type: EventBuildConfirmed, Repository: repository, PullRequestID: b.PullRequestID, Build: &b}); err != nil {
 				return Recorded{}, err
 			}
 		}

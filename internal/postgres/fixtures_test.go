@@ -42,7 +42,7 @@ func openEmpty(t testing.TB) *postgres.Store {
 
 func openURL(t testing.TB, url string) *postgres.Store {
 	t.Helper()
-	store, err := postgres.Open(t.Context(), url, postgres.Options{})
+	store, err := postgres.Open(t.Context(), url, postgres.Options{Describe: describe})
 	if err != nil {
 		t.Fatal(err)
 	}

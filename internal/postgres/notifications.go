@@ -28,7 +28,28 @@ const isTold = `EXISTS (SELECT FROM subscriptions
 // NotificationEvents are those that can be subscribed to.
 var NotificationEvents = []string{EventVerdictChanged, EventBuildConfirmed, EventWaiverGiven, EventStatusRefused}
 
-// maxPerSubscription is how many messages one subscriber is sent at a time: one
+// Event is something that happened in a workspace, with what was so then. What there is
+// depends on its type.
+type Event struct {
+	Type           string // one of [NotificationEvents], or [EventTest]
+	Repository     Repository
+	PullRequestID  int64
+	Build          *mergecheck.Build
+	Verdict        *mergecheck.Verdict
+	Previous       *ToldVerdict // nil: none was told before
+	Waiver         *mergecheck.WaiverVerdict
+	Status         *CommitStatus
+	SubscriptionID int64
+}
+
+// ToldVerdict is what is kept of a verdict that was told.
+type ToldVerdict struct {
+	Head    string // "": it wasn't known
+	Code    string
+	Success bool
+}
+
+// maxPerSubscription is how many notifications one subscriber is sent at a time: one
 // that hangs must not take every worker.
 const maxPerSubscription = 2
 
@@ -158,14 +179,14 @@ func (s *Store) DeleteSubscription(ctx context.Context, workspaceUUID string, id
 
 // notify tells whoever subscribed to an event in the workspace, in the
 // transaction that makes it so.
-func (s *Store) notify(ctx context.Context, tx pgx.Tx, workspaceUUID, event string, data any) error {
-	return s.tell(ctx, tx, workspaceUUID, everySubscriber, event, data)
+func (s *Store) notify(ctx context.Context, tx pgx.Tx, workspaceUUID string, event Event) error {
+	return s.tell(ctx, tx, workspaceUUID, everySubscriber, event)
 }
 
 // TestSubscription sends one subscriber a message that says nothing.
 func (s *Store) TestSubscription(ctx context.Context, sub Subscription) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
-		return s.tell(ctx, tx, sub.WorkspaceUUID, sub.ID, EventTest, map[string]any{"subscription": fmt.Sprint(sub.ID)})
+		return s.tell(ctx, tx, sub.WorkspaceUUID, sub.ID, Event{Type: EventTest, SubscriptionID: sub.ID})
 	})
 }
 
@@ -173,8 +194,8 @@ func (s *Store) TestSubscription(ctx context.Context, sub Subscription) error {
 const everySubscriber = 0
 
 // tell sends one subscriber of the workspace a message, whatever it subscribed to, or everySubscriber.
-func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID string, subscriber int64, event string, data any) error {
-	body, err := json.Marshal(data)
+func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID string, subscriber int64, event Event) error {
+	body, err := json.Marshal(s.describe(event))
 	if err != nil {
 		return err
 	}
@@ -184,7 +205,7 @@ func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID string, subsc
 			'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text
 		FROM subscriptions
 		WHERE workspace_uuid = $1 AND (id = $4 OR $4 = 0 AND disabled_on IS NULL AND $2 = ANY(events))
-		RETURNING id`, workspaceUUID, event, string(body), subscriber)
+		RETURNING id`, workspaceUUID, event.Type, string(body), subscriber)
 	if err != nil {
 		return err
 	}
@@ -324,10 +345,7 @@ func (s *Store) noteVerdict(ctx context.Context, tx pgx.Tx, pr PullRequestKey, v
 	if err := lockPullRequest(ctx, tx, pr, exclusive); err != nil {
 		return err
 	}
-	var before struct {
-		Head, Code string
-		Success    bool
-	}
+	var before ToldVerdict
 	err := tx.QueryRow(ctx, `
 		SELECT head, code, success FROM pull_request_verdicts
 		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3`,
@@ -350,50 +368,9 @@ func (s *Store) noteVerdict(ctx context.Context, tx pgx.Tx, pr PullRequestKey, v
 	if err != nil {
 		return ignoreNotFound(err)
 	}
-	var previous any
+	event := Event{Type: EventVerdictChanged, Repository: r, PullRequestID: pr.PullRequestID, Verdict: &v}
 	if before.Code != "" {
-		previous = map[string]any{"head": nullText(before.Head), "code": before.Code, "success": before.Success}
+		event.Previous = &before
 	}
-	return s.notify(ctx, tx, pr.WorkspaceUUID, EventVerdictChanged, map[string]any{
-		"repository": toldRepository(r), "pullrequest": pr.PullRequestID, "head": nullText(v.PullRequest.Head),
-		"destination": v.PullRequest.DestinationBranch, "success": v.Success, "code": v.Code, "message": v.Message, "previous": previous,
-	})
-}
-
-func toldRepository(r Repository) map[string]any {
-	return map[string]any{"full_name": nullText(r.FullName), "uuid": "{" + r.RepositoryUUID + "}"}
-}
-
-func nullText(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-func toldBuild(r Repository, b mergecheck.Build) map[string]any {
-	return map[string]any{
-		"repository": toldRepository(r), "pullrequest": b.PullRequestID, "id": fmt.Sprint(b.ID), "build_id": b.BuildID,
-		"project": map[string]any{"id": b.Project.ID, "slug": b.Project.Name()}, "version": b.Version, "state": b.State,
-		"commit": nullText(b.SourceCommit), "url": b.URL,
-	}
-}
-
-func toldWaiver(r Repository, pr PullRequestKey, w mergecheck.Waiver) map[string]any {
-	var project any
-	if w.ProjectID != 0 {
-		project = map[string]any{"id": w.ProjectID, "slug": w.ProjectName}
-	}
-	return map[string]any{
-		"repository": toldRepository(r), "pullrequest": pr.PullRequestID, "id": fmt.Sprint(w.ID), "commit": w.Head,
-		"destination": w.Destination, "project": project, "reason": w.Reason, "by": w.By, "expires_on": w.ExpiresOn.UTC(),
-	}
-}
-
-func toldStatus(status CommitStatus, result Attempt) map[string]any {
-	return map[string]any{
-		"repository": toldRepository(Repository{FullName: status.Repository, RepositoryUUID: status.RepositoryUUID}),
-		"id":         fmt.Sprint(status.ID), "commit": status.Commit, "key": status.Key, "state": status.State,
-		"outcome": result.Outcome, "http_status": nullInt(result.HTTPStatus), "reason": result.Reason,
-	}
+	return s.notify(ctx, tx, pr.WorkspaceUUID, event)
 }

@@ -34,6 +34,18 @@ func attempt(t testing.TB, store *postgres.Store, outcome postgres.Outcome) {
 	}
 }
 
+// describe tells of an event what these tests look at.
+func describe(e postgres.Event) any {
+	switch {
+	case e.Build != nil:
+		return string(e.Build.State)
+	case e.Waiver != nil:
+		return string(e.Waiver.State) + " " + e.Waiver.Reason
+	default:
+		return e.Type
+	}
+}
+
 func TestSubscribersAreToldWhatTheyAskedFor(t *testing.T) {
 	t.Parallel()
 	store := open(t)
@@ -59,24 +71,21 @@ func TestSubscribersAreToldWhatTheyAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range list {
-			var body struct {
-				Type string
-				Data struct{ State, Reason string }
-			}
+			var body struct{ Type, Data string }
 			if err := json.Unmarshal([]byte(m.Body), &body); err != nil || body.Type != m.Event {
 				t.Errorf("body %s: %v", m.Body, err)
 			}
-			events = append(events, m.Event+" "+body.Data.State+body.Data.Reason)
+			events = append(events, m.Event+" "+body.Data)
 		}
 		return events
 	}
 	equal(t, "builds", []string{"build.confirmed failed", "build.confirmed running"}, events(builds))
-	equal(t, "builds and waivers", []string{"waiver.given because", "build.confirmed failed", "build.confirmed running"}, events(both))
+	equal(t, "builds and waivers", []string{"waiver.given live because", "build.confirmed failed", "build.confirmed running"}, events(both))
 	equal(t, "disabled", nil, events(gone))
 	equal(t, "another workspace", nil, events(other))
 	equal(t, "jobs", 5, len(queued(t, store, "deliver_notification")))
 	if err := store.DeleteSubscription(t.Context(), other.WorkspaceUUID, both.ID); !errors.Is(err, postgres.ErrNotFound) {
-		t.Errorf("another workspace's webhook was deleted: %v", err)
+		t.Errorf("another workspace's subscription was deleted: %v", err)
 	}
 }
 

@@ -254,7 +254,8 @@ func (s *Store) notifyRefusal(ctx context.Context, tx pgx.Tx, status CommitStatu
 	if result.Outcome != Failed && result.Outcome != NotPostable || status.Reason == result.Reason {
 		return nil
 	}
-	return s.notify(ctx, tx, status.WorkspaceUUID, EventStatusRefused, toldStatus(status, result))
+	status.Outcome, status.HTTPStatus, status.Reason, status.NextAttemptOn = result.Outcome, nullInt(result.HTTPStatus), result.Reason, nil
+	return s.notify(ctx, tx, status.WorkspaceUUID, Event{Type: EventStatusRefused, Status: &status})
 }
 
 func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result Attempt, superseded bool) error {

@@ -36,12 +36,17 @@ type Options struct {
 	// OnWriteFailure is told of each statement that failed because the database takes
 	// nothing; nil: nobody is.
 	OnWriteFailure func(WriteFailure)
+	// Describe returns what subscribers are told of an event, to be written as JSON;
+	// nil: nothing but its type.
+	Describe func(Event) any
 }
 
 // Store reads and writes facts. It is safe for concurrent use.
 type Store struct {
 	pool *pgxpool.Pool
 	jobs *JobClient // inserts only
+
+	describe func(Event) any
 }
 
 // Open returns a store on a migrated database. It does not connect: a database
@@ -55,7 +60,10 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{pool: pool}
+	s := &Store{pool: pool, describe: opts.Describe}
+	if s.describe == nil {
+		s.describe = func(Event) any { return struct{}{} }
+	}
 	if s.jobs, err = s.JobClient(&river.Config{}); err != nil {
 		pool.Close()
 		return nil, err

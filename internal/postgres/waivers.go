@@ -69,7 +69,11 @@ func (s *Store) AddWaiver(ctx context.Context, pr PullRequestKey, w mergecheck.W
 		if err != nil {
 			return err
 		}
-		if err := s.notify(ctx, tx, pr.WorkspaceUUID, EventWaiverGiven, toldWaiver(r, pr, w)); err != nil {
+		given, err := judgedAsGiven(ctx, tx, pr, w)
+		if err != nil {
+			return err
+		}
+		if err := s.notify(ctx, tx, pr.WorkspaceUUID, Event{Type: EventWaiverGiven, Repository: r, PullRequestID: pr.PullRequestID, Waiver: &given}); err != nil {
 			return err
 		}
 		return s.enqueue(ctx, tx, SettleWaivers{PullRequestKey: pr}, SettleWaivers{PullRequestKey: pr, ExpiresOn: w.ExpiresOn})
@@ -174,6 +178,23 @@ func (s *Store) settleIfWaived(ctx context.Context, tx pgx.Tx, pr PullRequestKey
 		return err
 	}
 	return s.enqueue(ctx, tx, SettleWaivers{PullRequestKey: pr})
+}
+
+// judgedAsGiven is a waiver as it is the moment it is given: of the pull request's head and
+// destination, and waiting where it needs a second person.
+func judgedAsGiven(ctx context.Context, tx pgx.Tx, pr PullRequestKey, w mergecheck.Waiver) (mergecheck.WaiverVerdict, error) {
+	rows, err := tx.Query(ctx, selectWaivers+` ORDER BY id DESC LIMIT $4`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, maxWaivers)
+	list, err := waivers(rows, err)
+	if err != nil {
+		return mergecheck.WaiverVerdict{}, err
+	}
+	then := mergecheck.PullRequest{Head: w.Head, DestinationBranch: w.Destination}
+	for _, judged := range mergecheck.JudgeWaivers(list, then, mergecheck.WaiverRules{}, w.CreatedOn) {
+		if judged.ID == w.ID {
+			return judged, nil
+		}
+	}
+	return mergecheck.WaiverVerdict{Waiver: w, State: mergecheck.WaiverUnknown}, nil // never: it was just inserted
 }
 
 // waiverFor is the waiver that is live now for b's project and head, nil where

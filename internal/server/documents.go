@@ -16,7 +16,7 @@ func buildOf(r postgres.Repository, b mergecheck.Build) api.Build {
 	}
 	return api.Build{
 		ID: formatBuildID(r.WorkspaceUUID, b), Project: projectOf(b.Project), BuildID: b.BuildID, Version: b.Version, State: string(b.State),
-		Repository:  api.Repository{FullName: null(name), UUID: uuidOf(r)},
+		Repository:  repositoryOf(r, name),
 		PullRequest: api.PullRequest{ID: b.PullRequestID, Title: b.PullRequestTitle},
 		Source:      api.Source{Commit: null(b.SourceCommit), Branch: b.SourceBranch, Repository: b.SourceRepository},
 		Destination: api.Destination{Branch: b.DestinationBranch, Commit: null(b.DestinationCommit)},
@@ -42,6 +42,11 @@ func jobOf(j mergecheck.Job) api.Job {
 }
 
 func projectOf(p mergecheck.Project) api.Project { return api.Project{ID: p.ID, Slug: p.Name()} }
+
+// repositoryOf is r, called name.
+func repositoryOf(r postgres.Repository, name string) api.Repository {
+	return api.Repository{FullName: null(name), UUID: uuidOf(r)}
+}
 
 // uuidOf is the repository's UUID as Bitbucket writes it, in braces.
 func uuidOf(r postgres.Repository) *string {
@@ -138,7 +143,7 @@ func deliveryOf(d postgres.Delivery) api.Delivery {
 func statusOf(s postgres.CommitStatus) api.CommitStatus {
 	place := postgres.Repository{WorkspaceUUID: s.WorkspaceUUID, RepositoryUUID: s.RepositoryUUID}
 	return api.CommitStatus{
-		ID: formatID(s.ID), Repository: api.Repository{FullName: null(s.Repository), UUID: uuidOf(place)},
+		ID: formatID(s.ID), Repository: repositoryOf(place, s.Repository),
 		Commit: s.Commit, Key: s.Key, State: s.State, PostedState: null(s.PostedState), Outcome: string(s.Outcome),
 		HTTPStatus: s.HTTPStatus, Reason: null(s.Reason), Attempts: s.Attempts,
 		NextAttemptOn: utc(s.NextAttemptOn), UpdatedOn: s.UpdatedOn.UTC(),

@@ -33,14 +33,14 @@ import (
 
 // Config wires a server. Those that merge checks, webhooks, and everything else rest on
 // have connections to the database of their own, so that none waits for another's. Store,
-// Builds, Explaining, Waivers, Webhooks and Log are required.
+// Builds, Explaining, Waivers, Notifications and Log are required.
 type Config struct {
 	// For the API, pages and badges.
-	Store      *postgres.Store
-	Builds     *builds.Service
-	Explaining *gate.Gate
-	Waivers    *waivers.Service
-	Webhooks   *notifications.Service
+	Store         *postgres.Store
+	Builds        *builds.Service
+	Explaining    *gate.Gate
+	Waivers       *waivers.Service
+	Notifications *notifications.Service
 	// For merge checks, and /readyz: whoever can answer those is ready.
 	Checks *postgres.Store
 	Gate   *gate.Gate

@@ -18,7 +18,7 @@ func subscriptionOf(sub postgres.Subscription) api.Subscription {
 	}
 }
 
-func messageOf(m postgres.Notification, attempts []postgres.NotificationAttempt) api.Notification {
+func notificationOf(m postgres.Notification, attempts []postgres.NotificationAttempt) api.Notification {
 	return api.Notification{
 		ID: formatID(m.ID), Event: m.Event, Outcome: string(m.Outcome), NextAttemptOn: utc(m.NextAttemptOn), CreatedOn: m.CreatedOn.UTC(),
 		Attempts: each(attempts, func(a postgres.NotificationAttempt) api.NotificationAttempt {
@@ -27,7 +27,7 @@ func messageOf(m postgres.Notification, attempts []postgres.NotificationAttempt)
 	}
 }
 
-// subscribe has somebody told of what happens in a workspace.
+// subscribe has somebody notified of what happens in a workspace.
 func (s *Server) subscribe(c *gin.Context, token postgres.Token) error {
 	workspace, err := s.workspace(c, token)
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *Server) subscribe(c *gin.Context, token postgres.Token) error {
 	if !storable(body.URL) {
 		return errInvalidBody.with("url is too long, or no text")
 	}
-	sub, secret, err := s.Webhooks.Subscribe(c.Request.Context(), workspace.UUID, body.URL, body.Events, token.Name)
+	sub, secret, err := s.Notifications.Subscribe(c.Request.Context(), workspace.UUID, body.URL, body.Events, token.Name)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *Server) rotateSecret(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	secret, err := s.Webhooks.Rotate(c.Request.Context(), sub, time.Now())
+	secret, err := s.Notifications.Rotate(c.Request.Context(), sub, time.Now())
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (s *Server) rotateSecret(c *gin.Context, token postgres.Token) error {
 	return nil
 }
 
-// testSubscription sends a message that says nothing.
+// testSubscription sends a notification of nothing.
 func (s *Server) testSubscription(c *gin.Context, token postgres.Token) error {
 	sub, err := s.subscription(c, token)
 	if err != nil {
@@ -133,8 +133,8 @@ func (s *Server) testSubscription(c *gin.Context, token postgres.Token) error {
 	return nil
 }
 
-// listMessages lists what a subscriber was told, with every attempt.
-func (s *Server) listMessages(c *gin.Context, token postgres.Token) error {
+// listNotifications lists what a subscriber was sent, with every attempt.
+func (s *Server) listNotifications(c *gin.Context, token postgres.Token) error {
 	sub, err := s.subscription(c, token)
 	if err != nil {
 		return err
@@ -152,17 +152,17 @@ func (s *Server) listMessages(c *gin.Context, token postgres.Token) error {
 		return err
 	}
 	return writePage(s, c, list, length, func(m postgres.Notification) int64 { return m.ID }, func(m postgres.Notification) api.Notification {
-		return messageOf(m, attempts[m.ID])
+		return notificationOf(m, attempts[m.ID])
 	})
 }
 
-// replayMessage sends a message again.
-func (s *Server) replayMessage(c *gin.Context, token postgres.Token) error {
+// replayNotification sends a notification again.
+func (s *Server) replayNotification(c *gin.Context, token postgres.Token) error {
 	sub, err := s.subscription(c, token)
 	if err != nil {
 		return err
 	}
-	id, err := strconv.ParseInt(c.Param("message_id"), 10, 64)
+	id, err := strconv.ParseInt(c.Param("notification_id"), 10, 64)
 	if err != nil || id <= 0 {
 		return errNotFound
 	}
@@ -174,6 +174,6 @@ func (s *Server) replayMessage(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusAccepted, messageOf(m, attempts[m.ID]))
+	c.JSON(http.StatusAccepted, notificationOf(m, attempts[m.ID]))
 	return nil
 }

@@ -151,7 +151,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	for _, path := range []string{
 		"/api/v1/builds/1", "/api/v1/workspaces/acme/policy", "/api/v1/workspaces/%7B" + workspaceUUID + "%7D/policy",
 		"/api/v1/workspaces/acme/policy/versions", "/api/v1/workspaces/acme/policy/effective?repository=acme/widgets&branch=main",
-		hooksPath, hooksPath + "/1", hooksPath + "/1/messages", servertest.ReportsPath, "/api/v1/repositories/acme/widgets/stats",
+		subscriptionsPath, subscriptionsPath + "/1", subscriptionsPath + "/1/notifications", servertest.ReportsPath, "/api/v1/repositories/acme/widgets/stats",
 	} {
 		if res := w.Do(http.MethodGet, path, other, nil); res.Status != http.StatusNotFound {
 			t.Errorf("GET %s answered the other %d %s", path, res.Status, res.Body)

@@ -18,10 +18,28 @@ import (
 	"mergegate/api"
 )
 
+var document = sync.OnceValues(func() (*openapi3.T, error) { return openapi3.NewLoader().LoadFromData(api.OpenAPI) })
+
+// HoldEventToSpecification checks the body of a notification.
+func HoldEventToSpecification(t *testing.T, body []byte) {
+	t.Helper()
+	doc, err := document()
+	if err != nil {
+		t.Fatalf("api/openapi.yaml: %v", err)
+	}
+	var event any
+	if err := json.Unmarshal(body, &event); err != nil {
+		t.Fatalf("notification %s: %v", body, err)
+	}
+	if err := doc.Components.Schemas["event"].Value.VisitJSON(event, openapi3.MultiErrors()); err != nil {
+		t.Errorf("notification %s is against api/openapi.yaml: %v", body, err)
+	}
+}
+
 // specification is api/openapi.yaml, to which every request and answer of these
 // tests is held.
 var specification = sync.OnceValues(func() (routers.Router, error) {
-	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	doc, err := document()
 	if err != nil {
 		return nil, err
 	}

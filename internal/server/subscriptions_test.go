@@ -11,17 +11,18 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"mergegate/api"
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/server/servertest"
 )
 
-const (
-	hooksPath = "/api/v1/workspaces/acme/webhooks"
-)
+const subscriptionsPath = "/api/v1/workspaces/acme/subscriptions"
 
-// receiver is somebody's program that webhooks are sent to.
+// receiver is somebody's program that notifications are sent to.
 type receiver struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -79,30 +80,27 @@ func (r *receiver) verdicts(t *testing.T) string {
 	t.Helper()
 	var codes []string
 	for _, got := range r.all() {
-		var message struct {
-			Type string
-			Data struct{ Code string }
-		}
-		if err := json.Unmarshal(got.body, &message); err != nil {
+		var event api.Event
+		if err := json.Unmarshal(got.body, &event); err != nil {
 			t.Fatal(err)
 		}
-		if message.Type == "verdict.changed" {
-			codes = append(codes, message.Data.Code)
+		if event.Data.Verdict != nil {
+			codes = append(codes, event.Data.Verdict.Code)
 		}
 	}
 	return strings.Join(codes, " ")
 }
 
-type hook struct {
+type subscribed struct {
 	ID, Secret string
 	DisabledOn *string `json:"disabled_on"`
 }
 
-func (w *world) subscribe(address string, events ...string) (made hook) {
+func (w *world) subscribe(address string, events ...string) (made subscribed) {
 	w.T.Helper()
 	body, err := json.Marshal(map[string]any{"url": address, "events": events})
 	w.Must(err)
-	res := w.Post(hooksPath, w.Token, string(body))
+	res := w.Post(subscriptionsPath, w.Token, string(body))
 	if res.Status != http.StatusCreated {
 		w.T.Fatalf("subscribing was answered %d %s", res.Status, res.Body)
 	}
@@ -119,20 +117,52 @@ func verified(t *testing.T, secret string, got received) error {
 	return check.Verify(got.body, got.header)
 }
 
-func TestWebhooksTellOfWhatHappens(t *testing.T) {
+// holdsToTheAPI looks up what an event tells of by the ids in it, waivers with the token waiving.
+func (w *world) holdsToTheAPI(told api.EventData, waiving string) {
+	w.T.Helper()
+	if told.Build != nil {
+		var build api.Build
+		w.Get("/api/v1/builds/"+told.Build.ID, &build)
+		if build.BuildID != told.Build.BuildID || build.Project != told.Build.Project || build.Repository.UUID == nil {
+			w.T.Errorf("build %s is %+v, and was told as %+v", told.Build.ID, build, told.Build)
+		}
+	}
+	if told.Waiver != nil {
+		var list struct{ Values []api.Waiver }
+		res := w.Do(http.MethodGet, "/api/v1/repositories/acme/widgets/pullrequests/7/waivers", waiving, nil)
+		w.Must(json.Unmarshal(res.Body, &list))
+		if diff := cmp.Diff([]api.Waiver{*told.Waiver}, list.Values); diff != "" {
+			w.T.Errorf("waivers told and listed (-told +listed):\n%s", diff)
+		}
+	}
+	if told.CommitStatus != nil {
+		var list struct{ Values []api.CommitStatus }
+		w.Get("/api/v1/commit-statuses?outcome=failed", &list)
+		ignored := cmpopts.IgnoreFields(api.CommitStatus{}, "UpdatedOn")
+		if diff := cmp.Diff([]api.CommitStatus{*told.CommitStatus}, list.Values, ignored); diff != "" {
+			w.T.Errorf("statuses told and listed (-told +listed):\n%s", diff)
+		}
+	}
+	if v := told.Verdict; v != nil && v.Code == "waived" && (told.Previous == nil || told.Previous.Code != "failed") {
+		w.T.Errorf("waived after %+v", told.Previous)
+	}
+}
+
+func TestSubscribersAreNotified(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, servertest.SecretKey, "MERGEGATE_WEBHOOK_NETWORKS=127.0.0.0/8")
 	w.Expect("no_build", "")
 	r := newReceiver(t)
 	all := []string{"verdict.changed", "build.confirmed", "waiver.given", "status.refused"}
-	made := w.subscribe(r.URL+"/hook", all...)
+	made := w.subscribe(r.URL+"/subscribed", all...)
 	if raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(made.Secret, "whsec_")); err != nil || len(raw) < 24 {
 		t.Errorf("secret of %d bytes, %v", len(raw), err)
 	}
 	w.Built(commit('1'), "failed")
 	w.Eventually("the verdict is told without anybody asking", func() bool { return strings.HasSuffix(r.verdicts(t), "failed") })
 	w.Expect("failed", "") // nothing new
-	w.waive(w.TokenOf("release", "waive"), `{"reason":"because"}`)
+	waiving := w.TokenOf("release", "waive")
+	w.waive(waiving, `{"reason":"because"}`)
 	w.Eventually("it is told again", func() bool { return strings.HasSuffix(r.verdicts(t), "failed waived") })
 	w.Expect("waived", "")
 	// What Bitbucket doesn't take for what it is, is not tried again.
@@ -150,17 +180,10 @@ func TestWebhooksTellOfWhatHappens(t *testing.T) {
 		if err := verified(t, made.Secret, got); err != nil {
 			t.Errorf("%s: %v", got.body, err)
 		}
-		var message struct {
-			Type string
-			Data struct {
-				Code     string
-				Previous *struct{ Code string }
-			}
-		}
-		w.Must(json.Unmarshal(got.body, &message))
-		if message.Data.Code == "waived" && (message.Data.Previous == nil || message.Data.Previous.Code != "failed") {
-			t.Errorf("changed from %+v", message.Data.Previous)
-		}
+		servertest.HoldEventToSpecification(t, got.body)
+		var event api.Event
+		w.Must(json.Unmarshal(got.body, &event))
+		w.holdsToTheAPI(event.Data, waiving)
 	}
 	if told := r.verdicts(t); !strings.HasSuffix(told, "failed waived") {
 		t.Errorf("told of %s", told)
@@ -169,19 +192,19 @@ func TestWebhooksTellOfWhatHappens(t *testing.T) {
 		t.Error("the log has the secret")
 	}
 	var list struct{ Values []map[string]any }
-	w.Get(hooksPath, &list)
+	w.Get(subscriptionsPath, &list)
 	if len(list.Values) != 1 || list.Values[0]["secret"] != nil {
 		t.Errorf("listed %v", list.Values)
 	}
 }
 
-func TestWebhooksAreRetriedAndReplayed(t *testing.T) {
+func TestNotificationsAreRetriedAndReplayed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, servertest.SecretKey, "MERGEGATE_WEBHOOK_NETWORKS=127.0.0.0/8")
 	w.Expect("no_build", "")
 	r := newReceiver(t, http.StatusInternalServerError)
 	made := w.subscribe(r.URL, "waiver.given")
-	path := hooksPath + "/" + made.ID
+	path := subscriptionsPath + "/" + made.ID
 	if res := w.Post(path+"/test", w.Token, ""); res.Status != http.StatusAccepted {
 		t.Fatalf("testing was answered %d %s", res.Status, res.Body)
 	}
@@ -193,7 +216,7 @@ func TestWebhooksAreRetriedAndReplayed(t *testing.T) {
 	}
 	var messages struct{ Values []message }
 	w.Eventually("the second attempt is taken", func() bool {
-		w.Get(path+"/messages", &messages)
+		w.Get(path+"/notifications", &messages)
 		return len(messages.Values) == 1 && messages.Values[0].Outcome == "delivered"
 	})
 	if a := messages.Values[0].Attempts; len(a) != 2 || a[0].HTTPStatus != 500 || a[1].HTTPStatus != 204 {
@@ -205,12 +228,12 @@ func TestWebhooksAreRetriedAndReplayed(t *testing.T) {
 	}
 
 	res := w.Post(path+"/rotate", w.Token, "")
-	var rotated hook
+	var rotated subscribed
 	w.Must(json.Unmarshal(res.Body, &rotated))
 	if res.Status != http.StatusOK || rotated.Secret == made.Secret || rotated.Secret == "" {
 		t.Fatalf("rotating was answered %d %s", res.Status, res.Body)
 	}
-	if res := w.Post(path+"/messages/"+messages.Values[0].ID+"/replay", w.Token, ""); res.Status != http.StatusAccepted {
+	if res := w.Post(path+"/notifications/"+messages.Values[0].ID+"/replay", w.Token, ""); res.Status != http.StatusAccepted {
 		t.Fatalf("replaying was answered %d %s", res.Status, res.Body)
 	}
 	w.Eventually("it is sent again", func() bool { return len(r.all()) == 3 })
@@ -225,7 +248,7 @@ func TestWebhooksAreRetriedAndReplayed(t *testing.T) {
 	r.mu.Unlock()
 	w.Post(path+"/test", w.Token, "")
 	w.Eventually("410 disables it", func() bool {
-		var now hook
+		var now subscribed
 		w.Get(path, &now)
 		return now.DisabledOn != nil
 	})
@@ -233,19 +256,19 @@ func TestWebhooksAreRetriedAndReplayed(t *testing.T) {
 		t.Errorf("deleting was answered %d %s", res.Status, res.Body)
 	}
 	if res := w.Do(http.MethodGet, path, w.Token, nil); res.Status != http.StatusNotFound {
-		t.Errorf("a deleted webhook was answered %d", res.Status)
+		t.Errorf("a deleted subscription was answered %d", res.Status)
 	}
 }
 
-// TestWebhooksStayOutOfPrivateNetworks sends to a name that leads home, and to
+// TestNotificationsStayOutOfPrivateNetworks sends to a name that leads home, and to
 // whoever redirects there.
-func TestWebhooksStayOutOfPrivateNetworks(t *testing.T) {
+func TestNotificationsStayOutOfPrivateNetworks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, servertest.SecretKey, "MERGEGATE_WEBHOOK_NETWORKS=10.99.0.0/16")
 	w.Expect("no_build", "")
 	r := newReceiver(t)
 	made := w.subscribe(strings.Replace(r.URL, "http://127.0.0.1", "https://localhost", 1), "waiver.given")
-	path := hooksPath + "/" + made.ID
+	path := subscriptionsPath + "/" + made.ID
 	w.Post(path+"/test", w.Token, "")
 	var messages struct {
 		Values []struct {
@@ -253,7 +276,7 @@ func TestWebhooksStayOutOfPrivateNetworks(t *testing.T) {
 		}
 	}
 	w.Eventually("an attempt is made", func() bool {
-		w.Get(path+"/messages", &messages)
+		w.Get(path+"/notifications", &messages)
 		return len(messages.Values) == 1 && len(messages.Values[0].Attempts) > 0
 	})
 	if reason := messages.Values[0].Attempts[0].Reason; !strings.Contains(reason, "private address") {
@@ -264,7 +287,7 @@ func TestWebhooksStayOutOfPrivateNetworks(t *testing.T) {
 	}
 }
 
-func TestWebhooksThatAreRefused(t *testing.T) {
+func TestSubscriptionsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, servertest.SecretKey)
 	w.Expect("no_build", "")
@@ -290,13 +313,13 @@ func TestWebhooksThatAreRefused(t *testing.T) {
 		{name: "good", token: w.Token, body: `{"url":"https://example.com/","events":["waiver.given"]}`, status: 201},
 	}
 	for _, tt := range tests {
-		if res := w.Post(hooksPath, tt.token, tt.body); res.Status != tt.status {
+		if res := w.Post(subscriptionsPath, tt.token, tt.body); res.Status != tt.status {
 			t.Errorf("%s: answered %d %s; want %d", tt.name, res.Status, res.Body, tt.status)
 		}
 	}
 	without := newWorld(t)
 	without.Expect("no_build", "")
-	if res := without.Post(hooksPath, without.Token, tests[len(tests)-1].body); res.Status != http.StatusConflict || !strings.Contains(string(res.Body), "MERGEGATE_SECRET_KEY") {
+	if res := without.Post(subscriptionsPath, without.Token, tests[len(tests)-1].body); res.Status != http.StatusConflict || !strings.Contains(string(res.Body), "MERGEGATE_SECRET_KEY") {
 		t.Errorf("without a key: answered %d %s", res.Status, res.Body)
 	}
 }
