@@ -13,7 +13,6 @@ package builds
 import (
 	"cmp"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,15 +69,4 @@ func (s *Service) WithStore(store *postgres.Store) *Service {
 	other := *s
 	other.store = store
 	return &other
-}
-
-// giveUpAfter is how long AppVeyor is asked about a delivery it does not confirm.
-const giveUpAfter = 24 * time.Hour
-
-// wait is how long to wait before the next try at something first tried age ago:
-// half as long again as it took so far, within bounds, and a little at random so
-// that what failed together does not come back together.
-func wait(age, least, most time.Duration) time.Duration {
-	d := min(max(age/2, least), most)
-	return d + time.Duration(rand.Int64N(int64(d)/5+1)) //nolint:gosec // jitter, no secret
 }

@@ -346,23 +346,3 @@ func TestReconcileFillsGaps(t *testing.T) {
 		t.Errorf("%d pages of the history were read, want 4", histories)
 	}
 }
-
-func TestWait(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name          string
-		age, from, to time.Duration
-	}{
-		{name: "at first", age: 0, from: 2 * time.Second, to: 2400 * time.Millisecond},
-		{name: "later", age: time.Minute, from: 30 * time.Second, to: 36 * time.Second},
-		{name: "much later", age: 10 * time.Hour, from: 10 * time.Minute, to: 12 * time.Minute},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if got := wait(tt.age, 2*time.Second, 10*time.Minute); got < tt.from || got > tt.to {
-				t.Errorf("waits %s, want %s to %s", got, tt.from, tt.to)
-			}
-		})
-	}
-}

@@ -32,7 +32,7 @@ func (r result) word() string {
 	}
 }
 
-// confirm is the one way a build gets into the store: it reads the build back
+// confirm is the one way in for what AppVeyor says of a build: it reads the build back
 // from AppVeyor, checks whose it is by that answer alone, and records it. With a
 // delivery, that delivery gets its outcome in the same transaction. An error is
 // the database's; everything else is a result.

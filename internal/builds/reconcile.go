@@ -15,6 +15,7 @@ import (
 	"mergegate/internal/appveyor"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/retry"
 )
 
 const (
@@ -276,7 +277,7 @@ func (s *Service) lookAgain(ctx context.Context, job *river.Job[postgres.LookAga
 // long ago.
 func lookAgainIn(ago time.Duration) time.Duration {
 	if ago < oftenFor {
-		return wait(0, oftenEvery, oftenEvery)
+		return retry.Slower(0, oftenEvery, oftenEvery)
 	}
-	return wait(ago/2, oftenEvery, time.Hour)
+	return retry.Slower(ago/2, oftenEvery, time.Hour)
 }

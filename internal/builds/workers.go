@@ -10,6 +10,7 @@ import (
 
 	"mergegate/internal/appveyor"
 	"mergegate/internal/postgres"
+	"mergegate/internal/retry"
 )
 
 // watchFor is how long an unfinished build is looked at again. AppVeyor ends
@@ -63,13 +64,13 @@ func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.C
 		return nil // recorded, and the delivery with it
 	}
 	age := s.now().Sub(d.PendingSince)
-	if age > giveUpAfter {
+	if age > retry.GiveUpAfter {
 		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, r.problem)
 	}
 	if err := s.store.NoteAttempt(ctx, d.ID, r.problem); err != nil {
 		return err
 	}
-	return river.JobSnooze(max(r.retryIn, wait(age, 2*time.Second, 10*time.Minute)))
+	return river.JobSnooze(max(r.retryIn, retry.Slower(age, 2*time.Second, 10*time.Minute)))
 }
 
 // ignored decides again what was decided on receipt: a delivery may be replayed
@@ -98,7 +99,7 @@ func (s *Service) watchBuild(ctx context.Context, job *river.Job[postgres.WatchB
 		if done || age > watchFor {
 			return nil
 		}
-		return river.JobSnooze(max(r.retryIn, wait(age, 2*time.Second, time.Minute)))
+		return river.JobSnooze(max(r.retryIn, retry.Slower(age, 2*time.Second, time.Minute)))
 	})
 }
 
@@ -106,10 +107,10 @@ func (s *Service) learnRepository(ctx context.Context, job *river.Job[postgres.L
 	return s.store.Looking(ctx, job.Args, func(ctx context.Context) error {
 		if _, err := s.learn(ctx, job.Args.FullName); err != nil {
 			age := s.now().Sub(job.CreatedAt)
-			if age > giveUpAfter {
+			if age > retry.GiveUpAfter {
 				return nil // the next build, or merge check, asks again
 			}
-			return river.JobSnooze(wait(age, 5*time.Second, 10*time.Minute))
+			return river.JobSnooze(retry.Slower(age, 5*time.Second, 10*time.Minute))
 		}
 		return nil
 	})

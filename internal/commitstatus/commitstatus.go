@@ -25,8 +25,8 @@ import (
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
-	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
+	"mergegate/internal/retry"
 )
 
 const (
@@ -91,9 +91,9 @@ func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.Publish
 // untilDue is how long a status that can't be claimed now is left alone.
 func untilDue(s postgres.CommitStatus) time.Duration {
 	if s.NextAttemptOn == nil {
-		return outbox.BusyWait
+		return retry.BusyWait
 	}
-	return max(outbox.BusyWait, time.Until(*s.NextAttemptOn))
+	return max(retry.BusyWait, time.Until(*s.NextAttemptOn))
 }
 
 // resultLabel tells what Bitbucket didn't take from what it wasn't asked.
@@ -109,7 +109,7 @@ func resultLabel(r postgres.Attempt) string {
 func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.Attempt {
 	client := p.clientFor(ctx, s.WorkspaceUUID)
 	if !client.HasCredential() {
-		return retry(s, 0, 0, "mergegate has no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
+		return again(s, 0, 0, "mergegate has no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
 	}
 	if left := client.Wait(urgency(s)); left > 0 {
 		return postgres.Attempt{Outcome: postgres.Pending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
@@ -206,10 +206,10 @@ func resultOf(s postgres.CommitStatus, err error) postgres.Attempt {
 	}
 	var e *bitbucket.Error
 	if !errors.As(err, &e) {
-		return retry(s, 0, 0, reason(err))
+		return again(s, 0, 0, reason(err))
 	}
 	if e.Temporary() || isMended(e.StatusCode) {
-		return retry(s, e.StatusCode, e.RetryAfter, reason(err))
+		return again(s, e.StatusCode, e.RetryAfter, reason(err))
 	}
 	return postgres.Attempt{Outcome: postgres.Failed, HTTPStatus: e.StatusCode, Reason: reason(err)}
 }
@@ -228,9 +228,9 @@ func reason(err error) string {
 	}
 }
 
-// retry says when to try again.
-func retry(s postgres.CommitStatus, httpStatus int, asked time.Duration, reason string) postgres.Attempt {
-	return outbox.Again(postgres.Attempt{HTTPStatus: httpStatus, Reason: reason}, s.PendingSince, pause(s, httpStatus), asked)
+// again says when to try again.
+func again(s postgres.CommitStatus, httpStatus int, asked time.Duration, reason string) postgres.Attempt {
+	return retry.Again(postgres.Attempt{HTTPStatus: httpStatus, Reason: reason}, s.PendingSince, pause(s, httpStatus), asked)
 }
 
 const (
@@ -249,5 +249,5 @@ func pause(s postgres.CommitStatus, httpStatus int) time.Duration {
 	if s.State == mergecheck.StatusInProgress {
 		attempts = 2*attempts - 1
 	}
-	return outbox.Pause(attempts, most)
+	return retry.Pause(attempts, most)
 }

@@ -6,8 +6,8 @@ import (
 
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
-	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
+	"mergegate/internal/retry"
 )
 
 func TestResultOf(t *testing.T) {
@@ -47,10 +47,10 @@ func TestResultOf(t *testing.T) {
 func TestRetryAfterIsHonoured(t *testing.T) {
 	t.Parallel()
 	status := postgres.CommitStatus{Attempts: 1, PendingSince: time.Now()}
-	if got := retry(status, 429, time.Hour, "").RetryIn; got != time.Hour {
+	if got := again(status, 429, time.Hour, "").RetryIn; got != time.Hour {
 		t.Errorf("waits %s", got)
 	}
-	if got := retry(status, 429, 100*time.Hour, "").RetryIn; got != outbox.GiveUpAfter {
+	if got := again(status, 429, 100*time.Hour, "").RetryIn; got != retry.GiveUpAfter {
 		t.Errorf("waits %s for a retry in 100 hours", got)
 	}
 }
@@ -91,7 +91,7 @@ func TestAResultIsWorthMoreAttempts(t *testing.T) {
 	for _, status := range []int{401, 503} {
 		tries := map[string]int{}
 		for _, state := range []string{mergecheck.StatusInProgress, "SUCCESSFUL"} {
-			for passed := time.Duration(0); passed < outbox.GiveUpAfter; tries[state]++ {
+			for passed := time.Duration(0); passed < retry.GiveUpAfter; tries[state]++ {
 				passed += pause(postgres.CommitStatus{Attempts: tries[state] + 1, State: state}, status)
 			}
 		}

@@ -26,9 +26,9 @@ import (
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
-	"mergegate/internal/outbox"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
+	"mergegate/internal/retry"
 )
 
 const (
@@ -100,7 +100,7 @@ func (s *Service) sync(ctx context.Context, job *river.Job[postgres.SyncEffects]
 	case err != nil:
 		return err
 	case busy:
-		return river.JobSnooze(outbox.BusyWait)
+		return river.JobSnooze(retry.BusyWait)
 	case !claimed:
 		return nil // a newer job has it
 	}
@@ -229,8 +229,8 @@ func (t task) hold(ctx context.Context, asked mergecheck.Effects, result postgre
 	}
 	lasts := time.Since(since)
 	switch {
-	case lasts > outbox.GiveUpAfter:
-		_, err := t.store.HoldEffects(ctx, t.run, held, outbox.GivenUp(result, "24 hours"))
+	case lasts > retry.GiveUpAfter:
+		_, err := t.store.HoldEffects(ctx, t.run, held, retry.GivenUp(result, "24 hours"))
 		return 0, err
 	case t.facts.Closed:
 		return 0, nil // nobody waits for it
@@ -351,7 +351,7 @@ func (t task) resultOf(e postgres.Effect, err error) postgres.Attempt {
 	case !refused.Temporary():
 		return result
 	}
-	return outbox.Again(result, e.PendingSince, outbox.Pause(e.Attempts, mostPause), refused.RetryAfter)
+	return retry.Again(result, e.PendingSince, retry.Pause(e.Attempts, mostPause), refused.RetryAfter)
 }
 
 // isRefused reports whether Bitbucket answered that it did not do what it was

@@ -19,8 +19,8 @@ import (
 	"github.com/riverqueue/river"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
+	"mergegate/internal/retry"
 	"mergegate/internal/retryafter"
 )
 
@@ -50,7 +50,7 @@ func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverNo
 	case err != nil:
 		return err
 	case busy:
-		return river.JobSnooze(outbox.BusyWait)
+		return river.JobSnooze(retry.BusyWait)
 	case !claimed:
 		return nil
 	}
@@ -150,9 +150,9 @@ func (s *Service) request(ctx context.Context, m postgres.Notification, sub post
 // for; after the last one the notification has failed.
 func again(m postgres.Notification, a postgres.Attempt, asked time.Duration) postgres.Attempt {
 	if m.Attempts > len(schedule) {
-		return outbox.GivenUp(a, fmt.Sprintf("%d attempts", m.Attempts))
+		return retry.GivenUp(a, fmt.Sprintf("%d attempts", m.Attempts))
 	}
-	return outbox.Later(a, max(schedule[max(m.Attempts, 1)-1], asked))
+	return retry.Later(a, max(schedule[max(m.Attempts, 1)-1], asked))
 }
 
 // transportProblem says why there was no answer, and nothing of the network that

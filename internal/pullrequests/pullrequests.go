@@ -1,15 +1,16 @@
 // Package pullrequests keeps what is known of pull requests fresh: their heads
 // over time, where they go to, and whether they are still open.
 //
-// Events of Forge and webhooks of Bitbucket are stored as deliveries and applied
-// by jobs; a sweep looks at open pull requests again, so that a lost event is
-// made up for:
+// Events of Forge and webhooks of Bitbucket are stored as deliveries, and count from
+// the transaction that stores them; a job reads what they leave open. A sweep looks at
+// open pull requests again, so that a lost event is made up for:
 //
 //	service := pullrequests.New(store, client, tokens, pullrequests.Options{Log: log})
 //	id, err := service.Receive(ctx, pullrequests.Delivery{Source: pullrequests.SourceForge, Body: body})
 //	service.AddWorkers(workers)
 //
-// No verdict rests on this: a merge check reads the head itself.
+// A merge check brings or reads the head itself. What is kept here says whether a newer
+// one was told meanwhile.
 package pullrequests
 
 import (
@@ -31,6 +32,7 @@ import (
 	"mergegate/internal/forge"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/retry"
 )
 
 // Where events come from.
@@ -40,8 +42,6 @@ const (
 )
 
 const (
-	// giveUpAfter is how long Bitbucket is asked about a pull request.
-	giveUpAfter = 24 * time.Hour
 	// sweepSize bounds a round of the sweep: each pull request takes two requests,
 	// and with the default interval of 2 minutes that is 300 an hour of the 1,000
 	// that Bitbucket allows. Those looked at longest ago come first.
@@ -184,7 +184,7 @@ func (s *Service) urgency(ctx context.Context, key postgres.PullRequestKey) (bit
 }
 
 // later tells when to ask Bitbucket again after err. Nothing is asked for longer than
-// [giveUpAfter], nor what only a person can mend.
+// [retry.GiveUpAfter], nor what only a person can mend.
 func (s *Service) later(ctx context.Context, err error, since time.Time, failure string, what ...any) error {
 	var e *bitbucket.Error
 	switch {
@@ -192,15 +192,15 @@ func (s *Service) later(ctx context.Context, err error, since time.Time, failure
 		return nil
 	case !errors.As(err, &e) && !errors.Is(err, bitbucket.ErrHeadUnknown):
 		return err // the database's
-	case time.Since(since) > giveUpAfter || e != nil && !e.Temporary():
+	case time.Since(since) > retry.GiveUpAfter || e != nil && !e.Temporary():
 		s.log.WarnContext(ctx, failure, append(what, "error", err)...)
 		return nil
 	}
-	delay := 10 * time.Second
+	delay := retry.Slower(time.Since(since), 10*time.Second, 10*time.Minute)
 	if e != nil {
 		delay = max(delay, e.RetryAfter)
 	}
-	return river.JobSnooze(max(delay, min(time.Since(since)/2, 10*time.Minute)))
+	return river.JobSnooze(delay)
 }
 
 // readName reads what a repository is called now, by its UUIDs, and has what is kept

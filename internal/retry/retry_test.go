@@ -1,4 +1,4 @@
-package outbox_test
+package retry_test
 
 import (
 	"testing"
@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
+	"mergegate/internal/retry"
 )
 
 func TestAgain(t *testing.T) {
@@ -47,7 +47,7 @@ func TestAgain(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := outbox.Again(failed, time.Now().Add(-tt.tried), tt.pause, tt.asked)
+			got := retry.Again(failed, time.Now().Add(-tt.tried), tt.pause, tt.asked)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Again (-want +got):\n%s", diff)
 			}
@@ -70,9 +70,29 @@ func TestPause(t *testing.T) {
 		{attempts: 1000, most: time.Hour, least: time.Hour},
 	}
 	for _, tt := range tests {
-		got := outbox.Pause(tt.attempts, tt.most)
+		got := retry.Pause(tt.attempts, tt.most)
 		if got < tt.least || got > tt.least+tt.least/5 {
 			t.Errorf("Pause(%d, %s) = %s, want %s and up to a fifth more", tt.attempts, tt.most, got, tt.least)
 		}
+	}
+}
+
+func TestSlower(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name          string
+		age, from, to time.Duration
+	}{
+		{name: "at first", age: 0, from: 2 * time.Second, to: 2400 * time.Millisecond},
+		{name: "later", age: time.Minute, from: 30 * time.Second, to: 36 * time.Second},
+		{name: "much later", age: 10 * time.Hour, from: 10 * time.Minute, to: 12 * time.Minute},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := retry.Slower(tt.age, 2*time.Second, 10*time.Minute); got < tt.from || got > tt.to {
+				t.Errorf("waits %s, want %s to %s", got, tt.from, tt.to)
+			}
+		})
 	}
 }

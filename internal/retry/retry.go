@@ -1,9 +1,9 @@
-// Package outbox says when mergegate tries again to tell others something, and when it
-// gives up: one way for commit statuses, effects and notifications.
+// Package retry says when mergegate tries again, and when it gives up: to tell others
+// something (commit statuses, effects, notifications), and to ask AppVeyor and Bitbucket.
 //
-// What is wanted, its lease and its attempts are rows of the store; each kind has its
-// own job, which claims a row, tries, and settles it with a [postgres.Attempt].
-package outbox
+// What is told has a row with its lease and its attempts, and a job that claims the row,
+// tries, and settles it with a [postgres.Attempt]. What is asked has a job that snoozes.
+package retry
 
 import (
 	"math/rand/v2"
@@ -12,8 +12,7 @@ import (
 	"mergegate/internal/postgres"
 )
 
-// GiveUpAfter is how long what Bitbucket doesn't take is tried, until something else is
-// wanted.
+// GiveUpAfter is how long anything is tried. A new fact, or a person, begins it anew.
 const GiveUpAfter = 24 * time.Hour
 
 // BusyWait is how long what somebody else is at, or too many like it, is left alone.
@@ -48,9 +47,19 @@ func GivenUp(a postgres.Attempt, what string) postgres.Attempt {
 }
 
 // Pause is how long to wait after so many attempts: it doubles from one second to most,
-// and up to a fifth more at random, so that what failed together doesn't come back
-// together.
+// and up to a fifth more at random.
 func Pause(attempts int, most time.Duration) time.Duration {
-	d := min(firstPause<<min(max(attempts-1, 0), mostDoubling), most)
-	return d + time.Duration(rand.Int64N(int64(d)/5)) //nolint:gosec // jitter, no secret
+	return jittered(min(firstPause<<min(max(attempts-1, 0), mostDoubling), most))
+}
+
+// Slower is how long to wait before the next try at something first tried age ago: half
+// as long again as it took so far, within bounds, and up to a fifth more at random.
+func Slower(age, least, most time.Duration) time.Duration {
+	return jittered(min(max(age/2, least), most))
+}
+
+// jittered is d and up to a fifth more, so that what failed together doesn't come back
+// together.
+func jittered(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Int64N(int64(d)/5+1)) //nolint:gosec // jitter, no secret
 }
