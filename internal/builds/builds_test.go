@@ -277,7 +277,7 @@ func TestReconcileRepairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := b.service.reconcile(t.Context(), &river.Job[reconcile]{}); err != nil {
+		if err := b.service.reconcile(t.Context(), &river.Job[postgres.Reconcile]{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -321,7 +321,7 @@ func TestReconcileFillsGaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := b.service.reconcile(t.Context(), &river.Job[reconcile]{}); err != nil {
+		if err := b.service.reconcile(t.Context(), &river.Job[postgres.Reconcile]{}); err != nil {
 			t.Fatal(err)
 		}
 	}

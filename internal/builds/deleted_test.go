@@ -265,7 +265,7 @@ func TestDeletedBuildThatComesBackCounts(t *testing.T) {
 	if _, err := b.appveyor.PutBuild("acme", "widgets", back); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.service.reconcile(t.Context(), &river.Job[reconcile]{}); err != nil {
+	if err := b.service.reconcile(t.Context(), &river.Job[postgres.Reconcile]{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.stored(t); got.State != mergecheck.Failed || !got.DeletedOn.IsZero() {

@@ -119,7 +119,7 @@ func TestOneReplicaPolls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, err := replica.Insert(t.Context(), reconcile{}, nil)
+		result, err := replica.Insert(t.Context(), postgres.Reconcile{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

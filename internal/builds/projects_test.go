@@ -31,7 +31,7 @@ func linked(t *testing.T) (*bundle, postgres.Repository) {
 
 func (b *bundle) round(t *testing.T) {
 	t.Helper()
-	if err := b.service.reconcile(t.Context(), &river.Job[reconcile]{}); err != nil {
+	if err := b.service.reconcile(t.Context(), &river.Job[postgres.Reconcile]{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -29,30 +29,12 @@ const (
 	projectsAtOnce = 4
 )
 
-// reconcile looks through the history of every project for builds that no
-// delivery told of: AppVeyor sends each webhook once, and none for builds that
-// start or are cancelled.
-type reconcile struct{}
-
-// Kind names the job in the queue.
-func (reconcile) Kind() string { return "reconcile" }
-
-// InsertOpts keep rounds from piling up behind a slow one.
-func (reconcile) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{
-		Queue: postgres.QueueBuilds, MaxAttempts: 1,
-		UniqueOpts: river.UniqueOpts{ByState: postgres.Unfinished},
-	}
-}
-
-// Reconciliation is the periodic job that looks at every project's history. One
-// replica inserts it; any works it, and no second one while it does.
+// Reconciliation is the round that finds builds that no delivery told of.
 func (s *Service) Reconciliation() *river.PeriodicJob {
-	return river.NewPeriodicJob(postgres.Every(s.interval),
-		func() (river.JobArgs, *river.InsertOpts) { return reconcile{}, nil }, nil)
+	return postgres.Round(postgres.Reconcile{}, postgres.Every(s.interval), false)
 }
 
-func (s *Service) reconcile(ctx context.Context, _ *river.Job[reconcile]) error {
+func (s *Service) reconcile(ctx context.Context, _ *river.Job[postgres.Reconcile]) error {
 	seen, err := s.store.Projects(ctx)
 	if err != nil {
 		return err

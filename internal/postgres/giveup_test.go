@@ -2,6 +2,10 @@ package postgres_test
 
 import (
 	"encoding/json"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +14,19 @@ import (
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
+
+// nothingWaits are the kinds of jobs whose end leaves nothing pending, and why.
+var nothingWaits = map[string]string{
+	"reconcile":            "the next round",
+	"sweep_pull_requests":  "the next round",
+	"delete_old":           "the next round",
+	"look_again":           "the next merge check asks again",
+	"rebuild_pull_request": "the next merge check asks again",
+	"record_unlinked":      "what waits is recorded with the next build or when the repository is told of again",
+	"settle_waivers":       "the verdict is what counts, and the next build settles its status",
+	"wake_effects":         "whatever changes the verdict next",
+	"spread_effects":       "whatever changes the verdict next",
+}
 
 // TestNothingStaysPendingWithoutAJob gives up the last attempt of each kind of job
 // that something waits for.
@@ -53,12 +70,36 @@ func TestNothingStaysPendingWithoutAJob(t *testing.T) {
 			apply(t, store, told(r, 7, "OPEN", "", 0))
 			return postgres.SyncEffects{PullRequestKey: pr, Turn: 1}
 		}},
+		{name: "a notification", sql: `SELECT outcome FROM notifications`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			if err := store.TestSubscription(t.Context(), subscribe(t, store, r, postgres.EventTest)); err != nil {
+				t.Fatal(err)
+			}
+			return postgres.DeliverNotification{NotificationID: query[int64](t, store, `SELECT id FROM notifications`)[0]}
+		}},
+		{name: "a look at a repository", sql: live + `'repository'`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			e := pushed(r, "feature", head, 0)
+			e.FullName = "ws/renamed"
+			apply(t, store, e)
+			return postgres.ReadName{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID}
+		}},
+		{name: "a look at a name", sql: live + `'repository_name'`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+			record(t, store, build(1, func(b *mergecheck.Build) { b.Repository = "ws/unlinked" }))
+			return postgres.LearnRepository{FullName: "ws/unlinked"}
+		}},
 	}
+	t.Run("every kind", func(t *testing.T) {
+		t.Parallel()
+		known := slices.Collect(maps.Keys(nothingWaits))
+		for _, tt := range tests {
+			known = append(known, tt.want(t, openLinked(t, r)).Kind())
+		}
+		slices.Sort(known)
+		equal(t, "kinds", kindsOfJobs(t), slices.Compact(known))
+	})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			store := open(t)
-			link(t, store, r)
+			store := openLinked(t, r)
 			job := tt.want(t, store)
 			if before := query[string](t, store, tt.sql)[0]; before == tt.left {
 				t.Fatalf("it is %s before", before)
@@ -73,6 +114,27 @@ func TestNothingStaysPendingWithoutAJob(t *testing.T) {
 			equal(t, "after", tt.left, query[string](t, store, tt.sql)[0])
 		})
 	}
+}
+
+func openLinked(t *testing.T, r postgres.Repository) *postgres.Store {
+	t.Helper()
+	store := open(t)
+	link(t, store, r)
+	return store
+}
+
+// kindsOfJobs are those that jobs.go has.
+func kindsOfJobs(t *testing.T) (kinds []string) {
+	t.Helper()
+	source, err := os.ReadFile("jobs.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile(`\) Kind\(\) string \{ return "(\w+)" \}`).FindAllSubmatch(source, -1) {
+		kinds = append(kinds, string(match[1]))
+	}
+	slices.Sort(kinds)
+	return kinds
 }
 
 func TestDeliveriesWhoseJobsAreGone(t *testing.T) {

@@ -186,6 +186,49 @@ type DeliverNotification struct {
 // Kind names the job in the queue.
 func (DeliverNotification) Kind() string { return "deliver_notification" }
 
+// Reconcile is a round through the histories of all projects, for builds that no
+// delivery told of: AppVeyor sends each webhook once, and none for builds that start or
+// are cancelled.
+type Reconcile struct{}
+
+// Kind names the job in the queue.
+func (Reconcile) Kind() string { return "reconcile" }
+
+// InsertOpts keep rounds from piling up behind a slow one.
+func (Reconcile) InsertOpts() river.InsertOpts { return oneRound }
+
+// SweepPullRequests is a round through open pull requests that no event told of for a
+// while.
+type SweepPullRequests struct {
+	NotFor time.Duration `json:"not_for"`
+}
+
+// Kind names the job in the queue.
+func (SweepPullRequests) Kind() string { return "sweep_pull_requests" }
+
+// InsertOpts keep rounds from piling up behind a slow one.
+func (SweepPullRequests) InsertOpts() river.InsertOpts { return oneRound }
+
+// DeleteOld is a round that deletes what is older than it is kept.
+type DeleteOld struct{}
+
+// Kind names the job in the queue.
+func (DeleteOld) Kind() string { return "delete_old" }
+
+// InsertOpts keep rounds from piling up behind a slow one.
+func (DeleteOld) InsertOpts() river.InsertOpts { return oneRound }
+
+// oneRound has a round that fails followed by the next one, and none begin while one isn't
+// over.
+var oneRound = river.InsertOpts{Queue: QueueBuilds, MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByState: Unfinished}}
+
+// Round is a job that comes again by a schedule, and at once after a start where atStart
+// says so. One replica inserts it, any works it.
+func Round(args river.JobArgs, schedule river.PeriodicSchedule, atStart bool) *river.PeriodicJob {
+	return river.NewPeriodicJob(schedule, func() (river.JobArgs, *river.InsertOpts) { return args, nil },
+		&river.PeriodicJobOpts{RunOnStart: atStart})
+}
+
 // Unfinished are the states of jobs that are yet to end.
 var Unfinished = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
@@ -207,7 +250,7 @@ var Unfinished = []rivertype.JobState{
 //     runs says so in a transaction that is yet to commit.
 //   - [LookAgain] is not unique: an earlier one ends when it isn't the latest.
 //   - [RecordUnlinked] is not unique: it records what waits when it runs.
-//   - The periodic rounds are followed by the next one.
+//   - A [Round] is followed by the next one.
 var uniqueByArgs = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 
 func insertOpts(args river.JobArgs) *river.InsertOpts {

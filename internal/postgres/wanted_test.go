@@ -39,6 +39,12 @@ func looks(r postgres.Repository) map[string]struct {
 			running.UpdatedOn = running.UpdatedOn.Add(minutes)
 			record(t, store, running)
 		}},
+		"repository that isn't linked": {job: postgres.LearnRepository{FullName: "ws/unlinked"}, want: func(t *testing.T, store *postgres.Store) {
+			minutes += time.Minute
+			unlinked := build(2, func(b *mergecheck.Build) { b.Repository = "ws/unlinked" })
+			unlinked.UpdatedOn = unlinked.UpdatedOn.Add(minutes)
+			record(t, store, unlinked)
+		}},
 		"name": {job: postgres.ReadName{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID}, want: func(t *testing.T, store *postgres.Store) {
 			e := pushed(r, "feature", head, 0)
 			e.FullName = "ws/renamed"

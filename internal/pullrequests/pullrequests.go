@@ -235,30 +235,12 @@ func (s *Service) look(ctx context.Context, key postgres.PullRequestKey) error {
 	return s.store.See(ctx, key, seen)
 }
 
-// sweep looks at open pull requests that no event told of for a while.
-type sweep struct {
-	NotFor time.Duration `json:"not_for"`
-}
-
-// Kind names the job in the queue.
-func (sweep) Kind() string { return "sweep_pull_requests" }
-
-// InsertOpts keep rounds from piling up behind a slow one.
-func (sweep) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{
-		Queue: postgres.QueueBuilds, MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByState: postgres.Unfinished},
-	}
-}
-
-// Sweep is the periodic job that makes up for lost events. One replica inserts
-// it; any works it.
+// Sweep is the round that makes up for lost events.
 func (s *Service) Sweep(every time.Duration) *river.PeriodicJob {
-	round := sweep{NotFor: min(every, time.Minute)}
-	return river.NewPeriodicJob(postgres.Every(every),
-		func() (river.JobArgs, *river.InsertOpts) { return round, nil }, nil)
+	return postgres.Round(postgres.SweepPullRequests{NotFor: min(every, time.Minute)}, postgres.Every(every), false)
 }
 
-func (s *Service) sweep(ctx context.Context, job *river.Job[sweep]) error {
+func (s *Service) sweep(ctx context.Context, job *river.Job[postgres.SweepPullRequests]) error {
 	open, err := s.store.OpenPullRequests(ctx, job.Args.NotFor, sweepSize)
 	if err != nil {
 		return err

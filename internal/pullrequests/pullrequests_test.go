@@ -183,7 +183,7 @@ func TestAccessThatComesBack(t *testing.T) {
 	if err := b.bb.Merge("acme/widgets", 7); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.service.sweep(t.Context(), &river.Job[sweep]{}); err != nil {
+	if err := b.service.sweep(t.Context(), &river.Job[postgres.SweepPullRequests]{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.shown(t); got != mergecheck.StatusStopped {
@@ -204,7 +204,7 @@ func TestSweepIsBounded(t *testing.T) {
 	}
 	asked := map[string]bool{}
 	for round := 1; round <= 2; round++ {
-		if err := b.service.sweep(t.Context(), &river.Job[sweep]{}); err != nil {
+		if err := b.service.sweep(t.Context(), &river.Job[postgres.SweepPullRequests]{}); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range b.bb.Requests() {

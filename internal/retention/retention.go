@@ -33,27 +33,16 @@ func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.sweep))
 }
 
-type sweep struct{}
-
-// Kind names the job in the queue.
-func (sweep) Kind() string { return "retention" }
-
-// InsertOpts keep one round at a time.
-func (sweep) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: postgres.QueueBuilds, MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByState: postgres.Unfinished}}
-}
-
-// Periodic is the job that deletes, every hour.
+// Periodic is the round that deletes, every hour.
 func (s *Service) Periodic() *river.PeriodicJob {
-	return river.NewPeriodicJob(river.PeriodicInterval(time.Hour),
-		func() (river.JobArgs, *river.InsertOpts) { return sweep{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})
+	return postgres.Round(postgres.DeleteOld{}, river.PeriodicInterval(time.Hour), true)
 }
 
 // pendingFor is longer than any delivery is tried: one that is pending still has lost
 // its job.
 const pendingFor = 25 * time.Hour
 
-func (s *Service) sweep(ctx context.Context, _ *river.Job[sweep]) error {
+func (s *Service) sweep(ctx context.Context, _ *river.Job[postgres.DeleteOld]) error {
 	if err := s.store.MakePartitions(ctx); err != nil {
 		return err
 	}
