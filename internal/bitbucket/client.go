@@ -134,6 +134,15 @@ func (c *Client) AsApp(ctx context.Context, tokens AppTokens, workspaceUUID stri
 	return &with
 }
 
+// AsMaker answers the client for what only its maker may change: c itself wherever it has a credential, and else the
+// app's, so that it stays the same one.
+func (c *Client) AsMaker(ctx context.Context, tokens AppTokens, workspaceUUID string) *Client {
+	if c.HasCredential() {
+		return c
+	}
+	return c.AsApp(ctx, tokens, workspaceUUID)
+}
+
 // Wait is how long work that no person waits for has to leave Bitbucket alone, because the credential's rate limit runs
 // short; 0: it may go on, with a few requests.
 func (c *Client) Wait(u Urgency) time.Duration { return c.budget.wait(u, time.Now()) }

@@ -107,7 +107,7 @@ func resultLabel(r postgres.Attempt) string {
 // post tries the repository of the pull request and, where that doesn't have the
 // commit because it is a fork's, the fork. A refusal is of this status alone.
 func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.Attempt {
-	client := p.clientFor(ctx, s.WorkspaceUUID)
+	client := p.client.AsMaker(ctx, p.tokens, s.WorkspaceUUID)
 	if !client.HasCredential() {
 		return again(s, 0, 0, "mergegate has no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
 	}
@@ -160,15 +160,6 @@ func (p *Publisher) otherOwner(ctx context.Context, client *bitbucket.Client, s 
 		return ""
 	}
 	return cmp.Or(shown.Name, shown.URL, "nothing")
-}
-
-// clientFor prefers the configured credential over the app's: only the creator
-// of a status may overwrite it, so it has to stay the same one.
-func (p *Publisher) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.Client {
-	if p.client.HasCredential() {
-		return p.client
-	}
-	return p.client.AsApp(ctx, p.tokens, workspaceUUID)
 }
 
 func (p *Publisher) postTo(ctx context.Context, client *bitbucket.Client, workspace, repo string, s postgres.CommitStatus) error {

@@ -125,7 +125,7 @@ func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.
 	if err != nil || !asked.Any() && len(facts.Effects) == 0 && !facts.Told {
 		return 0, err // a policy that can't be read asks for nothing and takes nothing back
 	}
-	t := task{Service: s, run: run, facts: facts, since: since, client: s.clientFor(ctx, run.WorkspaceUUID)}
+	t := task{Service: s, run: run, facts: facts, since: since, client: s.client.AsMaker(ctx, s.tokens, run.WorkspaceUUID)}
 	if !t.client.HasCredential() {
 		return t.hold(ctx, asked, postgres.Attempt{
 			Reason: "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app",
@@ -186,15 +186,6 @@ func (s *Service) wakeFor(ctx context.Context, pr postgres.PullRequestKey, v mer
 		return nil
 	}
 	return s.store.WakeEffectsOn(ctx, pr, next)
-}
-
-// clientFor prefers the configured credential over the app's, as commit statuses
-// do: only who made something may change it, so it has to stay the same one.
-func (s *Service) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.Client {
-	if s.client.HasCredential() {
-		return s.client
-	}
-	return s.client.AsApp(ctx, s.tokens, workspaceUUID)
 }
 
 // task is making the effects of one pull request, once.
