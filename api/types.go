@@ -278,9 +278,9 @@ type Rebuild struct {
 	Reason  *string `json:"reason"`
 }
 
-// Report is a result that a build script reports, in the shape of a [Build] as far as a
+// ResultReport is a result that a build script reports, in the shape of a [Build] as far as a
 // script knows it.
-type Report struct {
+type ResultReport struct {
 	Project     Project             `json:"project"`
 	BuildID     int64               `json:"build_id"`
 	Attempt     int                 `json:"attempt"`

@@ -160,7 +160,7 @@ CREATE INDEX builds_recorded_on ON builds (recorded_on);                        
 
 -- Results that build scripts reported. They are apart from what AppVeyor confirmed: whoever
 -- can write a report must not be able to stand where AppVeyor's answer would.
-CREATE TABLE reports (
+CREATE TABLE result_reports (
     workspace_uuid     uuid NOT NULL,
     repository_uuid    uuid NOT NULL,
     id                 bigint GENERATED ALWAYS AS IDENTITY,
@@ -194,11 +194,11 @@ CREATE TABLE reports (
     recorded_on        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_uuid, repository_uuid, project_id, build_id)
 );
-CREATE INDEX reports_pull_request ON reports (workspace_uuid, repository_uuid, pull_request_id, build_id DESC);  -- Builds of a pull request, Facts
-CREATE INDEX reports_source_commit ON reports (workspace_uuid, repository_uuid, source_commit text_pattern_ops); -- Builds of a commit
-CREATE INDEX reports_created_on ON reports (workspace_uuid, repository_uuid, created_on);                        -- Builds of a time, Stats
-CREATE INDEX reports_id ON reports (workspace_uuid, id);                                                        -- Build
-CREATE INDEX reports_recorded_on ON reports (recorded_on);                                                      -- retention
+CREATE INDEX result_reports_pull_request ON result_reports (workspace_uuid, repository_uuid, pull_request_id, build_id DESC);  -- Builds of a pull request, Facts
+CREATE INDEX result_reports_source_commit ON result_reports (workspace_uuid, repository_uuid, source_commit text_pattern_ops); -- Builds of a commit
+CREATE INDEX result_reports_created_on ON result_reports (workspace_uuid, repository_uuid, created_on);                        -- Builds of a time, Stats
+CREATE INDEX result_reports_id ON result_reports (workspace_uuid, id);                                                        -- Build
+CREATE INDEX result_reports_recorded_on ON result_reports (recorded_on);                                                      -- retention
 
 -- Commits that were a pull request's head, one row for each unbroken stretch, by Bitbucket's
 -- own times. A push webhook has none: its times here are those of its arrival.
@@ -545,6 +545,6 @@ INSERT INTO write_probe DEFAULT VALUES;
 DROP TABLE write_probe, notification_attempts, notifications, subscriptions, looks, app_tokens, tokens,
     waiver_endings, waiver_revocations, waivers, policies, effects, effect_runs, commit_statuses, rebuilds,
     pull_request_verdicts, changed_paths, commit_distances, decisions, branch_heads, pull_requests,
-    pull_request_heads, reports, builds, projects, delivery_requests, deliveries, unlinked_builds, repository_visits, former_names, repositories;
+    pull_request_heads, result_reports, builds, projects, delivery_requests, deliveries, unlinked_builds, repository_visits, former_names, repositories;
 DROP FUNCTION refuse_change, next_delivery_id;
 DROP SEQUENCE delivery_numbers;

@@ -14,8 +14,8 @@ import (
 // workspace.
 var ErrUntrustedAccount = errors.New("the AppVeyor account is not one that MERGEGATE_APPVEYOR_ACCOUNTS trusts for this workspace")
 
-// Report is a build as its script reports it, with a token.
-type Report struct {
+// ResultReport is a build as its script reports it, with a token.
+type ResultReport struct {
 	Build   mergecheck.Build // with SourceCommit and DestinationBranch as Bitbucket tells them now
 	Attempt int              // 1 for the first; a re-run of the same build has a higher one
 	TokenID int64
@@ -24,14 +24,14 @@ type Report struct {
 // nameTimeout bounds asking AppVeyor what it calls a project.
 const nameTimeout = 2 * time.Second
 
-// Report records a report, which the same again doesn't change. It counts where a
+// RecordResultReport records a result report, which the same again doesn't change. It counts where a
 // policy accepts it. The errors are [ErrUntrustedAccount], [postgres.ErrOtherPlace], or
 // the store's.
-func (s *Service) Report(ctx context.Context, r postgres.Repository, report Report) (stays mergecheck.Build, isNew bool, err error) {
+func (s *Service) RecordResultReport(ctx context.Context, r postgres.Repository, report ResultReport) (stays mergecheck.Build, isNew bool, err error) {
 	if !s.accounts.MaySpeakFor(report.Build.Project.Account, r.WorkspaceUUID, r.FullName) {
 		return stays, false, fmt.Errorf("%s: %w", report.Build.Project.Account, ErrUntrustedAccount)
 	}
-	stays, isNew, err = s.store.RecordReport(ctx, r, postgres.Report{
+	stays, isNew, err = s.store.RecordResultReport(ctx, r, postgres.ResultReport{
 		Build: report.Build, Attempt: report.Attempt, TokenID: report.TokenID, Named: s.isNamed(ctx, report.Build.Project),
 	})
 	if err == nil && isNew {

@@ -150,7 +150,7 @@ func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID
 
 // keepEnds records what somebody saw who only looked, where it ends a waiver: whoever
 // sees that, it doesn't live again.
-func (g *Gate) keepEnds(ctx context.Context, q Question, j judgement) {
+func (g *Gate) keepEnds(ctx context.Context, q Question, j evaluation) {
 	if j.seen == nil || !slices.ContainsFunc(j.facts.Waivers, func(w mergecheck.Waiver) bool {
 		return w.EndedBy == "" && w.EndedByFact(j.seen.Head, j.seen.DestinationBranch, j.seen.Latest) != ""
 	}) {
@@ -161,8 +161,8 @@ func (g *Gate) keepEnds(ctx context.Context, q Question, j judgement) {
 	}
 }
 
-// judgement is a verdict with what it was given on.
-type judgement struct {
+// evaluation is a verdict with what it was given on.
+type evaluation struct {
 	verdict mergecheck.Verdict
 	facts   mergecheck.Facts
 	// seen is the pull request as it was seen, where that is news; nil: it isn't.
@@ -175,7 +175,7 @@ type judgement struct {
 }
 
 // evaluate answers q. Where record is set it may have AppVeyor looked at first.
-func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement {
+func (g *Gate) evaluate(ctx context.Context, q Question, record bool) evaluation {
 	s := g.snapshot(ctx, q)
 	k := g.known(ctx, q, s)
 	if s.Problem == "" && k.problem == "" && k.contradicts(s) {
@@ -183,12 +183,12 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) judgement 
 		s = g.readAgain(ctx, q, s, k.stored.Recorded)
 		k = g.known(ctx, q, s)
 	}
-	j := g.judge(ctx, q, s, k)
+	j := g.weigh(ctx, q, s, k)
 	if !record {
 		return j
 	}
 	if g.worthLooking(ctx, q, j.verdict) && g.lookNow(ctx, q) {
-		return g.judge(ctx, q, s, g.known(ctx, q, s))
+		return g.weigh(ctx, q, s, g.known(ctx, q, s))
 	}
 	return g.recheck(ctx, q, s, j)
 }
@@ -240,11 +240,11 @@ func (k known) contradicts(s Snapshot) bool {
 	return r.Contradicts(s.told()) || (k.policy.Freshness.Mode != mergecheck.FreshnessOff || k.policy.AcceptBranchBuilds) && r.ContradictsDestination(s.told())
 }
 
-// judge has the domain decide.
-func (g *Gate) judge(ctx context.Context, q Question, s Snapshot, k known) judgement {
+// weigh has the domain decide.
+func (g *Gate) weigh(ctx context.Context, q Question, s Snapshot, k known) evaluation {
 	pr, stored := s.pullRequest(q.PullRequest.PullRequestID), k.stored
 	if stored.Now.IsZero() { // the facts themselves couldn't be read
-		return judgement{verdict: mergecheck.Unanswerable(pr, k.problem, time.Now())}
+		return evaluation{verdict: mergecheck.Unanswerable(pr, k.problem, time.Now())}
 	}
 	if pr.Author == "" {
 		pr.Author = stored.Author
@@ -254,7 +254,7 @@ func (g *Gate) judge(ctx context.Context, q Question, s Snapshot, k known) judge
 		Looks: stored.Looks, Waivers: stored.Waivers, Unconfirmed: stored.Unconfirmed, Distances: stored.Distances, Changed: stored.Changed,
 		Policy: k.policy, Problem: k.problem, Now: stored.Now,
 	}
-	j := judgement{verdict: g.complete(ctx, q, &facts, stored.Repository), unsettled: isUnsettled(facts), told: stored.Told, rename: k.rename}
+	j := evaluation{verdict: g.complete(ctx, q, &facts, stored.Repository), unsettled: isUnsettled(facts), told: stored.Told, rename: k.rename}
 	j.facts = facts
 	if seen := s.sighting(); stored.IsNews(seen) {
 		j.seen = &seen
@@ -338,7 +338,7 @@ func (g *Gate) storeProblem(ctx context.Context, err error) string {
 }
 
 // keep adds what was decided and on what to d, and keeps it.
-func (g *Gate) keep(ctx context.Context, q Question, j judgement, d postgres.Decision) {
+func (g *Gate) keep(ctx context.Context, q Question, j evaluation, d postgres.Decision) {
 	v := j.verdict
 	d.Trigger, d.Code, d.Builds = q.Trigger, string(v.Code), buildIDs(v)
 	d.Head, d.Destination = v.PullRequest.Head, v.PullRequest.DestinationBranch

@@ -59,7 +59,7 @@ func (g *Gate) lookNow(ctx context.Context, q Question) bool {
 // recheck has AppVeyor looked at once more before a merge, where the builds that let it
 // through were looked at a while ago. Where AppVeyor can't be reached what it confirmed
 // stands, and the decision says so.
-func (g *Gate) recheck(ctx context.Context, q Question, s Snapshot, j judgement) judgement {
+func (g *Gate) recheck(ctx context.Context, q Question, s Snapshot, j evaluation) evaluation {
 	due := j.verdict.Due(j.facts)
 	if q.Trigger != mergecheck.TriggerOnMerge || g.opts.Recheck == nil || len(due) == 0 {
 		return j
@@ -78,7 +78,7 @@ func (g *Gate) recheck(ctx context.Context, q Question, s Snapshot, j judgement)
 	for i, l := range k.stored.Looks {
 		k.stored.Looks[i].Problem = problems[l.ProjectID]
 	}
-	return g.judge(ctx, q, s, k)
+	return g.weigh(ctx, q, s, k)
 }
 
 // recent remembers what was done a moment ago. The zero value is ready to use.

@@ -29,7 +29,7 @@ func (g *Gate) Show(ctx context.Context, r postgres.Repository, pullRequestID in
 		s.snapshot.Problem = unread.HeadProblem
 	}
 	q.seen = &s.extra
-	j := g.judge(ctx, q, s.snapshot, g.known(ctx, q, s.snapshot))
+	j := g.weigh(ctx, q, s.snapshot, g.known(ctx, q, s.snapshot))
 	g.keepEnds(ctx, q, j)
 	return j.verdict
 }
@@ -41,7 +41,7 @@ func (g *Gate) see(ctx context.Context, q Question) seen {
 		return seen{snapshot: Snapshot{Problem: "mergegate keeps the rest of its Bitbucket rate limit for merge checks; try again in a few minutes"}}
 	}
 	s := seen{snapshot: g.read(ctx, q)}
-	s.extra = extraOf(g.judge(ctx, q, s.snapshot, g.known(ctx, q, s.snapshot)).facts)
+	s.extra = extraOf(g.weigh(ctx, q, s.snapshot, g.known(ctx, q, s.snapshot)).facts)
 	return s
 }
 

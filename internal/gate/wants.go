@@ -130,7 +130,7 @@ func (g *Gate) logUnkept(ctx context.Context, err error) {
 const missingFor = 10 * time.Minute
 
 // rebuild is what AppVeyor is to be asked for by the policy, nil where nothing.
-func rebuild(q Question, j judgement) *postgres.RebuildPullRequest {
+func rebuild(q Question, j evaluation) *postgres.RebuildPullRequest {
 	v, p := j.verdict, j.verdict.Policy
 	if !p.RebuildStale && !p.RebuildMissing || v.Success || v.SkippedBy != "" || !mergecheck.IsFullCommit(v.PullRequest.Head) {
 		return nil
@@ -156,7 +156,7 @@ func rebuild(q Question, j judgement) *postgres.RebuildPullRequest {
 }
 
 // isOverdue reports whether AppVeyor had the time to begin by itself.
-func isOverdue(j judgement) bool {
+func isOverdue(j evaluation) bool {
 	after := j.verdict.Policy.NotStartedAfter
 	if after == 0 {
 		after = missingFor

@@ -60,7 +60,7 @@ func TestRebuild(t *testing.T) {
 				tt.change(&f)
 			}
 			var got []int64
-			if job := rebuild(Question{}, judgement{verdict: mergecheck.Evaluate(f), facts: f}); job != nil {
+			if job := rebuild(Question{}, evaluation{verdict: mergecheck.Evaluate(f), facts: f}); job != nil {
 				got = job.ProjectIDs
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -693,7 +693,7 @@ func (s *store) built(b mergecheck.Build) {
 	s.projects[b.Project.ID] = new(b.Project)
 }
 
-// reported is Store.RecordReport.
+// reported is Store.RecordResultReport.
 func (s *store) reported(b mergecheck.Build) {
 	s.reports[b.BuildID] = b
 	if s.projects[b.Project.ID] == nil {

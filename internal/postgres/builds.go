@@ -311,7 +311,7 @@ type BuildID struct {
 func (s *Store) Build(ctx context.Context, id BuildID) (mergecheck.Build, Repository, error) {
 	table := `builds`
 	if id.Reported {
-		table = `reports AS builds`
+		table = `result_reports AS builds`
 	}
 	rows, err := s.pool.Query(ctx, `SELECT `+buildColumns+` FROM `+table+` WHERE workspace_uuid = $1 AND id = $2`, id.WorkspaceUUID, id.ID)
 	row, err := one[buildRow](rows, err)
@@ -371,7 +371,7 @@ func (f BuildFilter) query(r Repository) (sql string, args pgx.NamedArgs) {
 	return `
 		(SELECT ` + buildColumns + ` FROM builds WHERE ` + ofRepository + where + f.bounds() + newest + `)
 		UNION ALL
-		(SELECT ` + buildColumns + ` FROM reports AS builds WHERE ` + ofRepository + where + unconfirmed + newest + `)` + newest, args
+		(SELECT ` + buildColumns + ` FROM result_reports AS builds WHERE ` + ofRepository + where + unconfirmed + newest + `)` + newest, args
 }
 
 const ofRepository = `workspace_uuid = @workspace_uuid AND repository_uuid = @repository_uuid`

@@ -41,7 +41,7 @@ func fillHistory(b testing.TB, store *postgres.Store, builds int) postgres.Repos
 		exec(b, store, fillBuilds, r.WorkspaceUUID, r.RepositoryUUID, builds, from, to)
 		exec(b, store, fillHeads, r.WorkspaceUUID, r.RepositoryUUID, from, to)
 	}
-	exec(b, store, `ANALYZE builds, pull_request_heads, decisions, reports`)
+	exec(b, store, `ANALYZE builds, pull_request_heads, decisions, result_reports`)
 	return r
 }
 

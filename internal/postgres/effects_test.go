@@ -161,14 +161,14 @@ func TestWhatCanChangeAVerdict(t *testing.T) {
 		}},
 		{name: "a report", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
 			b := build(9, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })
-			if _, _, err := store.RecordReport(t.Context(), r, postgres.Report{Build: b, Attempt: 1, TokenID: 1}); !errors.Is(err, postgres.ErrOtherPlace) {
+			if _, _, err := store.RecordResultReport(t.Context(), r, postgres.ResultReport{Build: b, Attempt: 1, TokenID: 1}); !errors.Is(err, postgres.ErrOtherPlace) {
 				t.Fatal(err) // there is no such token
 			}
 			id, err := store.AddToken(t.Context(), postgres.Token{Name: "t", Scopes: []string{"report"}, Repository: "**", ReportProject: new(int64(1))}, []byte("h"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := store.RecordReport(t.Context(), r, postgres.Report{Build: b, Attempt: 1, TokenID: id}); err != nil {
+			if _, _, err := store.RecordResultReport(t.Context(), r, postgres.ResultReport{Build: b, Attempt: 1, TokenID: id}); err != nil {
 				t.Fatal(err)
 			}
 		}},

@@ -156,7 +156,7 @@ func queueBuilds(batch *pgx.Batch, asked Asked, f *Facts) {
 	batch.Queue(`(SELECT `+buildColumns+` FROM builds`+ofPullRequest+`
 			AND (reported_commit = $4 OR length(reported_commit) < 40 AND starts_with($4, reported_commit))
 		ORDER BY build_id DESC)
-		UNION ALL (SELECT `+buildColumns+` FROM reports AS builds`+ofPullRequest+` AND source_commit = $4`+unconfirmed+`)`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head).
+		UNION ALL (SELECT `+buildColumns+` FROM result_reports AS builds`+ofPullRequest+` AND source_commit = $4`+unconfirmed+`)`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head).
 		Query(func(rows pgx.Rows) error {
 			list, err := all[buildRow](rows, nil)
 			for _, row := range list {

@@ -45,7 +45,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
 	"pull_requests", "branch_heads", "former_names", "repository_visits", "unlinked_builds", "delivery_requests", "looks", "waiver_endings", "app_tokens", "rebuilds",
-	"subscriptions", "notifications", "notification_attempts", "pull_request_verdicts", "effects", "effect_runs", "reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths", "write_probe",
+	"subscriptions", "notifications", "notification_attempts", "pull_request_verdicts", "effects", "effect_runs", "result_reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths", "write_probe",
 }
 
 // fill puts rows into every table.
@@ -88,7 +88,7 @@ func fill(t *testing.T, url string) {
 	revoke(t, store, pullRequest(r, 7), 0)
 	see(t, store, pullRequest(r, 7), other) // ends the waiver
 	reported := build(9, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })
-	if _, _, err := store.RecordReport(t.Context(), r, postgres.Report{Build: reported, Attempt: 1, TokenID: 1}); err != nil {
+	if _, _, err := store.RecordResultReport(t.Context(), r, postgres.ResultReport{Build: reported, Attempt: 1, TokenID: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.KeepDistance(t.Context(), r, mergecheck.Distance{Destination: other, Tested: head, Behind: 1}); err != nil {

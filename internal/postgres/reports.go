@@ -13,8 +13,8 @@ import (
 // ErrOtherPlace says that a token was made for another project.
 var ErrOtherPlace = errors.New("the token was made to report for another AppVeyor project")
 
-// Report is a build as its script reported it.
-type Report struct {
+// ResultReport is a build as its script reported it.
+type ResultReport struct {
 	Build   mergecheck.Build
 	Attempt int
 	TokenID int64
@@ -22,13 +22,13 @@ type Report struct {
 	Named bool
 }
 
-// RecordReport records a report. The build's number is its script's word: it names one
+// RecordResultReport records a report. The build's number is its script's word: it names one
 // of the project that the token was made for, and no other project's. Reports of one
 // build are told apart by attempt: the highest stays, and the same again changes
 // nothing. It returns the report that stays, and whether it is this one, new. What the
 // script calls its project is kept as the project's name only where AppVeyor says the
 // same: policies go by names.
-func (s *Store) RecordReport(ctx context.Context, r Repository, report Report) (stays mergecheck.Build, isNew bool, err error) {
+func (s *Store) RecordResultReport(ctx context.Context, r Repository, report ResultReport) (stays mergecheck.Build, isNew bool, err error) {
 	b := report.Build
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := madeFor(ctx, tx, report.TokenID, b.Project.ID); err != nil {
@@ -37,7 +37,7 @@ func (s *Store) RecordReport(ctx context.Context, r Repository, report Report) (
 		if isNew, err = upsertReport(ctx, tx, r, b, report.Attempt); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM reports AS builds
+		rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM result_reports AS builds
 			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND project_id = $3 AND build_id = $4`,
 			r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.BuildID)
 		row, err := one[buildRow](rows, err)
@@ -76,7 +76,7 @@ func upsertReport(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bui
 	args := buildArgs(r, b)
 	args["attempt"] = attempt
 	tag, err := tx.Exec(ctx, `
-		INSERT INTO reports AS p (workspace_uuid, repository_uuid, build_id, project_id, account, slug, repository,
+		INSERT INTO result_reports AS p (workspace_uuid, repository_uuid, build_id, project_id, account, slug, repository,
 			pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
 			source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
 			started_on, finished_on, updated_on, confirmed_by, attempt)

@@ -18,7 +18,7 @@ func report(t testing.TB, store *postgres.Store, r postgres.Repository, b mergec
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, isNew, err := store.RecordReport(t.Context(), r, postgres.Report{Build: b, Attempt: 1, TokenID: id, Named: true})
+	_, isNew, err := store.RecordResultReport(t.Context(), r, postgres.ResultReport{Build: b, Attempt: 1, TokenID: id, Named: true})
 	if err != nil || !isNew {
 		t.Fatalf("new %t, %v", isNew, err)
 	}

@@ -64,7 +64,7 @@ var olderThan = map[string][]string{
 			AND NOT EXISTS (SELECT FROM pull_requests p WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
 				= (b.workspace_uuid, b.repository_uuid, b.pull_request_id) AND p.state = 'OPEN')
 			ORDER BY b.recorded_on LIMIT $2)`,
-		`DELETE FROM reports WHERE id IN (SELECT b.id FROM reports b
+		`DELETE FROM result_reports WHERE id IN (SELECT b.id FROM result_reports b
 			WHERE b.recorded_on < now() - $1::interval
 			AND NOT EXISTS (SELECT FROM pull_requests p WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
 				= (b.workspace_uuid, b.repository_uuid, b.pull_request_id) AND p.state = 'OPEN') LIMIT $2)`,

@@ -11,7 +11,7 @@ import (
 // distributable are the tables of facts, which grow with builds: they can be distributed by
 // their workspace.
 var distributable = []string{
-	"builds", "reports", "projects", "pull_request_heads", "pull_requests", "branch_heads", "decisions",
+	"builds", "result_reports", "projects", "pull_request_heads", "pull_requests", "branch_heads", "decisions",
 	"commit_distances", "changed_paths", "pull_request_verdicts", "rebuilds", "repository_visits",
 }
 

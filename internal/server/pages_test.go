@@ -93,6 +93,6 @@ func reportNumbered(ctx context.Context, store *postgres.Store, id int64) error 
 	if err != nil {
 		return err
 	}
-	_, _, err = store.RecordReport(ctx, postgres.Repository{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID}, postgres.Report{Build: b, Attempt: 1, TokenID: token})
+	_, _, err = store.RecordResultReport(ctx, postgres.Repository{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID}, postgres.ResultReport{Build: b, Attempt: 1, TokenID: token})
 	return err
 }

@@ -26,7 +26,7 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	var body api.Report
+	var body api.ResultReport
 	if err := readJSON(c, &body); err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 		return errConflict.with("pull request %d goes to %s, not to %s", pr.ID, pr.DestinationBranch, build.DestinationBranch)
 	}
 	build.Repository, build.SourceBranch, build.DestinationBranch = repository.FullName, pr.SourceBranch, pr.DestinationBranch
-	stays, isNew, err := s.Builds.Report(c.Request.Context(), repository, builds.Report{Build: build, Attempt: max(body.Attempt, 1), TokenID: token.ID})
+	stays, isNew, err := s.Builds.RecordResultReport(c.Request.Context(), repository, builds.ResultReport{Build: build, Attempt: max(body.Attempt, 1), TokenID: token.ID})
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (s *Server) reportedRepository(c *gin.Context, token postgres.Token) (postg
 
 var projectSlugPattern = regexp.MustCompile(`^[^/\s]+/[^/\s]+$`)
 
-func buildOfReport(r api.Report) (b mergecheck.Build, err error) {
+func buildOfReport(r api.ResultReport) (b mergecheck.Build, err error) {
 	r.Source.Commit = strings.ToLower(r.Source.Commit)
 	var destination string
 	if r.Destination.Branch != nil {
@@ -138,7 +138,7 @@ func buildOfReport(r api.Report) (b mergecheck.Build, err error) {
 }
 
 // jobsOfReport are those reported, or one that has the tests of them all.
-func jobsOfReport(r api.Report) ([]mergecheck.Job, error) {
+func jobsOfReport(r api.ResultReport) ([]mergecheck.Job, error) {
 	if !isCount(r.Tests) {
 		return nil, errInvalidBody.with("tests: a number of tests is below 0")
 	}
