@@ -283,7 +283,7 @@ type Rebuild struct {
 type ResultReport struct {
 	Project     Project             `json:"project"`
 	BuildID     int64               `json:"build_id"`
-	Attempt     int                 `json:"attempt"`
+	Attempt     *int                `json:"attempt"` // null: the first
 	Version     string              `json:"version"`
 	State       string              `json:"state"`
 	PullRequest PullRequest         `json:"pullrequest"`
@@ -466,7 +466,7 @@ type TokenRequest struct {
 	Scopes     []string   `json:"scopes"`
 	Repository string     `json:"repository"`
 	Owner      string     `json:"owner,omitempty"`
-	ProjectID  int64      `json:"project_id,omitempty"`
+	ProjectID  *int64     `json:"project_id,omitempty"`
 	ExpiresOn  *time.Time `json:"expires_on,omitempty"` // null: never
 }
 

@@ -61,7 +61,10 @@ func (t tokenCreate) Run(p *program) error {
 // request is what is asked for. What is wrong with it is told by flag, all at once.
 func (t tokenCreate) request(now time.Time) (api.TokenRequest, error) {
 	var wrong []error
-	r := api.TokenRequest{Name: strings.TrimSpace(t.Name), Repository: t.Repository, Scopes: config.List(t.Scope), Owner: t.Owner, ProjectID: t.Project}
+	r := api.TokenRequest{Name: strings.TrimSpace(t.Name), Repository: t.Repository, Scopes: config.List(t.Scope), Owner: t.Owner}
+	if t.Project != 0 {
+		r.ProjectID = &t.Project
+	}
 	if r.Name == "" {
 		wrong = append(wrong, errors.New("--name is empty"))
 	}

@@ -47,7 +47,7 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 		return errConflict.with("pull request %d goes to %s, not to %s", pr.ID, pr.DestinationBranch, build.DestinationBranch)
 	}
 	build.Repository, build.SourceBranch, build.DestinationBranch = repository.FullName, pr.SourceBranch, pr.DestinationBranch
-	stays, isNew, err := s.Builds.RecordResultReport(c.Request.Context(), repository, builds.ResultReport{Build: build, Attempt: max(body.Attempt, 1), TokenID: token.ID})
+	stays, isNew, err := s.Builds.RecordResultReport(c.Request.Context(), repository, builds.ResultReport{Build: build, Attempt: attemptOf(body), TokenID: token.ID})
 	if err != nil {
 		return err
 	}
@@ -57,6 +57,14 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	}
 	c.JSON(status, buildOf(repository, stays))
 	return nil
+}
+
+// attemptOf is which run of its build a result is of.
+func attemptOf(r api.ResultReport) int {
+	if r.Attempt == nil {
+		return 1
+	}
+	return *r.Attempt
 }
 
 // reportsFor refuses a report for another project than the one that the token was
@@ -108,7 +116,7 @@ func buildOfReport(r api.ResultReport) (b mergecheck.Build, err error) {
 		return b, errInvalidBody.with("project.slug is not account/slug: it is APPVEYOR_ACCOUNT_NAME/APPVEYOR_PROJECT_SLUG")
 	case r.BuildID <= 0:
 		return b, errInvalidBody.with("build_id is not a positive number: it is APPVEYOR_BUILD_ID")
-	case r.Attempt < 0 || r.Attempt > 1_000_000:
+	case attemptOf(r) < 1 || attemptOf(r) > 1_000_000:
 		return b, errInvalidBody.with("attempt is not a number from 1 up")
 	case r.PullRequest.ID <= 0:
 		return b, errInvalidBody.with("pullrequest.id is not a positive number: it is APPVEYOR_PULL_REQUEST_NUMBER")

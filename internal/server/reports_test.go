@@ -93,6 +93,7 @@ func TestReportsThatAreRefused(t *testing.T) {
 		{name: "another project", token: token, body: strings.Replace(good, "12064", "12065", 1), status: 403},
 		{name: "another destination", token: token, body: strings.TrimSuffix(good, "}") + `,"destination":{"branch":"release"}}`, status: 409},
 		{name: "a misspelt field", token: token, body: strings.TrimSuffix(good, "}") + `,"atempt":2}`, status: 422},
+		{name: "attempt 0", token: token, body: strings.TrimSuffix(good, "}") + `,"attempt":0}`, status: 422},
 		{name: "NUL", token: token, body: strings.Replace(good, "1.0.5", `1.0\u0000`, 1), status: 422},
 		{name: "an address that is a script", token: token, body: strings.TrimSuffix(good, "}") + `,"url":"javascript:alert(1)"}`, status: 422},
 		{name: "a negative number of tests", token: token, body: strings.TrimSuffix(good, "}") + `,"tests":{"total":-1}}`, status: 422},

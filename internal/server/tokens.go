@@ -75,9 +75,7 @@ func tokenOfRequest(r api.TokenRequest, now time.Time) (postgres.Token, error) {
 		}
 		t.Owner = owner.String()
 	}
-	if r.ProjectID != 0 {
-		t.ReportProject = &r.ProjectID
-	}
+	t.ReportProject = r.ProjectID
 	reports := slices.Contains(r.Scopes, api.ScopeReport)
 	switch wrong := slices.IndexFunc(r.Scopes, func(scope string) bool { return !slices.Contains(api.Scopes, scope) }); {
 	case t.Name == "" || !storable(t.Name):
@@ -92,11 +90,11 @@ func tokenOfRequest(r api.TokenRequest, now time.Time) (postgres.Token, error) {
 		return t, errInvalidBody.with("repository %q is not a glob like acme/*", r.Repository)
 	case r.ExpiresOn != nil && !r.ExpiresOn.After(now):
 		return t, errInvalidBody.with("expires_on is not in the future")
-	case r.ProjectID < 0:
+	case r.ProjectID != nil && *r.ProjectID < 1:
 		return t, errInvalidBody.with("project_id is not the id of an AppVeyor project")
-	case r.ProjectID > 0 && !reports:
+	case r.ProjectID != nil && !reports:
 		return t, errInvalidBody.with("project_id is for tokens with scope report")
-	case r.ProjectID == 0 && reports:
+	case r.ProjectID == nil && reports:
 		return t, errInvalidBody.with("project_id is missing: it is the AppVeyor project that the token reports for")
 	}
 	return t, nil

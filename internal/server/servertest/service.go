@@ -138,7 +138,7 @@ func Covering(glob string) func(*api.TokenRequest) {
 
 // ReportingFor has a token with scope report be of an AppVeyor project.
 func ReportingFor(project int64) func(*api.TokenRequest) {
-	return func(r *api.TokenRequest) { r.ProjectID = project }
+	return func(r *api.TokenRequest) { r.ProjectID = &project }
 }
 
 // OwnedBy has a token act for a Bitbucket user.
