@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
 
 	"mergegate/internal/server/servertest"
 )
@@ -68,4 +71,25 @@ func TestWalkThroughTheAPI(t *testing.T) {
 			}
 		}
 	}
+}
+
+type operation struct {
+	method, path string
+	*openapi3.Operation
+	parameters openapi3.Parameters
+}
+
+// operations are those of the API, in a fixed order, but what needs another's
+// signature and what does nothing but send.
+func operations(doc *openapi3.T) (list []operation) {
+	for path, item := range doc.Paths.Map() {
+		if !strings.HasPrefix(path, "/api/v1/") || strings.HasSuffix(path, "/simulate") {
+			continue
+		}
+		for method, op := range item.Operations() {
+			list = append(list, operation{method, path, op, append(slices.Clone(item.Parameters), op.Parameters...)})
+		}
+	}
+	slices.SortFunc(list, func(a, b operation) int { return strings.Compare(a.path+a.method, b.path+b.method) })
+	return list
 }

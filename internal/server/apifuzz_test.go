@@ -71,27 +71,6 @@ func numberOf(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-type operation struct {
-	method, path string
-	*openapi3.Operation
-	parameters openapi3.Parameters
-}
-
-// operations are those of the API, in a fixed order, but what needs another's
-// signature and what does nothing but send.
-func operations(doc *openapi3.T) (list []operation) {
-	for path, item := range doc.Paths.Map() {
-		if !strings.HasPrefix(path, "/api/v1/") || strings.HasSuffix(path, "/simulate") {
-			continue
-		}
-		for method, op := range item.Operations() {
-			list = append(list, operation{method, path, op, append(slices.Clone(item.Parameters), op.Parameters...)})
-		}
-	}
-	slices.SortFunc(list, func(a, b operation) int { return strings.Compare(a.path+a.method, b.path+b.method) })
-	return list
-}
-
 type requestFuzzer struct {
 	*rand.Rand
 	tokens     []string

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
+	"mergegate/api"
 	"mergegate/internal/appveyor/appveyortest"
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/forge/forgetest"
@@ -109,7 +112,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	}
 	w.Settled()
 	acme := w.TokenOf("acme", "admin", servertest.Covering("acme/*"))
-	other := w.TokenOf("other", "admin", servertest.Covering("other/*"))
+	other := w.TokenOf("other", "admin,waive,report", servertest.Covering("other/*"), servertest.ReportingFor(12064))
 	nobody := w.TokenOf("nobody", "admin", servertest.Covering("neither/*"))
 
 	for _, list := range []string{"/api/v1/deliveries", "/api/v1/commit-statuses"} {
@@ -148,19 +151,47 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{
-		"/api/v1/builds/1", "/api/v1/workspaces/acme/policy", "/api/v1/workspaces/%7B" + workspaceUUID + "%7D/policy",
-		"/api/v1/workspaces/acme/policy/versions", "/api/v1/workspaces/acme/policy/effective?repository=acme/widgets&branch=main",
-		subscriptionsPath, subscriptionsPath + "/1", subscriptionsPath + "/1/notifications", servertest.ReportsPath, "/api/v1/repositories/acme/widgets/stats",
-	} {
-		if res := w.Do(http.MethodGet, path, other, nil); res.Status != http.StatusNotFound {
-			t.Errorf("GET %s answered the other %d %s", path, res.Status, res.Body)
-		}
-	}
+	w.hiddenFrom(other)
 	// A glob that only could match a workspace learns nothing of which there are.
 	guess := w.TokenOf("guess", "admin", servertest.Covering("ac*/nothing"))
 	if res := w.Do(http.MethodGet, "/api/v1/workspaces/acme/policy", guess, nil); res.Status != http.StatusNotFound {
 		t.Errorf("a guess is answered %d %s", res.Status, res.Body)
+	}
+}
+
+// hiddenFrom asks every described route about acme's workspace, repository and build with
+// a token that doesn't cover them: it learns nothing of whether they are there.
+func (w *world) hiddenFrom(token string) {
+	w.T.Helper()
+	var builds struct{ Values []api.Build }
+	w.Get("/api/v1/repositories/acme/widgets/builds", &builds)
+	if len(builds.Values) == 0 {
+		w.T.Fatal("there is no build to hide")
+	}
+	build := "/api/v1/builds/" + builds.Values[0].ID
+	w.Get(build, new(api.Build))
+	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	w.Must(err)
+	asked, shown := 0, 0
+	for _, op := range operations(doc) {
+		path := strings.NewReplacer("{workspace}", "acme", "{repo_slug}", "widgets", "{id}", "7").Replace(op.path)
+		switch {
+		case op.path == "/api/v1/builds/{id}":
+			path = build
+		case !strings.Contains(op.path, "{workspace}"):
+			continue
+		}
+		path = regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "1")
+		asked++
+		if res := w.Do(op.method, path, token, strings.NewReader("{}")); res.Status != http.StatusNotFound {
+			w.T.Errorf("%s %s answered a token that doesn't cover it %d %s", op.method, path, res.Status, res.Body)
+		}
+		if op.method == http.MethodGet && w.Do(op.method, path, w.Token, nil).Status != http.StatusNotFound {
+			shown++
+		}
+	}
+	if asked < 25 || shown < 12 {
+		w.T.Errorf("only %d routes are of a workspace, and %d have something there to whom it is shown", asked, shown)
 	}
 }
 
