@@ -15,7 +15,7 @@ const (
 	QueueBuilds        = "builds"
 	QueueStatuses      = "commit_statuses"
 	QueueEffects       = "effects"
-	QueueNotifications = "notifications" // whoever subscribed may be slow
+	QueueNotifications = "notifications" // a subscriber may be slow
 )
 
 // jobAttempts bounds what is only retried when this program itself fails: jobs

@@ -66,8 +66,30 @@ func (s *Server) routes() *gin.Engine {
 	engine.GET("/repositories/:workspace/:repo_slug/pullrequests/:id", s.handle(s.within(s.api, s.pullRequestPage)))
 	engine.GET("/badges/:workspace/:repo_slug/pullrequests/:file", s.handle(s.within(s.api, s.badge)))
 
-	v1 := engine.Group("/api/v1")
-	repository := v1.Group("/repositories/:workspace/:repo_slug")
+	s.apiRoutes(engine.Group("/api/v1"))
+	return engine
+}
+
+// apiRoutes are those that take a token.
+func (s *Server) apiRoutes(v1 *gin.RouterGroup) {
+	s.repositoryRoutes(v1.Group("/repositories/:workspace/:repo_slug"))
+	s.workspaceRoutes(v1.Group("/workspaces/:workspace"))
+	v1.GET("/builds/:id", s.authorized(api.ScopeRead, s.getBuild))
+	v1.GET("/workspaces", s.authorized(api.ScopeAdmin, s.listWorkspaces))
+	v1.GET("/projects", s.authorized(api.ScopeAdmin, s.listProjects))
+	v1.POST("/projects/:id/forget", s.authorized(api.ScopeAdmin, s.forgetProject))
+	v1.POST("/backfill", s.authorizedOf(s.streams, api.ScopeAdmin, s.backfill))
+	v1.POST("/tokens", s.authorized(api.ScopeAdmin, s.createToken))
+	v1.GET("/tokens", s.authorized(api.ScopeAdmin, s.listTokens))
+	v1.DELETE("/tokens/:id", s.authorized(api.ScopeAdmin, s.revokeToken))
+	v1.POST("/deliveries/replay", s.authorizedOf(s.streams, api.ScopeAdmin, s.replayDeliveries))
+	v1.GET("/deliveries", s.authorized(api.ScopeAdmin, s.listDeliveries))
+	v1.POST("/deliveries/:id/replay", s.authorized(api.ScopeAdmin, s.replayDelivery))
+	v1.GET("/commit-statuses", s.authorized(api.ScopeAdmin, s.listCommitStatuses))
+	v1.POST("/commit-statuses/:id/retry", s.authorized(api.ScopeAdmin, s.retryCommitStatus))
+}
+
+func (s *Server) repositoryRoutes(repository *gin.RouterGroup) {
 	repository.GET("/builds", s.authorized(api.ScopeRead, s.listBuilds))
 	repository.GET("/stats", s.authorizedOf(s.stats, api.ScopeRead, s.getStats))
 	repository.POST("/builds", s.authorized(api.ScopeReport, s.reportBuild))
@@ -82,13 +104,15 @@ func (s *Server) routes() *gin.Engine {
 	repository.GET("/pullrequests/:id/effects", s.authorized(api.ScopeRead, s.listEffects))
 	repository.POST("/pullrequests/:id/effects/retry", s.authorized(api.ScopeAdmin, s.retryEffects))
 	repository.POST("/pullrequests/:id/rebuild", s.authorized(api.ScopeWaive, s.rebuild))
-	workspace := v1.Group("/workspaces/:workspace")
+}
+
+func (s *Server) workspaceRoutes(workspace *gin.RouterGroup) {
 	workspace.GET("/policy", s.authorized(api.ScopeAdmin, s.getPolicy))
 	workspace.PUT("/policy", s.authorized(api.ScopeAdmin, s.putPolicy))
 	workspace.POST("/policy/simulate", s.authorizedOf(s.simulations, api.ScopeAdmin, s.simulatePolicy))
 	workspace.GET("/policy/effective", s.authorized(api.ScopeAdmin, s.getEffectivePolicy))
 	workspace.GET("/policy/versions", s.authorized(api.ScopeAdmin, s.listPolicyVersions))
-	subscriptions := v1.Group("/workspaces/:workspace/subscriptions")
+	subscriptions := workspace.Group("/subscriptions")
 	subscriptions.POST("", s.authorized(api.ScopeAdmin, s.subscribe))
 	subscriptions.GET("", s.authorized(api.ScopeAdmin, s.listSubscriptions))
 	subscriptions.GET("/:id", s.authorized(api.ScopeAdmin, s.getSubscription))
@@ -97,20 +121,6 @@ func (s *Server) routes() *gin.Engine {
 	subscriptions.POST("/:id/test", s.authorized(api.ScopeAdmin, s.testSubscription))
 	subscriptions.GET("/:id/notifications", s.authorized(api.ScopeAdmin, s.listNotifications))
 	subscriptions.POST("/:id/notifications/:notification_id/replay", s.authorized(api.ScopeAdmin, s.replayNotification))
-	v1.GET("/builds/:id", s.authorized(api.ScopeRead, s.getBuild))
-	v1.GET("/workspaces", s.authorized(api.ScopeAdmin, s.listWorkspaces))
-	v1.GET("/projects", s.authorized(api.ScopeAdmin, s.listProjects))
-	v1.POST("/projects/:id/forget", s.authorized(api.ScopeAdmin, s.forgetProject))
-	v1.POST("/backfill", s.authorizedOf(s.streams, api.ScopeAdmin, s.backfill))
-	v1.POST("/tokens", s.authorized(api.ScopeAdmin, s.createToken))
-	v1.GET("/tokens", s.authorized(api.ScopeAdmin, s.listTokens))
-	v1.DELETE("/tokens/:id", s.authorized(api.ScopeAdmin, s.revokeToken))
-	v1.POST("/deliveries/replay", s.authorizedOf(s.streams, api.ScopeAdmin, s.replayDeliveries))
-	v1.GET("/deliveries", s.authorized(api.ScopeAdmin, s.listDeliveries))
-	v1.POST("/deliveries/:id/replay", s.authorized(api.ScopeAdmin, s.replayDelivery))
-	v1.GET("/commit-statuses", s.authorized(api.ScopeAdmin, s.listCommitStatuses))
-	v1.POST("/commit-statuses/:id/retry", s.authorized(api.ScopeAdmin, s.retryCommitStatus))
-	return engine
 }
 
 func (s *Server) healthz(c *gin.Context) error {
