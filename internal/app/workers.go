@@ -15,6 +15,7 @@ import (
 	"mergegate/internal/commitstatus"
 	"mergegate/internal/effects"
 	"mergegate/internal/notifications"
+	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
 	"mergegate/internal/pullrequests"
 	"mergegate/internal/retention"
@@ -51,11 +52,10 @@ func newWorkers(store *postgres.Store, s services, reconcile time.Duration, fail
 	registered := river.NewWorkers()
 	s.confirming.AddWorkers(registered)
 	s.following.AddWorkers(registered)
-	s.publisher.AddWorkers(registered)
+	outbox.New(store, s.publisher.Kind(), s.showing.Kind(), s.notifying.Kind()).AddWorkers(registered)
 	s.retaining.AddWorkers(registered)
 	s.waiving.AddWorkers(registered)
 	s.showing.AddWorkers(registered)
-	s.notifying.AddWorkers(registered)
 	client, err := store.JobClient(&river.Config{
 		Workers: registered,
 		Queues: map[string]river.QueueConfig{

@@ -14,6 +14,7 @@ import (
 
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
@@ -325,8 +326,8 @@ func TestRefusedStatusesAreRetriedWhenATokenArrives(t *testing.T) {
 			tt.before(tokens)
 			id := b.refused()
 			tokens.Keep(t.Context(), workspace, tt.token)
-			_, claimed, _, err := b.store.ClaimStatus(t.Context(), id, time.Minute)
-			if err != nil || claimed != tt.want {
+			_, c, err := b.store.ClaimEntry(t.Context(), id, time.Minute, 1)
+			if claimed := c == postgres.Claimed; err != nil || claimed != tt.want {
 				t.Errorf("retried %t, %v", claimed, err)
 			}
 		})
@@ -340,10 +341,10 @@ func (b *bundle) refused() int64 {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	_, err = b.store.RecordBuild(b.t.Context(), mergecheck.Build{
+	_, err = builds.Record(b.t.Context(), b.store, mergecheck.Build{
 		BuildID: 1, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "app"}, Repository: "ws/repo", PullRequestID: 7,
 		State: mergecheck.Success, ReportedCommit: strings.Repeat("a", 40), CreatedOn: time.Now(), ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
-	}, 0)
+	}, 0, false)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -351,11 +352,14 @@ func (b *bundle) refused() int64 {
 	if err != nil || len(list) != 1 {
 		b.t.Fatalf("%d statuses, %v", len(list), err)
 	}
-	s, claimed, _, err := b.store.ClaimStatus(b.t.Context(), list[0].ID, time.Minute)
-	if err != nil || !claimed {
-		b.t.Fatalf("claimed %t, %v", claimed, err)
+	s, c, err := b.store.ClaimEntry(b.t.Context(), list[0].ID, time.Minute, 1)
+	if err != nil || c != postgres.Claimed {
+		b.t.Fatalf("claim %v, %v", c, err)
 	}
-	err = b.store.SettleStatus(b.t.Context(), s, postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour})
+	err = b.store.InTx(b.t.Context(), func(tx *postgres.Tx) error {
+		_, err := tx.SettleEntry(b.t.Context(), s, postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 401, RetryIn: time.Hour})
+		return err
+	})
 	if err != nil {
 		b.t.Fatal(err)
 	}

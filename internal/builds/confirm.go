@@ -18,7 +18,7 @@ type result struct {
 	problem  string // why nothing can be concluded yet; ask again
 	notFound bool   // the problem is that AppVeyor doesn't show the build
 	retryIn  time.Duration
-	recorded postgres.Recorded
+	recorded Recorded
 }
 
 func (r result) word() string {
@@ -86,11 +86,7 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, ask
 			return result{}, err
 		}
 	}
-	if byHistory(askedBy) {
-		recorded, err := s.store.RecordFound(ctx, b)
-		return result{recorded: recorded}, err
-	}
-	recorded, err := s.store.RecordBuild(ctx, b, delivery)
+	recorded, err := Record(ctx, s.store, b, delivery, byHistory(askedBy))
 	return result{recorded: recorded}, err
 }
 

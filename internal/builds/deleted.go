@@ -33,12 +33,12 @@ func (s *Service) watch(ctx context.Context, ref appveyor.Ref) (result, error) {
 	case err != nil:
 		return r, err
 	case b.State.Finished(): // by another look, or a delivery
-		return result{recorded: postgres.Recorded{Build: b}}, nil
+		return result{recorded: Recorded{Build: b}}, nil
 	}
 	ended, err := s.endIfDeleted(ctx, b)
 	if ended {
 		b.State = mergecheck.Cancelled
-		r = result{recorded: postgres.Recorded{Build: b}}
+		r = result{recorded: Recorded{Build: b}}
 	}
 	return r, err
 }
@@ -59,7 +59,7 @@ func (s *Service) endIfDeleted(ctx context.Context, b mergecheck.Build) (ended b
 	if err != nil || m.Looks < deletedLooks || m.Now.Sub(m.Since) < deletedAfter {
 		return false, err
 	}
-	recorded, err := s.store.RecordBuild(ctx, deleted(b, m), 0)
+	recorded, err := Record(ctx, s.store, deleted(b, m), 0, false)
 	if err != nil {
 		return false, err
 	}

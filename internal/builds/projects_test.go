@@ -14,6 +14,7 @@ import (
 
 	"mergegate/internal/appveyor"
 	"mergegate/internal/appveyor/appveyortest"
+	"mergegate/internal/commitstatus"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
@@ -121,7 +122,7 @@ func TestListNamesAProjectForGood(t *testing.T) {
 	before := b.stored(t)
 	b.project(t, appveyortest.Project{ID: 12064, Slug: "gadgets"})
 	b.round(t)
-	if _, err := b.store.RecordBuild(t.Context(), before, 0); err != nil { // read before the project was renamed
+	if _, err := Record(t.Context(), b.store, before, 0, false); err != nil { // read before the project was renamed
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"12064 acme/gadgets"}, b.projects(t)); diff != "" {
@@ -129,7 +130,7 @@ func TestListNamesAProjectForGood(t *testing.T) {
 	}
 	newer := before
 	newer.BuildID, newer.Project.Slug = before.BuildID+1, "gizmos"
-	if _, err := b.store.RecordBuild(t.Context(), newer, 0); err != nil {
+	if _, err := Record(t.Context(), b.store, newer, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"12064 acme/gizmos"}, b.projects(t)); diff != "" {
@@ -357,7 +358,7 @@ func TestProjectThatWasCreatedAgainReplaces(t *testing.T) {
 				})
 			}
 			if tt.forget != 0 {
-				if err := b.store.ForgetProject(t.Context(), tt.forget); err != nil {
+				if err := commitstatus.Forget(t.Context(), b.store, tt.forget); err != nil {
 					t.Fatal(err)
 				}
 			}

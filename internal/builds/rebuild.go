@@ -66,7 +66,7 @@ func (s *Service) rebuildIn(ctx context.Context, p postgres.SeenProject, r postg
 		return result, s.store.GiveUpRebuild(ctx, claim)
 	}
 	result.BuildID = ref.BuildID
-	return result, s.store.Watch(ctx, postgres.WatchBuild(ref))
+	return result, s.store.Enqueue(ctx, postgres.WatchBuild(ref))
 }
 
 // rebuildWanted does what a policy had a merge check ask for.

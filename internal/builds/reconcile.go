@@ -35,6 +35,9 @@ func (s *Service) Reconciliation() *river.PeriodicJob {
 }
 
 func (s *Service) reconcile(ctx context.Context, _ *river.Job[postgres.Reconcile]) error {
+	if err := s.store.QueueUnlinked(ctx); err != nil {
+		return err
+	}
 	seen, err := s.store.Projects(ctx)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package builds
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -118,14 +117,11 @@ func (s *Service) learnRepository(ctx context.Context, job *river.Job[postgres.L
 
 // recordUnlinked records what waited for a repository to be linked.
 func (s *Service) recordUnlinked(ctx context.Context, job *river.Job[postgres.RecordUnlinked]) error {
-	return s.store.RecordWaiting(ctx, job.Args, 0)
+	return recordWaiting(ctx, s.store, postgres.PullRequestKey{WorkspaceUUID: job.Args.WorkspaceUUID, RepositoryUUID: job.Args.RepositoryUUID}, 0)
 }
 
 func (s *Service) settleHeads(ctx context.Context, job *river.Job[postgres.SettleHeads]) error {
 	return s.store.Looking(ctx, job.Args, func(ctx context.Context) error {
-		if err := s.store.SettleHeads(ctx, job.Args); err != nil {
-			return fmt.Errorf("settle heads: %w", err)
-		}
-		return nil
+		return SettleHeads(ctx, s.store, postgres.PullRequestKey(job.Args))
 	})
 }

@@ -1,11 +1,11 @@
 // Package commitstatus makes Bitbucket show what is wanted: the fallback where
 // custom merge checks can't be used.
 //
-// The wanted state is a row in the store. A job posts whatever is wanted when it
-// runs, so repeated, late and reordered jobs end in the same status:
+// Which status is wanted is decided in the transaction of the facts, by [Want] and its
+// like. The outbox posts it:
 //
 //	publisher := commitstatus.New(store, client, tokens, commitstatus.Options{Log: log})
-//	publisher.AddWorkers(workers)
+//	outbox.New(store, publisher.Kind()).AddWorkers(workers)
 package commitstatus
 
 import (
@@ -20,11 +20,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"github.com/riverqueue/river"
 
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
 	"mergegate/internal/retry"
 )
@@ -32,6 +32,8 @@ import (
 const (
 	// lease is as long as a look and two posts may take, the second being to a fork.
 	lease = 30 * time.Second
+	// maxPerRepository is how many statuses of one repository are posted at a time.
+	maxPerRepository = 4
 )
 
 // Options are what a publisher can do without. Log is required.
@@ -60,40 +62,42 @@ func New(store *postgres.Store, client *bitbucket.Client, tokens *apptokens.Toke
 	}
 }
 
-// AddWorkers registers the job of this package.
-func (p *Publisher) AddWorkers(workers *river.Workers) {
-	river.AddWorker(workers, river.WorkFunc(p.publish))
+// Kind is how commit statuses are made.
+func (p *Publisher) Kind() outbox.Kind {
+	return outbox.Kind{Name: postgres.StatusEntry, Lease: lease, Most: maxPerRepository, Make: p.make, Settled: Settled}
 }
 
-func (p *Publisher) publish(ctx context.Context, job *river.Job[postgres.PublishStatus]) error {
-	status, claimed, busy, err := p.store.ClaimStatus(ctx, job.Args.StatusID, lease)
-	switch {
-	case err != nil:
-		return err
-	case busy:
-		return river.JobSnooze(untilDue(status))
-	case !claimed:
-		return nil // settled by another job
+func (p *Publisher) make(ctx context.Context, e *postgres.Entry) (postgres.Attempt, error) {
+	status, err := p.store.CommitStatus(ctx, e.ID)
+	if err != nil {
+		return postgres.Attempt{}, err
 	}
 	result := p.post(ctx, status)
+	result.Shown = status.State
 	p.posts.WithLabelValues(resultLabel(result)).Inc()
 	p.log.InfoContext(ctx, "commit status", "repository", status.Repository, "commit", status.Commit, "key", status.Key,
 		"state", status.State, "outcome", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
-	if err := p.store.SettleStatus(ctx, status, result); err != nil {
-		return err
-	}
-	if result.Outcome == postgres.Pending {
-		return river.JobSnooze(result.RetryIn)
-	}
-	return nil
+	return result, nil
 }
 
-// untilDue is how long a status that can't be claimed now is left alone.
-func untilDue(s postgres.CommitStatus) time.Duration {
-	if s.NextAttemptOn == nil {
-		return retry.BusyWait
+// Settled keeps what Bitbucket shows now, and notifies of a status that it doesn't take,
+// unless that is what was notified of before. Where the lease ran out somebody else posted,
+// or is at it: which of the two Bitbucket shows isn't known, so it is posted once more.
+func Settled(ctx context.Context, tx *postgres.Tx, e postgres.Entry, a postgres.Attempt, how postgres.Settling) error {
+	if how == postgres.LeaseLost {
+		return tx.WantAgain(ctx, e.ID)
 	}
-	return max(retry.BusyWait, time.Until(*s.NextAttemptOn))
+	if a.Outcome == postgres.Posted {
+		return tx.NotePosted(ctx, e.ID, a.Shown)
+	}
+	if how == postgres.Superseded || a.Outcome == postgres.Pending || e.Reason == a.Reason {
+		return nil
+	}
+	status, err := tx.CommitStatus(ctx, e.ID)
+	if err != nil {
+		return err
+	}
+	return tx.Notify(ctx, e.WorkspaceUUID, postgres.Event{Type: postgres.EventStatusRefused, Status: &status})
 }
 
 // resultLabel tells what Bitbucket didn't take from what it wasn't asked.
@@ -152,7 +156,7 @@ func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s po
 // post tells: Bitbucket lets only the creator overwrite a status.
 // https://developer.atlassian.com/cloud/bitbucket/bitbucket-api-changes-commit-status/
 func (p *Publisher) otherOwner(ctx context.Context, client *bitbucket.Client, s postgres.CommitStatus) string {
-	if s.PostedVersion > 0 || s.Attempts > 1 {
+	if s.Settled > 0 || s.Attempts > 1 {
 		return ""
 	}
 	shown, err := client.CommitStatus(ctx, s.WorkspaceUUID, s.RepositoryUUID, s.Commit, s.Key)

@@ -36,7 +36,7 @@ func TestResultOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := resultOf(postgres.CommitStatus{Attempts: 1, PendingSince: time.Now().Add(-tt.pending)}, tt.err)
+			got := resultOf(postgres.CommitStatus{Entry: postgres.Entry{Attempts: 1, PendingSince: time.Now().Add(-tt.pending)}}, tt.err)
 			if got.Outcome != tt.delivery || (got.RetryIn > 0) != tt.retry {
 				t.Errorf("result %+v", got)
 			}
@@ -46,7 +46,7 @@ func TestResultOf(t *testing.T) {
 
 func TestRetryAfterIsHonoured(t *testing.T) {
 	t.Parallel()
-	status := postgres.CommitStatus{Attempts: 1, PendingSince: time.Now()}
+	status := postgres.CommitStatus{Entry: postgres.Entry{Attempts: 1, PendingSince: time.Now()}}
 	if got := again(status, 429, time.Hour, "").RetryIn; got != time.Hour {
 		t.Errorf("waits %s", got)
 	}
@@ -78,25 +78,30 @@ func TestPause(t *testing.T) {
 		{attempts: 10, state: mergecheck.StatusInProgress, status: 401, least: time.Hour},
 	}
 	for _, tt := range tests {
-		got := pause(postgres.CommitStatus{Attempts: tt.attempts, State: tt.state}, tt.status)
+		got := pause(status(tt.attempts, tt.state), tt.status)
 		if got < tt.least || got > tt.least+tt.least/5 {
 			t.Errorf("%d after %d attempts it waits %s, want %s and up to a fifth more", tt.status, tt.attempts, got, tt.least)
 		}
 	}
 }
 
+// status is one in a state, after so many attempts.
+func status(attempts int, state string) postgres.CommitStatus {
+	return postgres.CommitStatus{Entry: postgres.Entry{Attempts: attempts}, CommitStatus: mergecheck.CommitStatus{State: state}}
+}
+
 // TestAResultIsWorthMoreAttempts counts how often each is tried in a day.
 func TestAResultIsWorthMoreAttempts(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{401, 503} {
+	for _, code := range []int{401, 503} {
 		tries := map[string]int{}
 		for _, state := range []string{mergecheck.StatusInProgress, "SUCCESSFUL"} {
 			for passed := time.Duration(0); passed < retry.GiveUpAfter; tries[state]++ {
-				passed += pause(postgres.CommitStatus{Attempts: tries[state] + 1, State: state}, status)
+				passed += pause(status(tries[state]+1, state), code)
 			}
 		}
 		if tries["SUCCESSFUL"] <= tries[mergecheck.StatusInProgress] || tries["SUCCESSFUL"] > 200 {
-			t.Errorf("%d: tried %v times", status, tries)
+			t.Errorf("%d: tried %v times", code, tries)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 	"go.uber.org/goleak"
 
@@ -18,6 +17,7 @@ import (
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/bitbucket/bitbuckettest/held"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
 )
@@ -86,19 +86,25 @@ func (w *world) must(err error) {
 // record records a build of the pull request from the source repository.
 func (w *world) record(source string, state mergecheck.State) {
 	w.Helper()
-	_, err := w.store.RecordBuild(w.Context(), mergecheck.Build{
+	r := postgres.Repository{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID, FullName: "acme/widgets"}
+	b := mergecheck.Build{
 		BuildID: 1, Project: mergecheck.Project{ID: 12064, Account: "acme", Slug: "widgets"}, Repository: "acme/widgets",
-		PullRequestID: 7, Version: "1.0.1", State: state, ReportedCommit: head, SourceBranch: "feature", SourceRepository: source,
+		PullRequestID: 7, Version: "1.0.1", State: state, ReportedCommit: head, SourceCommit: head, SourceBranch: "feature", SourceRepository: source,
 		DestinationBranch: "main", URL: "https://ci.appveyor.com/project/acme/widgets/builds/1", CreatedOn: time.Now(), UpdatedOn: time.Now(),
 		ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
-	}, 0)
-	w.must(err)
+	}
+	w.must(w.store.InTx(w.Context(), func(tx *postgres.Tx) error {
+		if _, err := tx.SaveBuild(w.Context(), r, b, false); err != nil {
+			return err
+		}
+		return Want(w.Context(), tx, r, b, "", "")
+	}))
 }
 
 // publish works the job of the one status there is, and answers for how long it is snoozed.
 func (w *world) publish() time.Duration {
 	w.Helper()
-	err := w.publisher.publish(w.Context(), &river.Job[postgres.PublishStatus]{Args: postgres.PublishStatus{StatusID: w.status().ID}})
+	err := outbox.New(w.store).Publish(w.Context(), w.publisher.Kind(), w.status().ID)
 	var snoozed *rivertype.JobSnoozeError
 	if errors.As(err, &snoozed) {
 		return snoozed.Duration

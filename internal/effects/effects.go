@@ -6,7 +6,7 @@
 // late and reordered jobs end in the same:
 //
 //	service := effects.New(store, gate, client, tokens, effects.Options{Log: log})
-//	service.AddWorkers(workers)
+//	outbox.New(store, service.Kind()).AddWorkers(workers)
 //
 // Only what was made here is ever changed or taken back.
 package effects
@@ -14,6 +14,7 @@ package effects
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -26,6 +27,8 @@ import (
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/notifications"
+	"mergegate/internal/outbox"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
 	"mergegate/internal/retry"
@@ -72,9 +75,13 @@ func New(store *postgres.Store, g *gate.Gate, client *bitbucket.Client, tokens *
 	}
 }
 
-// AddWorkers registers the jobs of this package.
+// Kind is how the effects of a pull request are made.
+func (s *Service) Kind() outbox.Kind {
+	return outbox.Kind{Name: postgres.EffectsEntry, Lease: lease, Most: 1, Make: s.make}
+}
+
+// AddWorkers registers the other jobs of this package.
 func (s *Service) AddWorkers(workers *river.Workers) {
-	river.AddWorker(workers, river.WorkFunc(s.sync))
 	river.AddWorker(workers, river.WorkFunc(s.wake))
 	river.AddWorker(workers, river.WorkFunc(s.spread))
 }
@@ -94,38 +101,27 @@ func (s *Service) spread(ctx context.Context, job *river.Job[postgres.SpreadEffe
 	return s.store.SpreadEffects(ctx, job.Args)
 }
 
-func (s *Service) sync(ctx context.Context, job *river.Job[postgres.SyncEffects]) error {
-	run, claimed, busy, err := s.store.ClaimEffects(ctx, job.Args, lease)
-	switch {
-	case err != nil:
-		return err
-	case busy:
-		return river.JobSnooze(retry.BusyWait)
-	case !claimed:
-		return nil // a newer job has it
+func (s *Service) make(ctx context.Context, e *postgres.Entry) (postgres.Attempt, error) {
+	wait, err := s.show(ctx, e)
+	if err != nil || wait == 0 {
+		return postgres.Attempt{Outcome: postgres.Posted}, err
 	}
-	wait, err := s.show(ctx, run, job.CreatedAt)
-	released, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
-	defer cancel()
-	err = errors.Join(err, s.store.ReleaseEffects(released, run))
-	if err == nil && wait > 0 {
-		return river.JobSnooze(wait)
-	}
-	return err
+	return postgres.Attempt{Outcome: postgres.Pending, RetryIn: wait}, nil
 }
 
-// show makes Bitbucket show the verdict of run's pull request, and returns after
+// show makes Bitbucket show the verdict of a pull request, and returns after
 // how long to try again what could not be done; 0: all is done.
-func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.Time) (time.Duration, error) {
-	facts, err := s.store.EffectFacts(ctx, run.PullRequestKey)
+func (s *Service) show(ctx context.Context, entry *postgres.Entry) (time.Duration, error) {
+	pr := entry.PullRequest()
+	facts, err := s.store.EffectFacts(ctx, pr)
 	if err != nil {
 		return 0, err
 	}
-	asked, err := s.effectsOf(ctx, run, facts, facts.Branch)
-	if err != nil || !asked.Any() && len(facts.Effects) == 0 && !facts.Told {
+	asked, err := s.effectsOf(ctx, facts, facts.Branch)
+	if err != nil || !asked.Any() && len(facts.Effects) == 0 && !facts.Subscribed {
 		return 0, err // a policy that can't be read asks for nothing and takes nothing back
 	}
-	t := task{Service: s, run: run, facts: facts, since: since, client: s.client.AsMaker(ctx, s.tokens, run.WorkspaceUUID)}
+	t := task{Service: s, entry: entry, pr: pr, facts: facts, client: s.client.AsMaker(ctx, s.tokens, pr.WorkspaceUUID)}
 	if !t.client.HasCredential() {
 		return t.hold(ctx, asked, postgres.Attempt{
 			Reason: "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app",
@@ -134,37 +130,38 @@ func (s *Service) show(ctx context.Context, run *postgres.EffectRun, since time.
 	if left := t.client.Wait(bitbucket.Background); left > 0 {
 		return left, nil
 	}
-	verdict := s.gate.Explain(ctx, facts.Repository, run.PullRequestID)
+	verdict := s.gate.Explain(ctx, facts.Repository, pr.PullRequestID)
 	if verdict.PullRequest.State == "" {
 		return t.hold(ctx, asked, postgres.Attempt{Reason: "the pull request could not be read: " + verdict.PullRequest.HeadProblem})
 	}
 	if verdict.Policy.Version != facts.Policy.Version { // it was changed meanwhile, or the facts could not be read
 		return t.hold(ctx, asked, postgres.Attempt{Reason: verdict.Message})
 	}
-	if facts.Told {
-		if err := s.store.NoteVerdict(ctx, run.PullRequestKey, verdict); err != nil {
-			return 0, err
+	if facts.Subscribed {
+		err := s.store.InTx(ctx, func(tx *postgres.Tx) error { return notifications.NotifyVerdict(ctx, tx, pr, verdict) })
+		if err != nil {
+			return 0, fmt.Errorf("notify of the verdict on pull request %d: %w", pr.PullRequestID, err)
 		}
 	}
 	if verdict.Code == mergecheck.PullRequestClosed {
 		return t.close(ctx)
 	}
-	if asked, err = s.effectsOf(ctx, run, facts, verdict.PullRequest.DestinationBranch); err != nil {
+	if asked, err = s.effectsOf(ctx, facts, verdict.PullRequest.DestinationBranch); err != nil {
 		return 0, err
 	}
 	wait, err := t.makeAll(ctx, wanted(verdict, asked))
 	if err != nil {
 		return 0, err
 	}
-	return wait, s.wakeFor(ctx, run.PullRequestKey, verdict, asked.Any() || facts.Told)
+	return wait, s.wakeFor(ctx, pr, verdict, asked.Any() || facts.Subscribed)
 }
 
 // effectsOf are those that the policy asks for. One that can't be read changes
 // nothing until another is applied.
-func (s *Service) effectsOf(ctx context.Context, run *postgres.EffectRun, facts postgres.EffectFacts, branch string) (mergecheck.Effects, error) {
-	p, err := s.policies.For(run.WorkspaceUUID, facts.Policy.Version, facts.Policy.Document, facts.Repository.FullName, branch)
+func (s *Service) effectsOf(ctx context.Context, facts postgres.EffectFacts, branch string) (mergecheck.Effects, error) {
+	p, err := s.policies.For(facts.Repository.WorkspaceUUID, facts.Policy.Version, facts.Policy.Document, facts.Repository.FullName, branch)
 	if err != nil {
-		s.log.ErrorContext(ctx, "effects left as they are", "workspace", run.WorkspaceUUID, "error", err)
+		s.log.ErrorContext(ctx, "effects left as they are", "workspace", facts.Repository.WorkspaceUUID, "error", err)
 		return mergecheck.Effects{}, river.JobCancel(err)
 	}
 	return p.Effects, nil
@@ -185,15 +182,15 @@ func (s *Service) wakeFor(ctx context.Context, pr postgres.PullRequestKey, v mer
 	if next.IsZero() || !next.After(v.EvaluatedOn) {
 		return nil
 	}
-	return s.store.WakeEffectsOn(ctx, pr, next)
+	return s.store.Enqueue(ctx, postgres.WakeEffects{PullRequestKey: pr, On: next})
 }
 
 // task is making the effects of one pull request, once.
 type task struct {
 	*Service
-	run    *postgres.EffectRun
+	entry  *postgres.Entry
+	pr     postgres.PullRequestKey
 	facts  postgres.EffectFacts
-	since  time.Time // when it was queued
 	client *bitbucket.Client
 }
 
@@ -211,23 +208,39 @@ func (t task) hold(ctx context.Context, asked mergecheck.Effects, result postgre
 		}
 	}
 	result.Outcome = postgres.Pending
-	since, err := t.store.HoldEffects(ctx, t.run, held, result)
+	since, err := t.keepHeld(ctx, held, result)
 	if err != nil {
 		return 0, err
 	}
 	if len(held) == 0 {
-		since = t.since
+		since = t.entry.PendingSince
 	}
 	lasts := time.Since(since)
 	switch {
 	case lasts > retry.GiveUpAfter:
-		_, err := t.store.HoldEffects(ctx, t.run, held, retry.GivenUp(result, "24 hours"))
+		_, err := t.keepHeld(ctx, held, retry.GivenUp(result))
 		return 0, err
 	case t.facts.Closed:
 		return 0, nil // nobody waits for it
 	default:
 		return min(max(lasts/2, leastHold), mostHold), nil
 	}
+}
+
+func (t task) keepHeld(ctx context.Context, held []string, a postgres.Attempt) (since time.Time, err error) {
+	err = t.whileHeld(ctx, "hold effects", func(tx *postgres.Tx) error {
+		since, err = tx.HoldEffects(ctx, t.pr, held, a)
+		return err
+	})
+	return since, err
+}
+
+// whileHeld runs f in a transaction in which the lease is held, and lengthened.
+func (t task) whileHeld(ctx context.Context, what string, f func(*postgres.Tx) error) error {
+	if err := t.store.WhileHeld(ctx, t.entry, lease, f); err != nil {
+		return fmt.Errorf("%s of pull request %d: %w", what, t.pr.PullRequestID, err)
+	}
+	return nil
 }
 
 // How long it takes until what holds all effects up is looked at again.
@@ -302,7 +315,11 @@ func (t task) makeOne(ctx context.Context, before postgres.Effect, w want) (agai
 	if w.state != "" {
 		e.Mark = w.newMark()
 	}
-	if e, err = t.store.BeginEffect(ctx, t.run, e); err != nil {
+	err = t.whileHeld(ctx, "begin effect "+e.Effect, func(tx *postgres.Tx) error {
+		e, err = tx.BeginEffect(ctx, t.pr, e)
+		return err
+	})
+	if err != nil {
 		return 0, err
 	}
 	limited, cancel := context.WithTimeout(ctx, oneBudget)
@@ -316,17 +333,27 @@ func (t task) makeOne(ctx context.Context, before postgres.Effect, w want) (agai
 		e.Mark = "" // nothing can have been made
 	}
 	t.made.WithLabelValues(w.effect, string(result.Outcome)).Inc()
-	t.log.InfoContext(ctx, "effect", "repository", t.facts.Repository.FullName, "pull_request", t.run.PullRequestID, "effect", w.effect,
+	t.log.InfoContext(ctx, "effect", "repository", t.facts.Repository.FullName, "pull_request", t.pr.PullRequestID, "effect", w.effect,
 		"wanted", w.state, "outcome", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
 	return result.RetryIn, t.settle(ctx, e, result)
 }
 
 // settle records also where the program is told to end: what Bitbucket answered
-// would have to be found out again.
+// would have to be found out again. Where the lease is lost nothing is recorded, and what
+// was made is looked for: another job may have made it a second time.
 func (t task) settle(ctx context.Context, e postgres.Effect, result postgres.Attempt) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
 	defer cancel()
-	return t.store.SettleEffect(ctx, t.run, e, result)
+	err := t.whileHeld(ctx, "settle effect "+e.Effect, func(tx *postgres.Tx) error { return tx.SettleEffect(ctx, t.pr, e, result) })
+	if !errors.Is(err, postgres.ErrLeaseLost) {
+		return err
+	}
+	return errors.Join(err, t.store.InTx(ctx, func(tx *postgres.Tx) error { return tx.DoubtEffect(ctx, t.pr, e.Effect) }))
+}
+
+// note keeps where making an effect has got to.
+func (t task) note(ctx context.Context, e postgres.Effect) error {
+	return t.whileHeld(ctx, "note effect "+e.Effect, func(tx *postgres.Tx) error { return tx.NoteEffect(ctx, t.pr, e) })
 }
 
 func (t task) resultOf(e postgres.Effect, err error) postgres.Attempt {

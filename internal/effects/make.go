@@ -26,7 +26,7 @@ func (w want) newMark() string {
 }
 
 func (t task) place() (workspace, repository string, id int64) {
-	return t.run.WorkspaceUUID, t.run.RepositoryUUID, t.run.PullRequestID
+	return t.pr.WorkspaceUUID, t.pr.RepositoryUUID, t.pr.PullRequestID
 }
 
 // shown is e as it was wanted.
@@ -104,7 +104,7 @@ func (k written) maker(w want) maker {
 			// Somebody removed it by hand. With another mark, nobody can pass a copy of
 			// it for ours.
 			e.Made, e.MadeContent, e.RemoteID, e.Mark = "", "", "", w.newMark()
-			if err := t.store.NoteEffect(ctx, t.run, e); err != nil {
+			if err := t.note(ctx, e); err != nil {
 				return e, err
 			}
 		}
@@ -153,7 +153,7 @@ func (k written) keep(ctx context.Context, t task, e postgres.Effect, id int64) 
 		return e, nil
 	}
 	e.RemoteID = strconv.FormatInt(id, 10)
-	return e, t.store.NoteEffect(ctx, t.run, e)
+	return e, t.note(ctx, e)
 }
 
 // comment is the text for a mark.
@@ -218,7 +218,7 @@ func reportMaker(w want, report bitbucket.Report) maker {
 				return e, err
 			}
 			e.Head, e.Made, e.MadeContent = w.head, "", ""
-			if err := t.store.NoteEffect(ctx, t.run, e); err != nil {
+			if err := t.note(ctx, e); err != nil {
 				return e, err
 			}
 		}

@@ -130,7 +130,7 @@ func buildText(b *mergecheck.Build) string {
 	return text
 }
 
-func waiverLine(w mergecheck.WaiverVerdict) string {
+func waiverLine(w mergecheck.WaiverWithState) string {
 	of := "every project"
 	if w.ProjectName != "" {
 		of = w.ProjectName

@@ -92,7 +92,7 @@ func TestCommentsAndReportsAreBounded(t *testing.T) {
 		b := build(mergecheck.Failed, func(b *mergecheck.Build) { b.Version, b.URL = nasty, "https://ci.appveyor.com/"+nasty })
 		v.Projects = append(v.Projects, mergecheck.ProjectVerdict{Project: mergecheck.Project{ID: int64(i), Account: nasty, Slug: nasty}, Required: true, Build: &b, Detail: nasty})
 		v.Rules = append(v.Rules, mergecheck.Rule{Rule: nasty, Detail: nasty})
-		v.Waivers = append(v.Waivers, mergecheck.WaiverVerdict{Waiver: mergecheck.Waiver{Reason: nasty, By: nasty, ProjectName: nasty}})
+		v.Waivers = append(v.Waivers, mergecheck.WaiverWithState{Waiver: mergecheck.Waiver{Reason: nasty, By: nasty, ProjectName: nasty}})
 		v.WouldChange = append(v.WouldChange, nasty)
 	}
 	v.Message, v.NextStep = nasty, nasty

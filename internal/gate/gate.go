@@ -13,7 +13,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -24,6 +23,7 @@ import (
 
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/policy"
 	"mergegate/internal/postgres"
@@ -148,19 +148,6 @@ func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID
 	return j.verdict
 }
 
-// keepEnds records what somebody saw who only looked, where it ends a waiver: whoever
-// sees that, it doesn't live again.
-func (g *Gate) keepEnds(ctx context.Context, q Question, j evaluation) {
-	if j.seen == nil || !slices.ContainsFunc(j.facts.Waivers, func(w mergecheck.Waiver) bool {
-		return w.EndedBy == "" && w.EndedByFact(j.seen.Head, j.seen.DestinationBranch, j.seen.Latest) != ""
-	}) {
-		return
-	}
-	if err := g.store.See(ctx, q.PullRequest, *j.seen); err != nil {
-		g.log.WarnContext(ctx, "the end of a waiver is not kept", "pull_request", q.PullRequest.PullRequestID, "error", err)
-	}
-}
-
 // evaluation is a verdict with what it was given on.
 type evaluation struct {
 	verdict mergecheck.Verdict
@@ -168,13 +155,14 @@ type evaluation struct {
 	// seen is the pull request as it was seen, where that is news; nil: it isn't.
 	seen *postgres.Sighting
 	// unsettled is set when a build is stored as of another head than it is of.
-	unsettled bool
-	told      bool // somebody is told of verdicts that change
+	unsettled  bool
+	subscribed bool // somebody is notified of verdicts that change
 	// rename is set where Bitbucket is to be asked later what the repository is called.
 	rename bool
 }
 
-// evaluate answers q. Where record is set it may have AppVeyor looked at first.
+// evaluate answers q: the head, the facts, the verdict. Where record is set AppVeyor is
+// looked at before that counts, if a build may be missing, or for a merge.
 func (g *Gate) evaluate(ctx context.Context, q Question, record bool) evaluation {
 	s := g.snapshot(ctx, q)
 	k := g.known(ctx, q, s)
@@ -187,28 +175,10 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) evaluation
 	if !record {
 		return j
 	}
-	if g.worthLooking(ctx, q, j.verdict) && g.lookNow(ctx, q) {
-		return g.weigh(ctx, q, s, g.known(ctx, q, s))
+	if fresh, looked := g.look(ctx, q, s, j); looked {
+		return g.weigh(ctx, q, s, fresh)
 	}
-	return g.recheck(ctx, q, s, j)
-}
-
-// keepBrought records what was brought along, though it may be over: its head was one
-// at that time, which twelve characters may be of, and it may have ended a waiver. What
-// was read is recorded with the answer.
-func (g *Gate) keepBrought(ctx context.Context, q Question, s Snapshot, recorded mergecheck.Recorded) {
-	if s.read {
-		return
-	}
-	var err error
-	if recorded.HasTwin(s.SourceCommit) { // then its time may be its twin's: only that it was a head is sure
-		err = g.store.NoteHead(ctx, q.PullRequest, s.SourceCommit)
-	} else {
-		err = g.store.See(ctx, q.PullRequest, s.sighting())
-	}
-	if err != nil {
-		g.log.WarnContext(ctx, "what a merge check brought is not kept", "pull_request", q.PullRequest.PullRequestID, "error", err)
-	}
+	return j
 }
 
 // known is what is stored of a pull request, or why that can't be read.
@@ -254,7 +224,7 @@ func (g *Gate) weigh(ctx context.Context, q Question, s Snapshot, k known) evalu
 		Looks: stored.Looks, Waivers: stored.Waivers, Unconfirmed: stored.Unconfirmed, Distances: stored.Distances, Changed: stored.Changed,
 		Policy: k.policy, Problem: k.problem, Now: stored.Now,
 	}
-	j := evaluation{verdict: g.complete(ctx, q, &facts, stored.Repository), unsettled: isUnsettled(facts), told: stored.Told, rename: k.rename}
+	j := evaluation{verdict: g.complete(ctx, q, &facts, stored.Repository), unsettled: isUnsettled(facts), subscribed: stored.Subscribed, rename: k.rename}
 	j.facts = facts
 	if seen := s.sighting(); stored.IsNews(seen) {
 		j.seen = &seen
@@ -301,8 +271,7 @@ func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgre
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
 	})
 	if err == nil { // builds of this pull request that waited for the name are wanted now
-		waited := postgres.RecordUnlinked{WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID}
-		err = g.store.RecordWaiting(ctx, waited, q.PullRequest.PullRequestID)
+		err = builds.RecordWaiting(ctx, g.store, q.PullRequest)
 	}
 	if err == nil {
 		facts, err = g.trusted(ctx, asked)
@@ -335,43 +304,6 @@ func (g *Gate) trusted(ctx context.Context, asked postgres.Asked) (postgres.Fact
 func (g *Gate) storeProblem(ctx context.Context, err error) string {
 	g.log.ErrorContext(ctx, "merge check could not read its facts", "error", err)
 	return "mergegate cannot read its database now, so this pull request is not let through. Re-run this check in a minute; if it lasts, tell who runs mergegate."
-}
-
-// keep adds what was decided and on what to d, and keeps it.
-func (g *Gate) keep(ctx context.Context, q Question, j evaluation, d postgres.Decision) {
-	v := j.verdict
-	d.Trigger, d.Code, d.Builds = q.Trigger, string(v.Code), buildIDs(v)
-	d.Head, d.Destination = v.PullRequest.Head, v.PullRequest.DestinationBranch
-	if v.Policy.Version != 0 {
-		d.PolicyVersion = &v.Policy.Version
-	}
-	d.Checked = v.Checked
-	follow := postgres.FollowUps{Seen: j.seen, SettleHeads: j.unsettled, ReadName: j.rename, Rebuild: rebuild(q, j), Effects: v.Policy.Effects.Any()}
-	if j.told {
-		follow.Verdict = &v
-	}
-	var err error
-	if !j.facts.Now.IsZero() {
-		d.Inputs, err = j.facts.Inputs()
-	}
-	if err == nil {
-		err = g.store.AddDecision(ctx, q.PullRequest, d, follow)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		g.lost.Inc()
-		g.log.ErrorContext(ctx, "decision not kept", "pull_request", q.PullRequest.PullRequestID,
-			"trigger", q.Trigger, "code", v.Code, "head", v.PullRequest.Head, "error", err)
-	}
-}
-
-func buildIDs(v mergecheck.Verdict) []int64 {
-	ids := []int64{}
-	for _, p := range v.Projects {
-		if p.Build != nil {
-			ids = append(ids, p.Build.BuildID)
-		}
-	}
-	return ids
 }
 
 // triggerLabel bounds a metric's label to the triggers Forge documents.

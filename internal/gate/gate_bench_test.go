@@ -11,6 +11,7 @@ import (
 
 	"mergegate/internal/apptokens"
 	"mergegate/internal/bitbucket"
+	"mergegate/internal/builds"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -89,7 +90,7 @@ func fill(b *testing.B, store *postgres.Store, head string) {
 		if i < 2 {
 			build.PullRequestID, build.ReportedCommit = 7, head
 		}
-		if _, err := store.RecordBuild(b.Context(), build, 0); err != nil {
+		if _, err := builds.Record(b.Context(), store, build, 0, false); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,10 +11,13 @@ import (
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/bitbucket/bitbuckettest/held"
+	"mergegate/internal/builds"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
+	"mergegate/internal/pullrequests"
+	"mergegate/internal/waivers"
 )
 
 const (
@@ -62,11 +65,11 @@ func newBundle(t *testing.T, opts gate.Options) *bundle {
 func (b *bundle) built(t *testing.T, fullName string) {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	_, err := b.store.RecordBuild(t.Context(), mergecheck.Build{
+	_, err := builds.Record(t.Context(), b.store, mergecheck.Build{
 		BuildID: 1, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "widgets"}, Repository: fullName, PullRequestID: 7,
 		State: mergecheck.Success, ReportedCommit: head, DestinationBranch: "main", CreatedOn: now, UpdatedOn: now,
 		ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
-	}, 0)
+	}, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,7 @@ func (b *bundle) put(t *testing.T, head string, changes ...func(*bitbuckettest.P
 func (b *bundle) told(t *testing.T, e mergecheck.Event) {
 	t.Helper()
 	e.WorkspaceUUID, e.RepositoryUUID = workspace, repository
-	if _, err := b.store.ReceiveEvent(t.Context(), postgres.Delivery{Source: "forge", Body: []byte("{}")}, e); err != nil {
+	if _, err := pullrequests.Record(t.Context(), b.store, postgres.Delivery{Source: "forge", Body: []byte("{}")}, e); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -255,4 +258,17 @@ func TestExplainKeepsNothing(t *testing.T) {
 	if len(facts.Recorded.Heads) != 0 || len(decisions) != 0 {
 		t.Errorf("kept heads %v, decisions %v", facts.Recorded.Heads, decisions)
 	}
+}
+
+// addWaiver adds a waiver for an hour.
+func addWaiver(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey, w mergecheck.Waiver) mergecheck.Waiver {
+	t.Helper()
+	err := store.InTx(t.Context(), func(tx *postgres.Tx) (err error) {
+		w, err = waivers.Add(t.Context(), tx, pr, w, time.Hour)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }

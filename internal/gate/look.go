@@ -21,6 +21,15 @@ const (
 	maxRecent = 10_000
 )
 
+// look has AppVeyor looked at for a merge check, and returns what is known then. It reports
+// false where that needn't be, or couldn't.
+func (g *Gate) look(ctx context.Context, q Question, s Snapshot, j evaluation) (fresh known, looked bool) {
+	if g.worthLooking(ctx, q, j.verdict) && g.lookNow(ctx, q) {
+		return g.known(ctx, q, s), true
+	}
+	return g.recheck(ctx, q, s, j)
+}
+
 // worthLooking reports whether AppVeyor may have a build that changes the
 // verdict: AppVeyor tells of no build that starts, runs or is cancelled, and
 // cancels builds for newer ones.
@@ -43,11 +52,7 @@ func (g *Gate) worthLooking(ctx context.Context, q Question, v mergecheck.Verdic
 
 // lookNow looks as long as there is time for it.
 func (g *Gate) lookNow(ctx context.Context, q Question) bool {
-	until := time.Now().Add(lookBudget)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-lookReserve).Before(until) {
-		until = deadline.Add(-lookReserve)
-	}
-	ctx, cancel := context.WithDeadline(ctx, until)
+	ctx, cancel := context.WithDeadline(ctx, lookUntil(ctx))
 	defer cancel()
 	looked, err := g.opts.Look(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID)
 	if err != nil {
@@ -59,26 +64,28 @@ func (g *Gate) lookNow(ctx context.Context, q Question) bool {
 // recheck has AppVeyor looked at once more before a merge, where the builds that let it
 // through were looked at a while ago. Where AppVeyor can't be reached what it confirmed
 // stands, and the decision says so.
-func (g *Gate) recheck(ctx context.Context, q Question, s Snapshot, j evaluation) evaluation {
+func (g *Gate) recheck(ctx context.Context, q Question, s Snapshot, j evaluation) (fresh known, looked bool) {
 	due := j.verdict.Due(j.facts)
 	if q.Trigger != mergecheck.TriggerOnMerge || g.opts.Recheck == nil || len(due) == 0 {
-		return j
+		return known{}, false
 	}
-	deadline := time.Now().Add(lookBudget)
-	if end, ok := ctx.Deadline(); ok && end.Add(-lookReserve).Before(deadline) {
-		deadline = end.Add(-lookReserve)
-	}
-	look, cancel := context.WithDeadline(ctx, deadline)
+	look, cancel := context.WithDeadline(ctx, lookUntil(ctx))
 	problems := g.opts.Recheck(look, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID, due)
 	cancel()
 	k := g.known(ctx, q, s)
-	if k.stored.Now.IsZero() {
-		return j // what was known a moment ago
-	}
 	for i, l := range k.stored.Looks {
 		k.stored.Looks[i].Problem = problems[l.ProjectID]
 	}
-	return g.weigh(ctx, q, s, k)
+	return k, !k.stored.Now.IsZero() // else what was known a moment ago stands
+}
+
+// lookUntil is until when AppVeyor is looked at, with as much time left as the rest takes.
+func lookUntil(ctx context.Context) time.Time {
+	until := time.Now().Add(lookBudget)
+	if end, ok := ctx.Deadline(); ok && end.Add(-lookReserve).Before(until) {
+		until = end.Add(-lookReserve)
+	}
+	return until
 }
 
 // recent remembers what was done a moment ago. The zero value is ready to use.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/builds"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -108,10 +109,7 @@ func TestTwinThatWasBroughtIsKept(t *testing.T) {
 	if v := b.gate.Ask(t.Context(), gate.Question{PullRequest: question("").PullRequest, Trigger: "on-merge"}).Verdict; v.Code != mergecheck.NoBuild {
 		t.Fatalf("before: %s, %s", v.Code, v.Message)
 	}
-	waiver, err := b.store.AddWaiver(t.Context(), question("").PullRequest, mergecheck.Waiver{Head: head, Destination: "main", Reason: "urgent", By: "release"}, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	waiver := addWaiver(t, b.store, question("").PullRequest, mergecheck.Waiver{Head: head, Destination: "main", Reason: "urgent", By: "release"})
 	late := question("acme/widgets")
 	late.Brought.SourceCommit, late.Brought.On = twin, now.Add(-time.Minute)
 	for range 2 { // its time tells of neither, so that it ends no waiver
@@ -122,10 +120,10 @@ func TestTwinThatWasBroughtIsKept(t *testing.T) {
 	if _, err := b.store.RevokeWaivers(t.Context(), question("").PullRequest, waiver.ID, "release"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.store.RecordBuild(t.Context(), mergecheck.Build{
+	_, err := builds.Record(t.Context(), b.store, mergecheck.Build{
 		BuildID: 2, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "widgets"}, Repository: "acme/widgets", PullRequestID: 7,
 		State: mergecheck.Success, ReportedCommit: head[:12], DestinationBranch: "main", CreatedOn: now, UpdatedOn: now, ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
-	}, 0)
+	}, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,10 +160,10 @@ func TestRecheckAtMerging(t *testing.T) {
 		return func(t *testing.T) {
 			t.Helper()
 			now := time.Now().UTC().Truncate(time.Microsecond)
-			_, err := b.store.RecordBuild(t.Context(), mergecheck.Build{
+			_, err := builds.Record(t.Context(), b.store, mergecheck.Build{
 				BuildID: 2, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "widgets"}, Repository: "acme/widgets", PullRequestID: 7,
 				State: mergecheck.Failed, ReportedCommit: head, DestinationBranch: "main", CreatedOn: now, UpdatedOn: now, ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
-			}, 0)
+			}, 0, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/builds"
 	"mergegate/internal/gate"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
@@ -83,11 +84,11 @@ func TestShownFactsAreNew(t *testing.T) {
 		t.Errorf("shown %s: %s", v.Code, v.Message)
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	_, err := b.store.RecordBuild(t.Context(), mergecheck.Build{
+	_, err := builds.Record(t.Context(), b.store, mergecheck.Build{
 		BuildID: 2, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "widgets"}, Repository: r.FullName, PullRequestID: 7,
 		State: mergecheck.Failed, ReportedCommit: head, DestinationBranch: "main", CreatedOn: now, UpdatedOn: now,
 		ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
-	}, 0)
+	}, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,9 +136,7 @@ func TestLookersEndWaivers(t *testing.T) {
 			b, r := shown(t)
 			key := postgres.PullRequestKey{WorkspaceUUID: workspace, RepositoryUUID: repository, PullRequestID: 7}
 			w := mergecheck.Waiver{Head: head, Destination: "main", Reason: "because", By: "somebody"}
-			if _, err := b.store.AddWaiver(t.Context(), key, w, time.Hour); err != nil {
-				t.Fatal(err)
-			}
+			addWaiver(t, b.store, key, w)
 			next := strings.Repeat("b", 40)
 			b.putShown(t, next)
 			if v := look(b, t, r); v.PullRequest.Head != next {

@@ -582,7 +582,7 @@ func TestNothingPassesByItself(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := genPolicyFacts().Draw(t, "facts")
 		v := mergecheck.Evaluate(f)
-		live := slices.ContainsFunc(v.Waivers, func(w mergecheck.WaiverVerdict) bool {
+		live := slices.ContainsFunc(v.Waivers, func(w mergecheck.WaiverWithState) bool {
 			return w.State == mergecheck.WaiverLive && w.Head == f.PullRequest.Head && now.Before(w.ExpiresOn)
 		})
 		switch v.Code {

@@ -91,7 +91,7 @@ func (r results) newestWith(built *candidate) *candidate {
 	return newest
 }
 
-func evaluateProjects(f Facts, waivers []WaiverVerdict) ([]ProjectVerdict, []Timer) {
+func evaluateProjects(f Facts, waivers []WaiverWithState) ([]ProjectVerdict, []Timer) {
 	verdicts := requirements(f)
 	results := map[string]results{}
 	for _, c := range candidates(f) {

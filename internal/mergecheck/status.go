@@ -61,6 +61,12 @@ func StatusOf(b Build, waiver *Waiver) CommitStatus {
 	return status
 }
 
+// Stopped is the status of a build that nobody waits for any more, and says why.
+func (s CommitStatus) Stopped(why string) CommitStatus {
+	s.State, s.Description = StatusStopped, why
+	return s
+}
+
 func statusOf(b Build) CommitStatus {
 	return CommitStatus{
 		Key:         StatusKey(b.Project.ID, b.PullRequestID),

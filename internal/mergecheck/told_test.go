@@ -197,7 +197,7 @@ func TestEndedWaiverNeverLivesAgain(t *testing.T) {
 		pr.DestinationBranch = rapid.SampledFrom([]string{"main", "release"}).Draw(t, "destination now")
 		when := at(time.Duration(rapid.IntRange(0, 120).Draw(t, "minutes")) * time.Minute)
 		rules := mergecheck.WaiverRules{TwoPerson: rapid.Bool().Draw(t, "two persons")}
-		for _, v := range mergecheck.JudgeWaivers([]mergecheck.Waiver{w}, pr, rules, when) {
+		for _, v := range mergecheck.WithStates([]mergecheck.Waiver{w}, pr, rules, when) {
 			if v.State == mergecheck.WaiverLive || v.State == mergecheck.WaiverWaiting {
 				t.Fatalf("it is %s", v.State)
 			}

@@ -127,7 +127,7 @@ type Verdict struct {
 	PullRequest PullRequest
 	Projects    []ProjectVerdict
 	Rules       []Rule
-	Waivers     []WaiverVerdict // of this pull request, in the order they were given
+	Waivers     []WaiverWithState // of this pull request, in the order they were given
 	Timers      []Timer
 	// SkippedBy is the rule by which no build is required, "" where one is.
 	SkippedBy string
@@ -157,7 +157,7 @@ func Evaluate(f Facts) Verdict {
 		f.Heads = append(slices.Clone(f.Heads), now)
 	}
 	v := Verdict{PullRequest: f.PullRequest, Policy: f.Policy, EvaluatedOn: f.Now}
-	v.Waivers = JudgeWaivers(f.Waivers, f.PullRequest, f.Policy.Waivers, f.Now)
+	v.Waivers = WithStates(f.Waivers, f.PullRequest, f.Policy.Waivers, f.Now)
 	v.SkippedBy = skippedBy(f)
 	if freeze, until, is := frozen(f.Policy.Freezes, f.Now); is {
 		v.FrozenBy, v.FrozenUntil = &freeze, until

@@ -67,8 +67,8 @@ const (
 	WaiverUnknown          WaiverState = "unknown" // the head isn't known
 )
 
-// WaiverVerdict is a waiver with what has become of it.
-type WaiverVerdict struct {
+// WaiverWithState is a waiver with what has become of it.
+type WaiverWithState struct {
 	Waiver
 	State WaiverState
 }
@@ -76,13 +76,13 @@ type WaiverVerdict struct {
 // covers reports whether the waiver is for the project.
 func (w Waiver) covers(projectID int64) bool { return w.ProjectID == 0 || w.ProjectID == projectID }
 
-// JudgeWaivers tells of each waiver what has become of it. The head may be empty
+// WithStates tells of each waiver what has become of it. The head may be empty
 // where it isn't known: then no waiver is live.
-func JudgeWaivers(waivers []Waiver, pr PullRequest, rules WaiverRules, now time.Time) []WaiverVerdict {
+func WithStates(waivers []Waiver, pr PullRequest, rules WaiverRules, now time.Time) []WaiverWithState {
 	waivers = slices.SortedFunc(slices.Values(waivers), func(a, b Waiver) int { return cmp.Compare(a.ID, b.ID) })
-	verdicts := make([]WaiverVerdict, len(waivers))
+	verdicts := make([]WaiverWithState, len(waivers))
 	for i, w := range waivers {
-		verdicts[i] = WaiverVerdict{Waiver: w, State: stateOf(w, pr, rules, now)}
+		verdicts[i] = WaiverWithState{Waiver: w, State: stateOf(w, pr, rules, now)}
 	}
 	judged := slices.Clone(verdicts)
 	for i, v := range verdicts {
@@ -91,6 +91,18 @@ func JudgeWaivers(waivers []Waiver, pr PullRequest, rules WaiverRules, now time.
 		}
 	}
 	return judged
+}
+
+// StateAsGiven is a waiver as it is the moment it is given, among all of the pull request:
+// of its own head and destination, and waiting where it needs a second person.
+func StateAsGiven(all []Waiver, w Waiver) WaiverWithState {
+	then := PullRequest{Head: w.Head, DestinationBranch: w.Destination}
+	for _, given := range WithStates(all, then, WaiverRules{}, w.CreatedOn) {
+		if given.ID == w.ID {
+			return given
+		}
+	}
+	return WaiverWithState{Waiver: w, State: WaiverUnknown}
 }
 
 func stateOf(w Waiver, pr PullRequest, rules WaiverRules, now time.Time) WaiverState {
@@ -116,7 +128,7 @@ func stateOf(w Waiver, pr PullRequest, rules WaiverRules, now time.Time) WaiverS
 
 // seconded reports whether somebody else waived what w waives, and neither is the
 // author. Where it isn't known who somebody is, nobody can tell that they differ.
-func seconded(w Waiver, all []WaiverVerdict) bool {
+func seconded(w Waiver, all []WaiverWithState) bool {
 	if !w.independent() {
 		return false
 	}
@@ -132,7 +144,7 @@ func (w Waiver) independent() bool { return w.Owner != "" && w.Author != "" && w
 
 // LiveWaiver is the live waiver of a project that was given first, nil where there
 // is none; project 0 asks for one of every project.
-func LiveWaiver(waivers []WaiverVerdict, projectID int64) *Waiver {
+func LiveWaiver(waivers []WaiverWithState, projectID int64) *Waiver {
 	for _, w := range waivers {
 		if w.State == WaiverLive && w.covers(projectID) {
 			return &w.Waiver

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"code.dny.dev/ssrf"
-	"github.com/riverqueue/river"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"mergegate/internal/outbox"
 	"mergegate/internal/postgres"
 	"mergegate/internal/retry"
 	"mergegate/internal/retryafter"
@@ -39,45 +39,38 @@ var schedule = []time.Duration{
 	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
 }
 
-// AddWorkers registers the job of this package.
-func (s *Service) AddWorkers(workers *river.Workers) {
-	river.AddWorker(workers, river.WorkFunc(s.deliver))
+// maxPerSubscription is how many notifications one subscriber is sent at a time.
+const maxPerSubscription = 2
+
+// Kind is how notifications are made.
+func (s *Service) Kind() outbox.Kind {
+	return outbox.Kind{Name: postgres.NotificationEntry, Lease: lease, Most: maxPerSubscription, Make: s.make, Settled: settled}
 }
 
-func (s *Service) deliver(ctx context.Context, job *river.Job[postgres.DeliverNotification]) error {
-	m, sub, claimed, busy, err := s.store.ClaimNotification(ctx, job.Args.NotificationID, lease)
-	switch {
-	case err != nil:
-		return err
-	case busy:
-		return river.JobSnooze(retry.BusyWait)
-	case !claimed:
-		return nil
+func (s *Service) make(ctx context.Context, e *postgres.Entry) (postgres.Attempt, error) {
+	m, sub, err := s.store.Notification(ctx, e.ID)
+	if err != nil {
+		return postgres.Attempt{}, err
 	}
-	if sub.DisabledOn != nil {
-		return s.settle(ctx, m, sub, postgres.Attempt{Outcome: postgres.Failed, Reason: "the subscription is disabled: " + sub.DisabledReason})
+	a := postgres.Attempt{Outcome: postgres.Failed, Reason: "the subscription is disabled: " + sub.DisabledReason}
+	if sub.DisabledOn == nil {
+		a = s.attempt(ctx, m, sub)
 	}
-	a := s.attempt(ctx, m, sub)
-	if err := s.settle(ctx, m, sub, a); err != nil {
-		return err
-	}
-	if a.Outcome == postgres.Pending {
-		return river.JobSnooze(a.RetryIn)
-	}
-	return nil
-}
-
-func (s *Service) settle(ctx context.Context, m postgres.Notification, sub postgres.Subscription, a postgres.Attempt) error {
 	s.attempts.WithLabelValues(string(a.Outcome)).Inc()
 	s.opts.Log.InfoContext(ctx, "notification", "notification", m.ID, "subscription", sub.ID, "event", m.Event, "outcome", a.Outcome,
 		"http_status", a.HTTPStatus, "reason", a.Reason)
-	if err := s.store.SettleNotification(ctx, m, a); err != nil {
-		return err
+	if a.HTTPStatus == http.StatusGone {
+		return a, s.store.DisableSubscription(ctx, sub.ID, "the receiver answered 410 Gone")
 	}
-	if a.HTTPStatus != http.StatusGone {
+	return a, nil
+}
+
+// settled keeps the attempt. Where the lease ran out somebody else has the message by now.
+func settled(ctx context.Context, tx *postgres.Tx, e postgres.Entry, a postgres.Attempt, how postgres.Settling) error {
+	if how == postgres.LeaseLost {
 		return nil
 	}
-	return s.store.DisableSubscription(ctx, sub.ID, "the receiver answered 410 Gone")
+	return tx.AddNotificationAttempt(ctx, e.ID, a)
 }
 
 func (s *Service) attempt(ctx context.Context, m postgres.Notification, sub postgres.Subscription) postgres.Attempt {
@@ -150,7 +143,7 @@ func (s *Service) request(ctx context.Context, m postgres.Notification, sub post
 // for; after the last one the notification has failed.
 func again(m postgres.Notification, a postgres.Attempt, asked time.Duration) postgres.Attempt {
 	if m.Attempts > len(schedule) {
-		return retry.GivenUp(a, fmt.Sprintf("%d attempts", m.Attempts))
+		return retry.GivenUpAfter(a, m.Attempts)
 	}
 	return retry.Later(a, max(schedule[max(m.Attempts, 1)-1], asked))
 }

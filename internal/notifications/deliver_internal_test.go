@@ -113,7 +113,7 @@ func TestAgain(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := again(postgres.Notification{Attempts: tt.attempts}, postgres.Attempt{Reason: "no"}, tt.after)
+			got := again(postgres.Notification{Entry: postgres.Entry{Attempts: tt.attempts}}, postgres.Attempt{Reason: "no"}, tt.after)
 			if got.Outcome != tt.want || got.RetryIn != tt.retryIn {
 				t.Errorf("%s in %v; want %s in %v", got.Outcome, got.RetryIn, tt.want, tt.retryIn)
 			}

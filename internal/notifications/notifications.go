@@ -10,7 +10,7 @@
 //
 //	service := notifications.New(store, box, notifications.Options{Log: log})
 //	sub, secret, err := service.Subscribe(ctx, workspaceUUID, "https://example.com/hook", events, "ops")
-//	service.AddWorkers(workers)
+//	outbox.New(store, service.Kind()).AddWorkers(workers)
 //
 // Nothing is sent to private addresses, whatever name leads there: see
 // [Options.Networks].

@@ -112,145 +112,50 @@ func nullTime(t time.Time) *time.Time {
 	return &t
 }
 
-// Recorded is what recording a build led to.
-type Recorded struct {
-	Build      mergecheck.Build // as it stands now, after every observation of it
-	Repository Repository
-	// Unsettled says why the build's head can't be told, "" when it can.
-	Unsettled string
+// Known is a build as it is recorded.
+type Known struct {
+	Build mergecheck.Build
+	// Found says that only a project's history told of it: its pull request may have been
+	// closed years ago.
+	Found bool
 }
 
-// Unlinked reports whether the build waits for its repository to be linked.
-func (r Recorded) Unlinked() bool { return r.Repository.RepositoryUUID == "" }
-
-// RecordBuild records one observation of a build that AppVeyor confirmed, by the
-// order of [mergecheck.Build.Merge], together with the commit status it makes
-// wanted and the jobs that publish it and look at an unfinished build again. One of a
-// repository that Bitbucket has not told of yet waits until it has. With a delivery it
-// also gives that delivery its outcome. All of it is committed, or none.
-func (s *Store) RecordBuild(ctx context.Context, b mergecheck.Build, delivery int64) (rec Recorded, err error) {
-	return s.record(ctx, b, delivery, false)
+// LockBuild keeps others from recording the build, and Bitbucket's answer from naming its
+// repository anew, until the transaction ends. It comes first, so that two recordings
+// never wait for each other: repository name, build, project.
+func (tx *Tx) LockBuild(ctx context.Context, b mergecheck.Build) error {
+	if err := tx.lockName(ctx, b.Repository, shared); err != nil {
+		return err
+	}
+	_, err := tx.db.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('build', $1))`, b.BuildID)
+	return err
 }
 
-// RecordFound is [Store.RecordBuild] for a build that was found by reading a
-// project's history. Its pull request may have been closed years ago: such builds
-// get a commit status only while it is open.
-func (s *Store) RecordFound(ctx context.Context, b mergecheck.Build) (Recorded, error) {
-	return s.record(ctx, b, 0, true)
-}
-
-func (s *Store) record(ctx context.Context, b mergecheck.Build, delivery int64, found bool) (rec Recorded, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		if rec, err = s.recordBuild(ctx, tx, b, found); err != nil {
-			return err
-		}
-		if delivery == 0 {
-			return nil
-		}
-		if rec.Unlinked() {
-			return settleDelivery(ctx, tx, delivery, Processed, rec.Unsettled)
-		}
-		if err := s.retryStatusOf(ctx, tx, rec.Repository, rec.Build); err != nil {
-			return err
-		}
-		return settleDelivery(ctx, tx, delivery, Processed, rec.Unsettled)
-	})
-	if err != nil {
-		return Recorded{}, fmt.Errorf("record build %d: %w", b.BuildID, err)
-	}
-	return rec, nil
-}
-
-func (s *Store) recordBuild(ctx context.Context, tx pgx.Tx, b mergecheck.Build, found bool) (Recorded, error) {
-	// Always in this order, so that two recordings never wait for each other:
-	// repository name, build, project.
-	if err := lockName(ctx, tx, b.Repository, shared); err != nil {
-		return Recorded{}, err
-	}
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('build', $1))`, b.BuildID); err != nil {
-		return Recorded{}, err
-	}
-	repository, known, err := s.placeOf(ctx, tx, b, &found)
-	if errors.Is(err, ErrNotFound) {
-		return s.keepUnlinked(ctx, tx, b, found)
-	}
-	if err != nil {
-		return Recorded{}, err
-	}
-	if known != nil {
-		b = known.Merge(b)
-		b.Repository = known.Repository
-	} else if waiting, err := takeUnlinked(ctx, tx, b.BuildID); err != nil {
-		return Recorded{}, err
-	} else if waiting != nil {
-		b, found = waiting.Document.Merge(b), found && waiting.Found
-	}
-	history, err := historyOf(ctx, tx, repository, b)
-	if err != nil {
-		return Recorded{}, err
-	}
-	rec := Recorded{Repository: repository}
-	b.SourceCommit, rec.Unsettled = mergecheck.Attribute(b, history)
-	if b.ID, err = upsertBuild(ctx, tx, repository, b, found); err != nil {
-		return Recorded{}, err
-	}
-	rec.Build = b
-	if b.Project.ID != 0 { // nobody can be told of a build whose project isn't known yet
-		if err := upsertProject(ctx, tx, repository, b); err != nil {
-			return Recorded{}, err
-		}
-		shown := !found
-		if found {
-			if shown, err = isOpen(ctx, tx, PullRequestKey{repository.WorkspaceUUID, repository.RepositoryUUID, b.PullRequestID}); err != nil {
-				return Recorded{}, err
-			}
-		}
-		if shown {
-			if err := s.wantStatuses(ctx, tx, repository, b, known, rec.Unsettled); err != nil {
-				return Recorded{}, err
-			}
-		}
-		if known == nil || known.State != b.State || known.Project.ID == 0 {
-			if err := s.notify(ctx, tx, repository.WorkspaceUUID, Event{Type: EventBuildConfirmed, Repository: repository, PullRequestID: b.PullRequestID, Build: &b}); err != nil {
-				return Recorded{}, err
-			}
-		}
-	}
-	if err := s.lookAtUntold(ctx, tx, repository, b, found); err != nil {
-		return Recorded{}, err
-	}
-	if err := s.enqueue(ctx, tx, watched(b)...); err != nil {
-		return Recorded{}, err
-	}
-	return rec, s.wantEffects(ctx, tx, PullRequestKey{repository.WorkspaceUUID, repository.RepositoryUUID, b.PullRequestID})
-}
-
-// placeOf finds the repository that b is recorded under, [ErrNotFound] where Bitbucket
-// has not told of it, and b as recorded so far. A build stays in the repository it was first recorded under: a transfer
-// starts fresh in the new workspace. What anything
-// but history told of before is no longer only found.
-func (s *Store) placeOf(ctx context.Context, tx pgx.Tx, b mergecheck.Build, found *bool) (Repository, *mergecheck.Build, error) {
-	rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE build_id = $1 FOR UPDATE`, b.BuildID)
+// PlaceOf finds the repository that b is recorded under, [ErrNotFound] where Bitbucket
+// has not told of it, and b as recorded so far, nil where it isn't. A build stays in the
+// repository it was first recorded under: a transfer starts fresh in the new workspace.
+func (tx *Tx) PlaceOf(ctx context.Context, b mergecheck.Build) (Repository, *Known, error) {
+	rows, err := tx.db.Query(ctx, `SELECT `+buildColumns+` FROM builds WHERE build_id = $1 FOR UPDATE`, b.BuildID)
 	row, err := one[buildRow](rows, err)
 	if errors.Is(err, ErrNotFound) {
-		repository, err := repositoryCalled(ctx, tx, b.Repository)
+		repository, err := tx.repositoryCalled(ctx, b.Repository)
 		return repository, nil, err
 	}
 	if err != nil {
 		return Repository{}, nil, err
 	}
-	*found = *found && row.ByHistory
-	repository, err := repositoryOf(ctx, tx, row.WorkspaceUUID, row.RepositoryUUID)
+	repository, err := tx.Repository(ctx, row.WorkspaceUUID, row.RepositoryUUID)
 	if repository.FullName == "" { // another repository has the name now
 		repository.FullName = row.Repository
 	}
-	return repository, new(row.build()), err
+	return repository, &Known{Build: row.build(), Found: row.ByHistory}, err
 }
 
-func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, found bool) (id int64, err error) {
+// SaveBuild keeps a build as it stands, found in a history alone or not, and returns its id.
+func (tx *Tx) SaveBuild(ctx context.Context, r Repository, b mergecheck.Build, found bool) (id int64, err error) {
 	args := buildArgs(r, b)
 	args["by_history"] = found
-	err = tx.QueryRow(ctx, `
+	err = tx.db.QueryRow(ctx, `
 		INSERT INTO builds (workspace_uuid, repository_uuid, build_id, project_id, account, slug, repository,
 			pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
 			source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,
@@ -274,13 +179,13 @@ func upsertBuild(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Buil
 	return id, err
 }
 
-// upsertProject keeps the project under its id. The newest build that names it
+// SaveProject keeps the project under its id. The newest build that names it
 // decides what it is called, whatever order builds come in; AppVeyor's list of
 // projects is newer than the builds there were when it was read. The row stays locked
 // until the transaction ends, named anew or not: of two builds that are recorded
 // at once, the second then sees the first when it tells which is the newest.
-func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
-	_, err := tx.Exec(ctx, `
+func (tx *Tx) SaveProject(ctx context.Context, r Repository, b mergecheck.Build) error {
+	_, err := tx.db.Exec(ctx, `
 		INSERT INTO projects AS p (workspace_uuid, repository_uuid, project_id, account, slug, named_by)
 		VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (workspace_uuid, repository_uuid, project_id) DO UPDATE
@@ -292,7 +197,7 @@ func upsertProject(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Bu
 		return err
 	}
 	// A name that AppVeyor builds under is no longer that of a project it only named.
-	_, err = tx.Exec(ctx, `
+	_, err = tx.db.Exec(ctx, `
 		UPDATE projects SET account = '', slug = ''
 		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND project_id <> $3 AND reports_only
 			AND lower(account) = lower($4) AND lower(slug) = lower($5)`,
@@ -320,6 +225,12 @@ func (s *Store) Build(ctx context.Context, id BuildID) (mergecheck.Build, Reposi
 	}
 	repository, err := repositoryOf(ctx, s.pool, row.WorkspaceUUID, row.RepositoryUUID)
 	return row.build(), repository, err
+}
+
+// Repository returns a repository by its UUIDs; [ErrNotFound] where Bitbucket has not told
+// of it.
+func (tx *Tx) Repository(ctx context.Context, workspaceUUID, repositoryUUID string) (Repository, error) {
+	return repositoryOf(ctx, tx.db, workspaceUUID, repositoryUUID)
 }
 
 func repositoryOf(ctx context.Context, db querier, workspaceUUID, repositoryUUID string) (Repository, error) {
@@ -351,15 +262,21 @@ func (s *Store) Builds(ctx context.Context, r Repository, f BuildFilter) ([]merg
 	// Planned for these very values: a plan for any would go through all builds for
 	// those of a day long ago.
 	rows, err := s.pool.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, args)
-	list, err := all[buildRow](rows, err)
+	list, err := builds(rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list builds of %s: %w", r.FullName, err)
 	}
+	return list, nil
+}
+
+// builds reads every row as a build.
+func builds(rows pgx.Rows, err error) ([]mergecheck.Build, error) {
+	list, err := all[buildRow](rows, err)
 	builds := make([]mergecheck.Build, len(list))
 	for i, row := range list {
 		builds[i] = row.build()
 	}
-	return builds, nil
+	return builds, err
 }
 
 // query lists from builds and reports in the same order, and from each no more

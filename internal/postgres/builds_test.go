@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
@@ -59,7 +60,7 @@ func TestAnyOrderEndsTheSame(t *testing.T) {
 			g.SetLimit(atOnce)
 			for _, b := range observations {
 				b.BuildID, b.Repository, b.SourceRepository = id, r.FullName, r.FullName
-				g.Go(func() error { _, err := store.RecordBuild(t.Context(), b, 0); return err })
+				g.Go(func() error { _, err := builds.Record(t.Context(), store, b, 0, false); return err })
 			}
 			if err := g.Wait(); err != nil {
 				rt.Fatal(err)
@@ -94,7 +95,7 @@ func endOf(t *testing.T, store *postgres.Store, r postgres.Repository) end {
 	e := end{Build: list[0]}
 	e.Build.ID, e.Build.BuildID, e.Build.Repository, e.Build.SourceRepository = 0, 0, "", ""
 	e.Project = query[string](t, store, `SELECT project_id || account || '/' || slug FROM projects WHERE repository_uuid = $1`, r.RepositoryUUID)
-	e.Status = query[string](t, store, `SELECT concat_ws('|', key, state, name, description, url, refname) FROM commit_statuses
+	e.Status = query[string](t, store, `SELECT concat_ws('|', key, state, name, description, url, refname) FROM outbox JOIN commit_statuses USING (id)
 		WHERE repository_uuid = $1 AND commit = $2`, r.RepositoryUUID, e.Build.SourceCommit)
 	return e
 }
@@ -123,7 +124,7 @@ func TestBuildIsReadAsRecorded(t *testing.T) {
 		}
 		equal(t, tt.name, want, got)
 		equal(t, tt.name+" repository", r, in)
-		equal(t, tt.name+" recorded", postgres.Recorded{Build: want, Repository: r, Unsettled: rec.Unsettled}, rec)
+		equal(t, tt.name+" recorded", builds.Recorded{Build: want, Repository: r, Unsettled: rec.Unsettled}, rec)
 	}
 	for name, id := range map[string]postgres.BuildID{
 		"a build that isn't there": {WorkspaceUUID: r.WorkspaceUUID, ID: 99}, "a report": {WorkspaceUUID: r.WorkspaceUUID, ID: 1, Reported: true},
@@ -149,7 +150,7 @@ func TestRecordingSettlesTheDelivery(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, err := store.RecordBuild(t.Context(), build(id, reported(tt.reported)), id)
+		rec, err := builds.Record(t.Context(), store, build(id, reported(tt.reported)), id, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +176,7 @@ func TestRecordingIsAllOrNothing(t *testing.T) {
 			t.Parallel()
 			store := open(t)
 			exec(t, store, "ALTER TABLE "+tt.table+" RENAME TO away")
-			if _, err := store.RecordBuild(t.Context(), build(1, in(mergecheck.Running)), 1); err == nil {
+			if _, err := builds.Record(t.Context(), store, build(1, in(mergecheck.Running)), 1, false); err == nil {
 				t.Fatal("no error")
 			}
 			exec(t, store, "ALTER TABLE away RENAME TO "+tt.table)
@@ -295,7 +296,10 @@ func TestPagesUnderInserts(t *testing.T) {
 		}
 		var g errgroup.Group
 		for _, id := range added {
-			g.Go(func() error { _, err := store.RecordBuild(t.Context(), build(id, of(r.FullName)), 0); return err })
+			g.Go(func() error {
+				_, err := builds.Record(t.Context(), store, build(id, of(r.FullName)), 0, false)
+				return err
+			})
 		}
 		seen := map[int64]int{}
 		for before := int64(0); ; {
@@ -350,7 +354,7 @@ func TestManyBuildsOfOneProject(t *testing.T) {
 			b.PullRequestID = int64(i%2 + 1)
 			b.Project.Slug = fmt.Sprintf("app%d", i%3)
 		})
-		g.Go(func() error { _, err := store.RecordBuild(t.Context(), b, 0); return err })
+		g.Go(func() error { _, err := builds.Record(t.Context(), store, b, 0, false); return err })
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)

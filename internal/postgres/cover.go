@@ -49,8 +49,8 @@ const coveredDelivery = `($1 OR (d.workspace_uuid::text || d.repository_uuid::te
 
 // CoversStatus reports whether a commit status with this id is there and covered.
 func (s *Store) CoversStatus(ctx context.Context, cover Cover, id int64) (covered bool, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM commit_statuses
-		WHERE ($1 OR (workspace_uuid::text || repository_uuid::text) = ANY($2)) AND id = $3)`,
+	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox
+		WHERE kind = 'commit_status' AND ($1 OR (workspace_uuid::text || repository_uuid::text) = ANY($2)) AND id = $3)`,
 		cover.everything, cover.repositories, id).Scan(&covered)
 	if err != nil {
 		return false, fmt.Errorf("look at commit status %d: %w", id, err)

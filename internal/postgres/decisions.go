@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
-
 	"mergegate/internal/mergecheck"
 )
 
@@ -29,69 +26,23 @@ type Decision struct {
 	CreatedOn     time.Time
 }
 
-// FollowUps are what a decision makes necessary.
-type FollowUps struct {
-	// Seen is the pull request as it was seen, to be recorded where that is news.
-	Seen *Sighting
-	// SettleHeads has it told anew which head the pull request's builds are of, and
-	// what its waivers waive.
-	SettleHeads bool
-	// ReadName has Bitbucket asked what the repository is called.
-	ReadName bool
-	// Rebuild has AppVeyor asked to build; nil: nothing.
-	Rebuild *RebuildPullRequest
-	// Effects has Bitbucket show the verdict besides, as the policy asks for.
-	Effects bool
-	// Verdict is one to tell of if it is another than before; nil: nobody wants to know.
-	Verdict *mergecheck.Verdict
+// AddDecision keeps d; it is committed when it returns.
+func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision) error {
+	return addDecision(ctx, s.pool, pr, d)
 }
 
-// AddDecision keeps d and queues what follows from it. All of it is committed
-// when it returns.
-func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision, follow FollowUps) error {
-	insert := func(db execer) error {
-		_, err := db.Exec(ctx, `
-			INSERT INTO decisions (workspace_uuid, repository_uuid, pull_request_id, trigger, success, code, message,
-				head, destination, policy_version, builds, inputs, checked, duration_ms)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint[], '{}'), $12, $13, $14)`,
-			pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, d.Trigger, d.Success, d.Code, d.Message,
-			d.Head, d.Destination, d.PolicyVersion, d.Builds, d.Inputs, d.Checked, d.DurationMs)
-		return err
-	}
-	var jobs []river.JobArgs
-	if follow.SettleHeads {
-		jobs = append(jobs, SettleHeads(pr))
-	}
-	if follow.ReadName {
-		jobs = append(jobs, ReadName{WorkspaceUUID: pr.WorkspaceUUID, RepositoryUUID: pr.RepositoryUUID})
-	}
-	if follow.Rebuild != nil {
-		jobs = append(jobs, *follow.Rebuild)
-	}
-	var err error
-	if len(jobs) == 0 && follow.Seen == nil && follow.Verdict == nil && !follow.Effects {
-		err = insert(s.pool)
-	} else {
-		err = s.inTx(ctx, func(tx pgx.Tx) error {
-			if err := insert(tx); err != nil {
-				return err
-			}
-			if follow.Seen != nil {
-				if err := s.recordSighting(ctx, tx, pr, *follow.Seen); err != nil {
-					return err
-				}
-			}
-			if follow.Verdict != nil {
-				if err := s.noteVerdict(ctx, tx, pr, *follow.Verdict); err != nil {
-					return err
-				}
-			}
-			if err := s.enqueue(ctx, tx, jobs...); err != nil || !follow.Effects {
-				return err
-			}
-			return s.wantEffects(ctx, tx, pr)
-		})
-	}
+// AddDecision keeps d with what follows from it.
+func (tx *Tx) AddDecision(ctx context.Context, pr PullRequestKey, d Decision) error {
+	return addDecision(ctx, tx.db, pr, d)
+}
+
+func addDecision(ctx context.Context, db execer, pr PullRequestKey, d Decision) error {
+	_, err := db.Exec(ctx, `
+		INSERT INTO decisions (workspace_uuid, repository_uuid, pull_request_id, trigger, success, code, message,
+			head, destination, policy_version, builds, inputs, checked, duration_ms)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint[], '{}'), $12, $13, $14)`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, d.Trigger, d.Success, d.Code, d.Message,
+		d.Head, d.Destination, d.PolicyVersion, d.Builds, d.Inputs, d.Checked, d.DurationMs)
 	if err != nil {
 		return fmt.Errorf("keep decision on pull request %d: %w", pr.PullRequestID, err)
 	}

@@ -46,13 +46,13 @@ type Delivery struct {
 // are committed when it returns the id. A request that was stored before is not
 // stored again: the id is that delivery's.
 func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var before bool
-		if id, before, err = insertDelivery(ctx, tx, d); err != nil || before || d.Outcome != Pending {
+		if id, before, err = tx.AddDelivery(ctx, d); err != nil || before || d.Outcome != Pending {
 			return err
 		}
 		d.ID = id
-		return s.enqueue(ctx, tx, jobOf(d))
+		return tx.Enqueue(ctx, jobOf(d))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("add delivery: %w", err)
@@ -60,9 +60,11 @@ func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err erro
 	return id, nil
 }
 
-func insertDelivery(ctx context.Context, tx pgx.Tx, d Delivery) (id int64, before bool, err error) {
+// AddDelivery stores d as it is. Of a request that was stored before it returns the id, and
+// before, and stores nothing.
+func (tx *Tx) AddDelivery(ctx context.Context, d Delivery) (id int64, before bool, err error) {
 	if d.RequestID != "" {
-		err := tx.QueryRow(ctx, `
+		err := tx.db.QueryRow(ctx, `
 			INSERT INTO delivery_requests (source, request_id, delivery_id) VALUES ($1, $2, next_delivery_id())
 			ON CONFLICT (source, request_id) DO UPDATE SET request_id = excluded.request_id
 			RETURNING delivery_id, xmax <> 0`, d.Source, d.RequestID).Scan(&id, &before) // xmax is set on a row that was there
@@ -70,7 +72,7 @@ func insertDelivery(ctx context.Context, tx pgx.Tx, d Delivery) (id int64, befor
 			return id, before, err
 		}
 	}
-	err = tx.QueryRow(ctx, `
+	err = tx.db.QueryRow(ctx, `
 		INSERT INTO deliveries (id, source, event, body, build_id, account, slug, version, hinted_repository,
 			hinted_pull_request, workspace_uuid, repository_uuid, outcome, reason, processed_on)
 		VALUES (coalesce(nullif(@id::bigint, 0), next_delivery_id()), @source, @event, @body, nullif(@build_id::bigint, 0), @account, @slug, @version,
@@ -120,11 +122,12 @@ func (s *Store) NoteAttempt(ctx context.Context, id int64, reason string) error 
 
 // SettleDelivery gives a delivery its outcome.
 func (s *Store) SettleDelivery(ctx context.Context, id int64, outcome Outcome, reason string) error {
-	return s.inTx(ctx, func(tx pgx.Tx) error { return settleDelivery(ctx, tx, id, outcome, reason) })
+	return s.InTx(ctx, func(tx *Tx) error { return tx.SettleDelivery(ctx, id, outcome, reason) })
 }
 
-func settleDelivery(ctx context.Context, tx pgx.Tx, id int64, outcome Outcome, reason string) error {
-	_, err := tx.Exec(ctx, `
+// SettleDelivery gives a delivery its outcome.
+func (tx *Tx) SettleDelivery(ctx context.Context, id int64, outcome Outcome, reason string) error {
+	_, err := tx.db.Exec(ctx, `
 		UPDATE deliveries SET outcome = $2, reason = $3, attempts = attempts + 1, processed_on = now() WHERE id = $1`,
 		id, outcome, reason)
 	if err != nil {
@@ -136,14 +139,14 @@ func settleDelivery(ctx context.Context, tx pgx.Tx, id int64, outcome Outcome, r
 // ReplayDelivery has a delivery processed anew, whatever came of it. One that isn't
 // covered is not there.
 func (s *Store) ReplayDelivery(ctx context.Context, cover Cover, id int64) (d Delivery, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `
+	err = s.InTx(ctx, func(tx *Tx) error {
+		rows, err := tx.db.Query(ctx, `
 			UPDATE deliveries d SET outcome = 'pending', reason = '', processed_on = NULL, pending_since = now()
 			WHERE `+coveredDelivery+` AND id = $3 RETURNING `+deliveryColumns, cover.everything, cover.repositories, id)
 		if d, err = one[Delivery](rows, err); err != nil {
 			return err
 		}
-		return s.enqueue(ctx, tx, jobOf(d))
+		return tx.Enqueue(ctx, jobOf(d))
 	})
 	if err != nil {
 		return d, fmt.Errorf("replay delivery %d: %w", id, err)

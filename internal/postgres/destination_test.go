@@ -6,6 +6,7 @@ import (
 
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 )
 
 // TestDestinationCommit tells what a build merged into by when the destination was
@@ -63,7 +64,7 @@ func TestSeenDestination(t *testing.T) {
 	r := link(t, store, repository(name))
 	for _, commit := range []string{head, head, head[:12], "", other, other, head} {
 		told := mergecheck.Told{Head: twin, DestinationBranch: "main", DestinationCommit: commit, On: time.Now().Add(-time.Hour)}
-		if err := store.See(t.Context(), pullRequest(r, 7), postgres.Sighting{Told: told}); err != nil {
+		if err := pullrequests.See(t.Context(), store, pullRequest(r, 7), postgres.Sighting{Told: told}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,8 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sync/errgroup"
 
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 )
 
 // anyLease is longer than a test takes.
@@ -23,42 +25,47 @@ func wantEffects(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey
 	}
 }
 
-// turns are those of the queued jobs for a pull request's effects, oldest first.
-func turns(t testing.TB, store *postgres.Store) (list []int64) {
+// publishing is how many jobs were queued to make entries of a kind.
+func publishing(t testing.TB, store *postgres.Store, kind postgres.EntryKind) int64 {
 	t.Helper()
-	for _, args := range queued(t, store, "sync_effects") {
-		var job postgres.SyncEffects
-		if err := json.Unmarshal([]byte(args), &job); err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, job.Turn)
-	}
-	return list
+	return query[int64](t, store, `SELECT count(*) FROM river_job WHERE kind = 'publish' AND args->>'entry_kind' = $1`, kind)[0]
 }
 
-// claimEffects claims with the newest turn, which has to be free.
-func claimEffects(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey) *postgres.EffectRun {
+// jobs is how many were queued to make effects.
+func jobs(t testing.TB, store *postgres.Store) int64 {
 	t.Helper()
-	all := turns(t, store)
-	run, claimed, _, err := store.ClaimEffects(t.Context(), postgres.SyncEffects{PullRequestKey: pr, Turn: all[len(all)-1]}, anyLease)
-	if err != nil || !claimed {
-		t.Fatalf("claimed %v, %v", claimed, err)
-	}
-	return run
+	return publishing(t, store, postgres.EffectsEntry)
 }
 
-func begin(t testing.TB, store *postgres.Store, run *postgres.EffectRun, e postgres.Effect) postgres.Effect {
+// claimEffects claims the effects of a pull request, which have to be free.
+func claimEffects(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey) *postgres.Entry {
 	t.Helper()
-	e, err := store.BeginEffect(t.Context(), run, e)
+	id := query[int64](t, store, `SELECT id FROM outbox WHERE kind = 'effects' AND pull_request_id = $1`, pr.PullRequestID)[0]
+	e, c, err := store.ClaimEntry(t.Context(), id, anyLease, 1)
+	if err != nil || c != postgres.Claimed {
+		t.Fatalf("claim %v, %v", c, err)
+	}
+	return &e
+}
+
+func begin(t testing.TB, store *postgres.Store, entry *postgres.Entry, e postgres.Effect) (begun postgres.Effect) {
+	t.Helper()
+	err := store.WhileHeld(t.Context(), entry, anyLease, func(tx *postgres.Tx) (err error) {
+		begun, err = tx.BeginEffect(t.Context(), entry.PullRequest(), e)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return begun
 }
 
-func settleEffect(t testing.TB, store *postgres.Store, run *postgres.EffectRun, e postgres.Effect, result postgres.Attempt) {
+func settleEffect(t testing.TB, store *postgres.Store, entry *postgres.Entry, e postgres.Effect, a postgres.Attempt) {
 	t.Helper()
-	if err := store.SettleEffect(t.Context(), run, e, result); err != nil {
+	err := store.WhileHeld(t.Context(), entry, anyLease, func(tx *postgres.Tx) error {
+		return tx.SettleEffect(t.Context(), entry.PullRequest(), e, a)
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -91,26 +98,33 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	pr := pullRequest(r, 7)
 	wantEffects(t, store, pr)
 	wantEffects(t, store, pr) // the queued job will see it
-	equal(t, "turns", []int64{1}, turns(t, store))
-	run := claimEffects(t, store, pr)
+	equal(t, "jobs", int64(1), jobs(t, store))
+	first := claimEffects(t, store, pr)
 	wantEffects(t, store, pr) // the job may have read already
 	wantEffects(t, store, pr)
-	equal(t, "turns", []int64{1, 3}, turns(t, store))
-	if _, claimed, busy, err := store.ClaimEffects(t.Context(), postgres.SyncEffects{PullRequestKey: pr, Turn: 3}, anyLease); claimed || !busy || err != nil {
-		t.Errorf("while another is at it: claimed %v, busy %v, %v", claimed, busy, err)
+	equal(t, "jobs", int64(2), jobs(t, store))
+	if _, c, err := store.ClaimEntry(t.Context(), first.ID, anyLease, 1); c != postgres.Busy || err != nil {
+		t.Errorf("while another is at it: claim %v, %v", c, err)
 	}
-	if err := store.ReleaseEffects(t.Context(), run); err != nil {
-		t.Fatal(err)
+	settle := func(e *postgres.Entry, want postgres.Settling) {
+		t.Helper()
+		inTx(t, store, func(tx *postgres.Tx) error {
+			how, err := tx.SettleEntry(t.Context(), *e, postgres.Attempt{Outcome: postgres.Posted})
+			equal(t, "settling", want, how)
+			return err
+		})
 	}
-	if _, claimed, busy, err := store.ClaimEffects(t.Context(), postgres.SyncEffects{PullRequestKey: pr, Turn: 1}, anyLease); claimed || busy || err != nil {
-		t.Errorf("a turn that is over: claimed %v, busy %v, %v", claimed, busy, err)
+	settle(first, postgres.Superseded)
+	second := claimEffects(t, store, pr)
+	settle(second, postgres.Settled)
+	if _, c, err := store.ClaimEntry(t.Context(), first.ID, anyLease, 1); c != postgres.Over || err != nil {
+		t.Errorf("with nothing left to make: claim %v, %v", c, err)
 	}
-	claimEffects(t, store, pr)
-
+	before := jobs(t, store)
 	wantEffects(t, store, pr)
-	exec(t, store, `UPDATE effect_runs SET wanted_on = now() - interval '2 hours'`) // its job was lost
+	exec(t, store, `UPDATE outbox SET wanted_on = now() - interval '2 hours'`) // its job was lost
 	wantEffects(t, store, pr)
-	equal(t, "turns", []int64{1, 3, 5, 6}, turns(t, store))
+	equal(t, "jobs", before+2, jobs(t, store))
 }
 
 func TestChangesAtOnceQueueOneJob(t *testing.T) {
@@ -124,7 +138,7 @@ func TestChangesAtOnceQueueOneJob(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "turns", []int64{1}, turns(t, store))
+	equal(t, "jobs", int64(1), jobs(t, store))
 }
 
 // TestWhatCanChangeAVerdict goes through the transactions that have effects
@@ -140,24 +154,20 @@ func TestWhatCanChangeAVerdict(t *testing.T) {
 			apply(t, store, told(r, 7, "OPEN", "", 0))
 		}},
 		{name: "a look", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
-			if err := store.See(t.Context(), pullRequest(r, 7), postgres.Sighting{Told: mergecheck.Told{State: "MERGED", On: time.Now()}}); err != nil {
+			if err := pullrequests.See(t.Context(), store, pullRequest(r, 7), postgres.Sighting{Told: mergecheck.Told{State: "MERGED", On: time.Now()}}); err != nil {
 				t.Fatal(err)
 			}
 		}},
 		{name: "a decision by a policy with effects", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
-			if err := store.AddDecision(t.Context(), pullRequest(r, 7), postgres.Decision{Trigger: "on-merge"}, postgres.FollowUps{Effects: true}); err != nil {
-				t.Fatal(err)
-			}
+			inTx(t, store, func(tx *postgres.Tx) error { return tx.WantEffects(t.Context(), pullRequest(r, 7)) })
 		}},
 		{name: "settled heads", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
-			if err := store.SettleHeads(t.Context(), postgres.SettleHeads(pullRequest(r, 7))); err != nil {
+			if err := builds.SettleHeads(t.Context(), store, pullRequest(r, 7)); err != nil {
 				t.Fatal(err)
 			}
 		}},
 		{name: "settled waivers", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
-			if _, err := store.SettleWaivers(t.Context(), postgres.SettleWaivers{PullRequestKey: pullRequest(r, 7)}); err != nil {
-				t.Fatal(err)
-			}
+			settleWaivers(t, store, pullRequest(r, 7))
 		}},
 		{name: "a report", change: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
 			b := build(9, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })
@@ -191,7 +201,7 @@ func TestWhatCanChangeAVerdict(t *testing.T) {
 			t.Parallel()
 			store := open(t)
 			tt.change(t, store, withPolicy(t, store))
-			equal(t, "turns", []int64{1}, turns(t, store))
+			equal(t, "jobs", int64(1), jobs(t, store))
 		})
 	}
 	t.Run("nothing without a policy", func(t *testing.T) {
@@ -200,7 +210,7 @@ func TestWhatCanChangeAVerdict(t *testing.T) {
 		r := link(t, store, repository(name))
 		record(t, store, build(1))
 		apply(t, store, told(r, 7, "OPEN", "", 0))
-		equal(t, "turns", nil, turns(t, store))
+		equal(t, "jobs", int64(0), jobs(t, store))
 	})
 }
 
@@ -220,7 +230,7 @@ func TestSpreadGoesThroughAllPullRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(turns(t, store)); n != 250 {
+	if n := jobs(t, store); n != 250 {
 		t.Errorf("%d jobs for 250 open pull requests", n)
 	}
 }
@@ -266,26 +276,30 @@ func TestALostLeaseRecordsNothing(t *testing.T) {
 	wantEffects(t, store, pr)
 	slow := claimEffects(t, store, pr)
 	e := begin(t, store, slow, postgres.Effect{Effect: "comment", Wanted: "shown", WantedContent: "a", Mark: "m"})
-	exec(t, store, `UPDATE effect_runs SET leased_until = now() - interval '1 second'`)
+	exec(t, store, `UPDATE outbox SET leased_until = now() - interval '1 second'`)
 	fast := claimEffects(t, store, pr)
 	made := begin(t, store, fast, postgres.Effect{Effect: "comment", Wanted: "shown", WantedContent: "a", Mark: "n"})
 	made.Made, made.MadeContent, made.RemoteID = "shown", "a", "2"
 	settleEffect(t, store, fast, made, postgres.Attempt{Outcome: postgres.Posted})
 
 	e.Made, e.RemoteID = "shown", "1"
-	if err := store.SettleEffect(t.Context(), slow, e, postgres.Attempt{Outcome: postgres.Posted}); !errors.Is(err, postgres.ErrLeaseLost) {
-		t.Errorf("settled: %v", err)
+	lost := func(*postgres.Tx) error { t.Error("written without a lease"); return nil }
+	if err := store.WhileHeld(t.Context(), slow, anyLease, lost); !errors.Is(err, postgres.ErrLeaseLost) {
+		t.Errorf("held: %v", err)
 	}
+	inTx(t, store, func(tx *postgres.Tx) error {
+		how, err := tx.SettleEntry(t.Context(), *slow, postgres.Attempt{Outcome: postgres.Posted})
+		equal(t, "settling", postgres.LeaseLost, how)
+		return err
+	})
+	inTx(t, store, func(tx *postgres.Tx) error { return tx.DoubtEffect(t.Context(), pr, e.Effect) })
 	for _, e := range effectsOf(t, store, pr) {
 		if e.RemoteID != "" || e.Mark != "m" || e.Outcome != postgres.Pending {
 			t.Errorf("not doubted: %+v", e)
 		}
 	}
-	if n := len(turns(t, store)); n != 2 {
+	if n := jobs(t, store); n != 2 {
 		t.Errorf("%d jobs, want another one", n)
-	}
-	if _, err := store.BeginEffect(t.Context(), slow, e); !errors.Is(err, postgres.ErrLeaseLost) {
-		t.Errorf("begun: %v", err)
 	}
 }
 
@@ -301,7 +315,7 @@ func TestFailedEffectsAreRetried(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Outcome != postgres.Pending || list[0].Reason != "" || list[0].HTTPStatus != nil {
 		t.Errorf("%+v, %v", list, err)
 	}
-	equal(t, "turns", []int64{1, 2}, turns(t, store))
+	equal(t, "jobs", int64(2), jobs(t, store))
 }
 
 func TestOldEffectsAreDeleted(t *testing.T) {
@@ -310,22 +324,13 @@ func TestOldEffectsAreDeleted(t *testing.T) {
 	r := withPolicy(t, store)
 	for id, state := range map[int64]string{7: "OPEN", 8: "MERGED"} {
 		apply(t, store, told(r, id, state, "", 0))
-		begin(t, store, mustClaim(t, store, pullRequest(r, id)), postgres.Effect{Effect: "approve", Wanted: "approved"})
+		begin(t, store, claimEffects(t, store, pullRequest(r, id)), postgres.Effect{Effect: "approve", Wanted: "approved"})
 	}
 	exec(t, store, `UPDATE effects SET updated_on = now() - interval '31 days'`)
-	exec(t, store, `UPDATE effect_runs SET wanted_on = now() - interval '31 days'`)
+	exec(t, store, `UPDATE outbox SET wanted_on = now() - interval '31 days'`)
 	if _, err := store.DeleteOlder(t.Context(), "builds", 30*24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "effects left", []int64{7}, query[int64](t, store, `SELECT pull_request_id FROM effects`))
-	equal(t, "runs left", []int64{7}, query[int64](t, store, `SELECT pull_request_id FROM effect_runs`))
-}
-
-func mustClaim(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey) *postgres.EffectRun {
-	t.Helper()
-	run, claimed, _, err := store.ClaimEffects(t.Context(), postgres.SyncEffects{PullRequestKey: pr, Turn: 1}, anyLease)
-	if err != nil || !claimed {
-		t.Fatalf("claimed %v, %v", claimed, err)
-	}
-	return run
+	equal(t, "runs left", []int64{7}, query[int64](t, store, `SELECT pull_request_id FROM outbox`))
 }

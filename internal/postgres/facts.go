@@ -34,7 +34,7 @@ type Facts struct {
 	Distances   []mergecheck.Distance // from the destination's commit
 	Changed     []string              // between head and destination's commit; nil: not known
 	Author      string                // UUID, "" while it isn't known
-	Told        bool                  // somebody is told of verdicts that change
+	Subscribed  bool                  // somebody is notified of verdicts that change
 	Now         time.Time             // the database's clock
 }
 
@@ -207,7 +207,7 @@ func queuePolicy(batch *pgx.Batch, asked Asked, f *Facts) {
 				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3), ''),
 			(SELECT paths FROM changed_paths
 				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND head = $4 AND destination = $5),
-			`+isTold,
+			`+isSubscribed,
 		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head, asked.DestinationCommit).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Author, &f.Changed, &f.Told) })
+		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Author, &f.Changed, &f.Subscribed) })
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"mergegate/internal/commitstatus"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
@@ -95,7 +96,7 @@ func TestFactsAreOfThePullRequest(t *testing.T) {
 			t.Errorf("%s: now is off by %v", tt.name, skew)
 		}
 	}
-	if err := store.ForgetProject(t.Context(), 2); err != nil {
+	if err := commitstatus.Forget(t.Context(), store, 2); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "required after forgetting", []mergecheck.Project{app}, facts(t, store, pullRequest(r, 7), head).Seen)
@@ -261,7 +262,10 @@ func TestDecisions(t *testing.T) {
 
 func addDecision(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey, d postgres.Decision, settle bool) {
 	t.Helper()
-	if err := store.AddDecision(t.Context(), pr, d, postgres.FollowUps{SettleHeads: settle}); err != nil {
-		t.Fatal(err)
-	}
+	inTx(t, store, func(tx *postgres.Tx) error {
+		if err := tx.AddDecision(t.Context(), pr, d); err != nil || !settle {
+			return err
+		}
+		return tx.Enqueue(t.Context(), postgres.SettleHeads(pr))
+	})
 }

@@ -11,9 +11,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
+	"mergegate/internal/pullrequests"
 )
 
 const (
@@ -101,12 +103,12 @@ func updated(after time.Duration) func(*mergecheck.Build) {
 	return func(b *mergecheck.Build) { b.UpdatedOn = b.UpdatedOn.Add(after) }
 }
 
-func record(t testing.TB, store *postgres.Store, builds ...mergecheck.Build) postgres.Recorded {
+func record(t testing.TB, store *postgres.Store, list ...mergecheck.Build) builds.Recorded {
 	t.Helper()
-	var rec postgres.Recorded
-	for _, b := range builds {
+	var rec builds.Recorded
+	for _, b := range list {
 		var err error
-		if rec, err = store.RecordBuild(t.Context(), b, 0); err != nil {
+		if rec, err = builds.Record(t.Context(), store, b, 0, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -116,7 +118,7 @@ func record(t testing.TB, store *postgres.Store, builds ...mergecheck.Build) pos
 // see records commit as the pull request's head now.
 func see(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, commit string) {
 	t.Helper()
-	if err := store.See(t.Context(), pr, postgres.Sighting{Told: mergecheck.Told{Head: commit, On: time.Now().UTC().Truncate(time.Microsecond)}}); err != nil {
+	if err := pullrequests.See(t.Context(), store, pr, postgres.Sighting{Told: mergecheck.Told{Head: commit, On: time.Now().UTC().Truncate(time.Microsecond)}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -130,9 +132,9 @@ func facts(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, comm
 	return f
 }
 
-func buildIDs(builds []mergecheck.Build) []int64 {
+func buildIDs(list []mergecheck.Build) []int64 {
 	ids := []int64{}
-	for _, b := range builds {
+	for _, b := range list {
 		ids = append(ids, b.BuildID)
 	}
 	return ids
@@ -150,6 +152,14 @@ func query[T any](t testing.TB, store *postgres.Store, sql string, args ...any) 
 		t.Fatal(err)
 	}
 	return list
+}
+
+// inTx commits what f writes.
+func inTx(t testing.TB, store *postgres.Store, f func(*postgres.Tx) error) {
+	t.Helper()
+	if err := store.InTx(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func exec(t testing.TB, store *postgres.Store, sql string, args ...any) {

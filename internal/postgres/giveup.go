@@ -18,7 +18,7 @@ const reasonGivenUp = "mergegate could not process it, and has stopped trying; i
 // tried again by a person or by the next message.
 func (s *Store) GiveUp(ctx context.Context, kind string, args []byte) error {
 	for _, job := range []river.JobArgs{
-		&ConfirmDelivery{}, &ApplyEvent{}, &PublishStatus{}, &DeliverNotification{}, &SyncEffects{},
+		&ConfirmDelivery{}, &ApplyEvent{}, &Publish{},
 		&LookAtPullRequest{}, &SettleHeads{}, &WatchBuild{}, &LearnRepository{}, &ReadName{},
 	} {
 		if job.Kind() != kind {
@@ -33,24 +33,13 @@ func (s *Store) GiveUp(ctx context.Context, kind string, args []byte) error {
 }
 
 func (s *Store) giveUp(ctx context.Context, job river.JobArgs) error {
-	statement, args := "", []any{}
 	switch job := job.(type) {
 	case *ConfirmDelivery:
 		return s.giveUpDelivery(ctx, job.DeliveryID)
 	case *ApplyEvent:
 		return s.giveUpDelivery(ctx, job.DeliveryID)
-	case *PublishStatus:
-		statement = `UPDATE commit_statuses SET outcome = 'failed', reason = $2, posted_version = wanted_version, next_attempt_on = NULL,
-			leased_until = NULL, updated_on = now() WHERE id = $1 AND posted_version < wanted_version`
-		args = []any{job.StatusID, reasonGivenUp}
-	case *DeliverNotification:
-		statement = `UPDATE notifications SET outcome = 'failed', next_attempt_on = NULL, leased_until = NULL WHERE id = $1 AND outcome = 'pending'`
-		args = []any{job.NotificationID}
-	case *SyncEffects:
-		// The next change is worth a job again.
-		statement = `UPDATE effect_runs SET seen = wanted, leased_until = NULL
-			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND turn = $4`
-		args = []any{job.WorkspaceUUID, job.RepositoryUUID, job.PullRequestID, job.Turn}
+	case *Publish:
+		return s.giveUpEntry(ctx, job.EntryID)
 	case *LookAtPullRequest:
 		return s.giveUpLook(ctx, *job)
 	case *SettleHeads:
@@ -62,8 +51,17 @@ func (s *Store) giveUp(ctx context.Context, job river.JobArgs) error {
 	case *ReadName:
 		return s.giveUpLook(ctx, *job)
 	}
-	if _, err := s.pool.Exec(ctx, statement, args...); err != nil {
-		return fmt.Errorf("give up job %s: %w", job.Kind(), err)
+	return nil
+}
+
+// giveUpEntry fails what is wanted of an entry. The next change is worth a job again.
+func (s *Store) giveUpEntry(ctx context.Context, id int64) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE outbox SET outcome = 'failed', reason = $2, settled = wanted, begun = wanted, next_attempt_on = NULL, leased_until = NULL,
+			updated_on = now()
+		WHERE id = $1 AND settled < wanted`, id, reasonGivenUp)
+	if err != nil {
+		return fmt.Errorf("give up entry %d of the outbox: %w", id, err)
 	}
 	return nil
 }

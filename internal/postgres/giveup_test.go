@@ -22,7 +22,7 @@ var nothingWaits = map[string]string{
 	"delete_old":           "the next round",
 	"look_again":           "the next merge check asks again",
 	"rebuild_pull_request": "the next merge check asks again",
-	"record_unlinked":      "what waits is recorded with the next build or when the repository is told of again",
+	"record_unlinked":      "the next round",
 	"settle_waivers":       "the verdict is what counts, and the next build settles its status",
 	"wake_effects":         "whatever changes the verdict next",
 	"spread_effects":       "whatever changes the verdict next",
@@ -47,9 +47,9 @@ func TestNothingStaysPendingWithoutAJob(t *testing.T) {
 		{name: "an event", sql: `SELECT outcome FROM deliveries`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
 			return postgres.ApplyEvent{DeliveryID: addDelivery(t, store, postgres.Delivery{Source: "forge", Body: []byte("{}"), Outcome: postgres.Pending})}
 		}},
-		{name: "a commit status", sql: `SELECT outcome FROM commit_statuses`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+		{name: "a commit status", sql: `SELECT outcome FROM outbox`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
 			record(t, store, build(1))
-			return postgres.PublishStatus{StatusID: statuses(t, store)[0].ID}
+			return postgres.Publish{EntryID: statuses(t, store)[0].ID}
 		}},
 		{name: "a look at a pull request", sql: live + `'pull_request'`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
 			apply(t, store, told(r, 7, "OPEN", head[:12], 0))
@@ -63,18 +63,18 @@ func TestNothingStaysPendingWithoutAJob(t *testing.T) {
 			record(t, store, build(1, in(mergecheck.Running)))
 			return postgres.WatchBuild{BuildID: 1}
 		}},
-		{name: "effects", sql: `SELECT CASE WHEN seen < wanted THEN 'waiting' ELSE 'over' END FROM effect_runs`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+		{name: "effects", sql: `SELECT CASE WHEN settled < wanted THEN 'waiting' ELSE 'over' END FROM outbox`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
 			if _, err := store.ApplyPolicy(t.Context(), r.WorkspaceUUID, "rules: []", "somebody"); err != nil {
 				t.Fatal(err)
 			}
 			apply(t, store, told(r, 7, "OPEN", "", 0))
-			return postgres.SyncEffects{PullRequestKey: pr, Turn: 1}
+			return postgres.Publish{EntryID: query[int64](t, store, `SELECT id FROM outbox`)[0]}
 		}},
-		{name: "a notification", sql: `SELECT outcome FROM notifications`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
+		{name: "a notification", sql: `SELECT outcome FROM outbox`, left: "failed", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
 			if err := store.TestSubscription(t.Context(), subscribe(t, store, r, postgres.EventTest)); err != nil {
 				t.Fatal(err)
 			}
-			return postgres.DeliverNotification{NotificationID: query[int64](t, store, `SELECT id FROM notifications`)[0]}
+			return postgres.Publish{EntryID: query[int64](t, store, `SELECT id FROM notifications`)[0]}
 		}},
 		{name: "a look at a repository", sql: live + `'repository'`, left: "over", want: func(t *testing.T, store *postgres.Store) river.JobArgs {
 			e := pushed(r, "feature", head, 0)

@@ -58,17 +58,17 @@ func (s *Store) HeadUnread(ctx context.Context, pr PullRequestKey) (unread bool,
 	return unread, nil
 }
 
-// historyOf reads what is recorded of the heads of b's pull request.
-func historyOf(ctx context.Context, db querier, r Repository, b mergecheck.Build) (h mergecheck.History, err error) {
+// HistoryOf reads what is recorded of the heads of b's pull request.
+func (tx *Tx) HistoryOf(ctx context.Context, r Repository, b mergecheck.Build) (h mergecheck.History, err error) {
 	source := ""
 	if strings.EqualFold(b.SourceRepository, b.Repository) {
 		source = r.RepositoryUUID
 	}
-	rows, err := db.Query(ctx, selectHeads, r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID, source, b.SourceBranch, b.ReportedCommit)
+	rows, err := tx.db.Query(ctx, selectHeads, r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID, source, b.SourceBranch, b.ReportedCommit)
 	if h.Heads, err = all[mergecheck.Head](rows, err); err != nil {
 		return h, err
 	}
-	rows, err = db.Query(ctx, selectWaiting, waitingArgs(PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})...)
+	rows, err = tx.db.Query(ctx, selectWaiting, waitingArgs(PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})...)
 	if err != nil {
 		return h, err
 	}
@@ -103,56 +103,37 @@ const recordHead = `
 	)
 	SELECT NOT EXISTS (SELECT FROM known) AND EXISTS (SELECT FROM begun)`
 
-// SettleHeads tells again which heads a pull request's builds are of, and which
-// of its waivers live. It records each build anew, in its own transaction, so that it can be repeated and stops
-// nobody.
-func (s *Store) SettleHeads(ctx context.Context, job SettleHeads) error {
+// AbbreviatedBuilds are a pull request's builds whose head AppVeyor doesn't name in full,
+// by their ids.
+func (s *Store) AbbreviatedBuilds(ctx context.Context, pr PullRequestKey) ([]Known, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+buildColumns+` FROM builds
 		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND length(reported_commit) < 40
-		ORDER BY build_id`, job.WorkspaceUUID, job.RepositoryUUID, job.PullRequestID)
+		ORDER BY build_id`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID)
 	list, err := all[buildRow](rows, err)
 	if err != nil {
-		return fmt.Errorf("read builds to settle: %w", err)
+		return nil, fmt.Errorf("read builds to settle: %w", err)
 	}
-	for _, row := range list {
-		if _, err := s.record(ctx, row.build(), 0, row.ByHistory); err != nil {
-			return err
-		}
+	known := make([]Known, len(list))
+	for i, row := range list {
+		known[i] = Known{Build: row.build(), Found: row.ByHistory}
 	}
-	if err := s.showFound(ctx, PullRequestKey(job)); err != nil {
-		return err
-	}
-	_, err = s.SettleWaivers(ctx, SettleWaivers{PullRequestKey: PullRequestKey(job)})
+	return known, nil
+}
+
+// NoteShown records that the pull request's builds whose head is known are not only found
+// any more.
+func (tx *Tx) NoteShown(ctx context.Context, pr PullRequestKey) error {
+	_, err := tx.db.Exec(ctx, `
+		UPDATE builds SET by_history = false
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND `+string(FoundOnly),
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID)
 	return err
 }
 
-// showFound wants the commit statuses of builds that were found in a history before
-// it was known that their pull request is open.
-func (s *Store) showFound(ctx context.Context, pr PullRequestKey) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		open, err := isOpen(ctx, tx, pr)
-		if err != nil || !open {
-			return err
-		}
-		if err := s.wantBuilds(ctx, tx, pr, `by_history AND source_commit <> ''`); err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `
-			UPDATE builds SET by_history = false
-			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND by_history AND source_commit <> ''`,
-			pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("show builds found of pull request %d: %w", pr.PullRequestID, err)
-	}
-	return nil
-}
-
-// isOpen reports whether the pull request is known to be open.
-func isOpen(ctx context.Context, tx pgx.Tx, pr PullRequestKey) (open bool, err error) {
-	err = tx.QueryRow(ctx, `
+// IsOpen reports whether the pull request is known to be open.
+func (tx *Tx) IsOpen(ctx context.Context, pr PullRequestKey) (open bool, err error) {
+	err = tx.db.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pull_requests
 			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND state = 'OPEN')`,
 		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Scan(&open)

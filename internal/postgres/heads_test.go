@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
@@ -32,7 +33,7 @@ func TestSettleHeads(t *testing.T) {
 		settleHeads(t, store, pr)
 		equal(t, tt.name, []string{tt.commit}, query[string](t, store, `SELECT source_commit FROM builds`))
 		equal(t, tt.name+": status", tt.status, shown(statuses(t, store)))
-		equal(t, tt.name+": jobs", tt.jobs, len(queued(t, store, "publish_status")))
+		equal(t, tt.name+": jobs", tt.jobs, len(queued(t, store, "publish")))
 	}
 	if got := statuses(t, store)[0].Description; got == "" {
 		t.Error("nothing says why the status was withdrawn")
@@ -65,7 +66,7 @@ func TestStatusFollowsTheHeadToldInFull(t *testing.T) {
 
 func settleHeads(t *testing.T, store *postgres.Store, pr postgres.PullRequestKey) {
 	t.Helper()
-	if err := store.SettleHeads(t.Context(), postgres.SettleHeads(pr)); err != nil {
+	if err := builds.SettleHeads(t.Context(), store, pr); err != nil {
 		t.Fatal(err)
 	}
 }

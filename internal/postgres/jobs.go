@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 )
@@ -18,6 +17,10 @@ const (
 	QueueNotifications = "notifications" // a subscriber may be slow
 )
 
+var queueOf = map[EntryKind]string{
+	StatusEntry: QueueStatuses, EffectsEntry: QueueEffects, NotificationEntry: QueueNotifications,
+}
+
 // jobAttempts bounds what is only retried when this program itself fails: jobs
 // that wait for a remote snooze, and bound that by time. After the last attempt
 // [Store.GiveUp] fails what waits for the job.
@@ -25,6 +28,9 @@ const jobAttempts = 50
 
 // eventAttempts are some minutes: an event that can't be recorded then never can.
 const eventAttempts = 8
+
+// Job is one of the kinds below, with its arguments.
+type Job = river.JobArgs
 
 // ConfirmDelivery asks AppVeyor about the build a delivery hints at.
 type ConfirmDelivery struct {
@@ -65,15 +71,16 @@ type WatchBuild struct {
 // Kind names the job in the queue.
 func (WatchBuild) Kind() string { return "watch_build" }
 
-// PublishStatus makes Bitbucket show the commit status that is wanted now.
-type PublishStatus struct {
-	StatusID int64 `json:"status_id"`
+// Publish makes what is wanted of an entry of the outbox.
+type Publish struct {
+	EntryID   int64     `json:"entry_id"`
+	EntryKind EntryKind `json:"entry_kind"`
 	// Unfinished statuses give way to results.
 	Unfinished bool `json:"unfinished,omitempty"`
 }
 
 // Kind names the job in the queue.
-func (PublishStatus) Kind() string { return "publish_status" }
+func (Publish) Kind() string { return "publish" }
 
 // LearnRepository asks Bitbucket for the UUIDs behind a repository's name.
 type LearnRepository struct {
@@ -147,16 +154,6 @@ type SettleWaivers struct {
 // Kind names the job in the queue.
 func (SettleWaivers) Kind() string { return "settle_waivers" }
 
-// SyncEffects makes Bitbucket show the verdict of a pull request as the policy
-// asks for. A job whose turn is over ends.
-type SyncEffects struct {
-	PullRequestKey
-	Turn int64 `json:"turn"`
-}
-
-// Kind names the job in the queue.
-func (SyncEffects) Kind() string { return "sync_effects" }
-
 // WakeEffects has the effects of a pull request looked at when a time has come
 // that can change its verdict.
 type WakeEffects struct {
@@ -177,14 +174,6 @@ type SpreadEffects struct {
 
 // Kind names the job in the queue.
 func (SpreadEffects) Kind() string { return "spread_effects" }
-
-// DeliverNotification sends one message.
-type DeliverNotification struct {
-	NotificationID int64 `json:"notification_id"`
-}
-
-// Kind names the job in the queue.
-func (DeliverNotification) Kind() string { return "deliver_notification" }
 
 // Reconcile is a round through the histories of all projects, for builds that no
 // delivery told of: AppVeyor sends each webhook once, and none for builds that start or
@@ -241,15 +230,16 @@ var Unfinished = []rivertype.JobState{
 //     too, and one that runs has read what there was before. So each look is counted
 //     as wanted, and a job that ends looks again while it has seen fewer.
 //   - [ConfirmDelivery] and [ApplyEvent] are one for each delivery.
-//   - [PublishStatus] and [SyncEffects] are not unique: what is wanted has a version,
-//     and a job too many finds nothing to do.
+//   - [Publish] is not unique: what is wanted has a version, and a job too many finds
+//     nothing to do.
 //   - [RebuildPullRequest] repeats the same request to AppVeyor for the same head and
 //     destination. One that runs makes it, or gives its claim back, and then the next
 //     merge check asks again.
 //   - [WakeEffects] only says that a moment has come; any job of that moment that
 //     runs says so in a transaction that is yet to commit.
 //   - [LookAgain] is not unique: an earlier one ends when it isn't the latest.
-//   - [RecordUnlinked] is not unique: it records what waits when it runs.
+//   - [RecordUnlinked] records what waits when it runs, and each [Reconcile] queues it
+//     again while anything does: so it may be missed by one that runs.
 //   - A [Round] is followed by the next one.
 var uniqueByArgs = river.UniqueOpts{ByArgs: true, ByState: Unfinished}
 
@@ -258,34 +248,32 @@ func insertOpts(args river.JobArgs) *river.InsertOpts {
 	switch args := args.(type) {
 	case ApplyEvent:
 		opts.MaxAttempts = eventAttempts
-	case PublishStatus:
+	case Publish:
 		if args.Unfinished {
 			opts.Priority = 2
 		}
-		opts.Queue = QueueStatuses
+		opts.Queue = queueOf[args.EntryKind]
 	case WatchBuild:
 		opts.ScheduledAt = time.Now().Add(2 * time.Second)
 	case LookAgain:
 		opts.ScheduledAt = time.Now().Add(5 * time.Second) // who asked looks first
-	case DeliverNotification:
-		opts.Queue = QueueNotifications
 	case SettleWaivers:
 		opts.ScheduledAt = args.ExpiresOn
-	case SyncEffects:
-		opts.Queue = QueueEffects
 	case WakeEffects:
 		opts.ScheduledAt = args.On
 		opts.UniqueOpts = uniqueByArgs
-	case RebuildPullRequest:
+	case RebuildPullRequest, RecordUnlinked:
 		opts.UniqueOpts = uniqueByArgs
 	}
 	return opts
 }
 
-func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, jobs ...river.JobArgs) error {
+// Enqueue queues jobs, which begin when the transaction is committed. A look for which a
+// job is queued already is only counted.
+func (tx *Tx) Enqueue(ctx context.Context, jobs ...Job) error {
 	for _, args := range jobs {
 		if look, is := lookOf(args); is {
-			queued, err := wantLook(ctx, tx, look)
+			queued, err := tx.wantLook(ctx, look)
 			if err != nil {
 				return err
 			}
@@ -293,7 +281,7 @@ func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, jobs ...river.JobArgs) e
 				continue
 			}
 		}
-		if _, err := s.jobs.InsertTx(ctx, tx, args, insertOpts(args)); err != nil {
+		if _, err := tx.store.jobs.InsertTx(ctx, tx.db, args, insertOpts(args)); err != nil {
 			return fmt.Errorf("insert job %s: %w", args.Kind(), err)
 		}
 	}

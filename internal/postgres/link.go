@@ -11,23 +11,23 @@ import (
 // and names that it had before. Another repository that had the name loses it. Builds that
 // waited under any of its names are recorded by a job.
 func (s *Store) LinkRepository(ctx context.Context, r Repository, formerly ...string) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		if err := lockLinks(ctx, tx); err != nil {
+	err := s.InTx(ctx, func(tx *Tx) error {
+		if err := tx.lockLinks(ctx); err != nil {
 			return err
 		}
 		for _, name := range append(formerly, r.FullName) {
-			if err := lockName(ctx, tx, name, exclusive); err != nil {
+			if err := tx.lockName(ctx, name, exclusive); err != nil {
 				return err
 			}
-			if err := s.call(ctx, tx, Repository{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, FullName: name}); err != nil {
+			if err := tx.call(ctx, Repository{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, FullName: name}); err != nil {
 				return err
 			}
 		}
 		var waits bool
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT`+ofNames+`)`, r.WorkspaceUUID, r.RepositoryUUID).Scan(&waits); err != nil || !waits {
+		if err := tx.db.QueryRow(ctx, `SELECT EXISTS (SELECT`+ofNames+`)`, r.WorkspaceUUID, r.RepositoryUUID).Scan(&waits); err != nil || !waits {
 			return err
 		}
-		return s.enqueue(ctx, tx, RecordUnlinked{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID})
+		return tx.Enqueue(ctx, RecordUnlinked{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID})
 	})
 	if err != nil {
 		return fmt.Errorf("link repository %s: %w", r.FullName, err)
@@ -37,16 +37,16 @@ func (s *Store) LinkRepository(ctx context.Context, r Repository, formerly ...st
 
 // lockLinks lets one repository be linked at a time: two that swap their names
 // would wait for each other.
-func lockLinks(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('link repositories', 0))`)
+func (tx *Tx) lockLinks(ctx context.Context) error {
+	_, err := tx.db.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('link repositories', 0))`)
 	return err
 }
 
 // call has the repository be called so from now on.
-func (s *Store) call(ctx context.Context, tx pgx.Tx, r Repository) error {
+func (tx *Tx) call(ctx context.Context, r Repository) error {
 	args := pgx.NamedArgs{"workspace": r.WorkspaceUUID, "repository": r.RepositoryUUID, "full_name": r.FullName}
 	var renamed bool
-	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM repositories WHERE workspace_uuid = @workspace AND repository_uuid = @repository
+	err := tx.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM repositories WHERE workspace_uuid = @workspace AND repository_uuid = @repository
 		AND full_name IS DISTINCT FROM @full_name)`, args).Scan(&renamed)
 	if err != nil {
 		return err
@@ -62,13 +62,13 @@ func (s *Store) call(ctx context.Context, tx pgx.Tx, r Repository) error {
 		`INSERT INTO repositories (workspace_uuid, repository_uuid, full_name) VALUES (@workspace, @repository, @full_name)
 			ON CONFLICT (workspace_uuid, repository_uuid) DO UPDATE SET full_name = excluded.full_name`,
 	} {
-		if _, err := tx.Exec(ctx, statement, args); err != nil {
+		if _, err := tx.db.Exec(ctx, statement, args); err != nil {
 			return err
 		}
 	}
 	if !renamed {
 		return nil
 	}
-	_, err = s.retryRefused(ctx, tx, NameChanges, Refused{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID})
+	_, err = tx.RetryRefused(ctx, NameChanges, Refused{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID})
 	return err
 }

@@ -7,8 +7,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mergegate/internal/builds"
+	"mergegate/internal/commitstatus"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 )
 
 // place is what is kept of a repository, and how many builds wait for theirs.
@@ -23,7 +26,7 @@ func placeOf(t *testing.T, store *postgres.Store, r postgres.Repository) place {
 		return query[int64](t, store, "SELECT count(*) FROM "+table+" WHERE workspace_uuid = $1 AND repository_uuid = $2", r.WorkspaceUUID, r.RepositoryUUID)[0]
 	}
 	return place{
-		Builds: count("builds"), Statuses: count("commit_statuses"), Projects: count("projects"), Heads: count("pull_request_heads"),
+		Builds: count("builds"), Statuses: count("outbox"), Projects: count("projects"), Heads: count("pull_request_heads"),
 		Waiting: query[int64](t, store, `SELECT count(*) FROM unlinked_builds`)[0],
 	}
 }
@@ -37,10 +40,30 @@ func linkAndRecord(t *testing.T, store *postgres.Store, r postgres.Repository) {
 
 func recordWaiting(t *testing.T, store *postgres.Store, r postgres.Repository, pullRequestID int64) {
 	t.Helper()
-	job := postgres.RecordUnlinked{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID}
-	if err := store.RecordWaiting(t.Context(), job, pullRequestID); err != nil {
+	if err := builds.RecordWaiting(t.Context(), store, pullRequest(r, pullRequestID)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestBuildsDoNotWaitForAJobThatIsGone gives up the job that records what waited.
+func TestBuildsDoNotWaitForAJobThatIsGone(t *testing.T) {
+	t.Parallel()
+	store := openEmpty(t)
+	record(t, store, build(1))
+	r := link(t, store, repository(name))
+	round := func(want int) {
+		t.Helper()
+		exec(t, store, `DELETE FROM river_job`)
+		for range 2 {
+			if err := store.QueueUnlinked(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "jobs of the next rounds", want, len(queued(t, store, "record_unlinked")))
+	}
+	round(1)
+	recordWaiting(t, store, r, 0)
+	round(0)
 }
 
 // TestBuildsWaitForTheirRepository has nothing in the tables of facts until Bitbucket has
@@ -49,7 +72,7 @@ func TestBuildsWaitForTheirRepository(t *testing.T) {
 	t.Parallel()
 	store := openEmpty(t)
 	rec := record(t, store, build(1, of("WS/Repo")), build(2, in(mergecheck.Running)), build(2, in(mergecheck.Failed), updated(time.Second)))
-	if !rec.Unlinked() || rec.Unsettled != postgres.ReasonUnlinked {
+	if rec.Repository.RepositoryUUID != "" || rec.Unsettled != builds.ReasonUnlinked {
 		t.Fatalf("recorded %+v before anybody told of the repository", rec)
 	}
 	r := repository(name)
@@ -96,11 +119,11 @@ func TestADeliveryWhoseBuildWaits(t *testing.T) {
 	t.Parallel()
 	store := openEmpty(t)
 	id := addDelivery(t, store, postgres.Delivery{Source: "appveyor", Body: []byte("{}"), BuildID: 1, Outcome: postgres.Pending})
-	if _, err := store.RecordBuild(t.Context(), build(1), id); err != nil {
+	if _, err := builds.Record(t.Context(), store, build(1), id, false); err != nil {
 		t.Fatal(err)
 	}
 	d, err := store.Delivery(t.Context(), id)
-	equal(t, "delivery", []any{postgres.Processed, postgres.ReasonUnlinked, error(nil)}, []any{d.Outcome, d.Reason, err})
+	equal(t, "delivery", []any{postgres.Processed, builds.ReasonUnlinked, error(nil)}, []any{d.Outcome, d.Reason, err})
 }
 
 // TestFewBuildsWait bounds what is kept of a name that Bitbucket never tells of.
@@ -138,7 +161,7 @@ func TestLinkStopsWhatClosedBefore(t *testing.T) {
 			store := openEmpty(t)
 			r := repository(name)
 			record(t, store, build(1, in(mergecheck.Running)))
-			if err := store.See(t.Context(), pullRequest(r, 7), postgres.Sighting{Told: mergecheck.Told{State: tt.state, On: time.Now()}}); err != nil {
+			if err := pullrequests.See(t.Context(), store, pullRequest(r, 7), postgres.Sighting{Told: mergecheck.Told{State: tt.state, On: time.Now()}}); err != nil {
 				t.Fatal(err)
 			}
 			linkAndRecord(t, store, r)
@@ -276,7 +299,7 @@ func TestProjectsOfBothNamesBecomeOne(t *testing.T) {
 		return func(b *mergecheck.Build) { b.Project.Slug = slug }
 	}
 	record(t, store, build(1, of("ws/old"), named("app")))
-	if err := store.ForgetProject(t.Context(), 1); err != nil {
+	if err := commitstatus.Forget(t.Context(), store, 1); err != nil {
 		t.Fatal(err)
 	}
 	record(t, store, build(2, of("ws/new"), named("renamed")))
@@ -309,7 +332,7 @@ func TestLinkingWhileRecording(t *testing.T) {
 			if i%4 == 3 {
 				b.BuildID = first + 1
 			}
-			g.Go(func() error { _, err := store.RecordBuild(t.Context(), b, 0); return err })
+			g.Go(func() error { _, err := builds.Record(t.Context(), store, b, 0, false); return err })
 			if i == 5 {
 				g.Go(func() error { return store.LinkRepository(t.Context(), r) })
 			}
@@ -336,7 +359,7 @@ func TestRenamingWhileRecording(t *testing.T) {
 		var g errgroup.Group
 		for i := range int64(8) {
 			b := build(first+i, of([]string{before, after}[i%2]), in(mergecheck.Failed), updated(time.Second))
-			g.Go(func() error { _, err := store.RecordBuild(t.Context(), b, 0); return err })
+			g.Go(func() error { _, err := builds.Record(t.Context(), store, b, 0, false); return err })
 			if i == 3 {
 				r.FullName = after
 				g.Go(func() error { return store.LinkRepository(t.Context(), r) })

@@ -20,9 +20,9 @@ const askedGap = 30 * time.Second
 // finished build, and queues looking at it again. One job does, whoever asks how
 // often: an earlier one ends when it finds that it is not the latest.
 func (s *Store) NoteAsked(ctx context.Context, workspaceUUID, repositoryUUID string) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		var askedOn time.Time
-		err := tx.QueryRow(ctx, `
+		err := tx.db.QueryRow(ctx, `
 			INSERT INTO repository_visits AS v (workspace_uuid, repository_uuid, asked_on) SELECT $1, $2, now()
 				WHERE EXISTS (SELECT FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2)
 			ON CONFLICT (workspace_uuid, repository_uuid) DO UPDATE SET asked_on = now() WHERE v.asked_on < now() - $3::interval
@@ -33,7 +33,7 @@ func (s *Store) NoteAsked(ctx context.Context, workspaceUUID, repositoryUUID str
 		if err != nil {
 			return err
 		}
-		return s.enqueue(ctx, tx, LookAgain{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID, AskedOn: askedOn})
+		return tx.Enqueue(ctx, LookAgain{WorkspaceUUID: workspaceUUID, RepositoryUUID: repositoryUUID, AskedOn: askedOn})
 	})
 	if err != nil {
 		return fmt.Errorf("note that repository %s was asked about: %w", repositoryUUID, err)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/notifications"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
 )
@@ -45,7 +46,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 var tables = []string{
 	"repositories", "deliveries", "projects", "builds", "pull_request_heads", "commit_statuses", "decisions", "tokens", "river_job",
 	"pull_requests", "branch_heads", "former_names", "repository_visits", "unlinked_builds", "delivery_requests", "looks", "waiver_endings", "app_tokens", "rebuilds",
-	"subscriptions", "notifications", "notification_attempts", "pull_request_verdicts", "effects", "effect_runs", "result_reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths", "write_probe",
+	"subscriptions", "notifications", "notification_attempts", "pull_request_verdicts", "effects", "outbox", "result_reports", "policies", "waivers", "waiver_revocations", "commit_distances", "changed_paths", "write_probe",
 }
 
 // fill puts rows into every table.
@@ -82,9 +83,9 @@ func fill(t *testing.T, url string) {
 	subscribe(t, store, r, postgres.NotificationEvents...)
 	waive(t, store, pullRequest(r, 7), mergecheck.Waiver{})
 	attempt(t, store, postgres.Failed)
-	if err := store.NoteVerdict(t.Context(), pullRequest(r, 7), mergecheck.Verdict{Code: mergecheck.Passed}); err != nil {
-		t.Fatal(err)
-	}
+	inTx(t, store, func(tx *postgres.Tx) error {
+		return notifications.NotifyVerdict(t.Context(), tx, pullRequest(r, 7), mergecheck.Verdict{Code: mergecheck.Passed})
+	})
 	revoke(t, store, pullRequest(r, 7), 0)
 	see(t, store, pullRequest(r, 7), other) // ends the waiver
 	reported := build(9, func(b *mergecheck.Build) { b.ConfirmedBy = mergecheck.ConfirmedByReport })

@@ -21,8 +21,8 @@ const (
 	EventTest           = "subscription.test"
 )
 
-// isTold is whether somebody in workspace $1 is told of verdicts that change.
-const isTold = `EXISTS (SELECT FROM subscriptions
+// isSubscribed is whether somebody in workspace $1 is notified of verdicts that change.
+const isSubscribed = `EXISTS (SELECT FROM subscriptions
 	WHERE workspace_uuid = $1 AND disabled_on IS NULL AND '` + EventVerdictChanged + `' = ANY(events))`
 
 // NotificationEvents are those that can be subscribed to.
@@ -36,22 +36,11 @@ type Event struct {
 	PullRequestID  int64
 	Build          *mergecheck.Build
 	Verdict        *mergecheck.Verdict
-	Previous       *ToldVerdict // nil: none was told before
-	Waiver         *mergecheck.WaiverVerdict
+	Previous       *NotifiedVerdict // nil: there was none before
+	Waiver         *mergecheck.WaiverWithState
 	Status         *CommitStatus
 	SubscriptionID int64
 }
-
-// ToldVerdict is what is kept of a verdict that was told.
-type ToldVerdict struct {
-	Head    string // "": it wasn't known
-	Code    string
-	Success bool
-}
-
-// maxPerSubscription is how many notifications one subscriber is sent at a time: one
-// that hangs must not take every worker.
-const maxPerSubscription = 2
 
 // Subscription says whom to tell of what.
 type Subscription struct {
@@ -68,15 +57,10 @@ type Subscription struct {
 
 // Notification is something that one subscriber is told.
 type Notification struct {
-	ID             int64
-	WorkspaceUUID  string
+	Entry
 	SubscriptionID int64
 	Event          string
 	Body           string // JSON, as it is sent
-	Outcome        Outcome
-	Attempts       int
-	NextAttemptOn  *time.Time
-	LeasedUntil    *time.Time
 	CreatedOn      time.Time
 }
 
@@ -91,7 +75,8 @@ type NotificationAttempt struct {
 
 const (
 	subscriptionColumns = `id, workspace_uuid, url, events, secrets, created_by, created_on, disabled_on, disabled_reason`
-	messageColumns      = `id, workspace_uuid, subscription_id, event, body, outcome, attempts, next_attempt_on, leased_until, created_on`
+	messageColumns      = entryColumns + `, subscription_id, event, body, created_on`
+	fromNotifications   = ` FROM outbox JOIN notifications USING (id) `
 )
 
 // ErrTooManySubscriptions says that a workspace has as many as it may.
@@ -99,11 +84,11 @@ var ErrTooManySubscriptions = errors.New("the workspace has as many subscription
 
 // AddSubscription keeps a subscription, unless the workspace has most already.
 func (s *Store) AddSubscription(ctx context.Context, sub Subscription, most int) (Subscription, error) {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('subscriptions ' || $1, 0))`, sub.WorkspaceUUID); err != nil {
+	err := s.InTx(ctx, func(tx *Tx) error {
+		if _, err := tx.db.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('subscriptions ' || $1, 0))`, sub.WorkspaceUUID); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `
+		rows, err := tx.db.Query(ctx, `
 			INSERT INTO subscriptions (workspace_uuid, url, events, secrets, created_by)
 			SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM subscriptions WHERE workspace_uuid = $1) < $6
 			RETURNING `+subscriptionColumns, sub.WorkspaceUUID, sub.URL, sub.Events, sub.Secrets, sub.CreatedBy, most)
@@ -167,45 +152,57 @@ func (s *Store) DisableSubscription(ctx context.Context, id int64, reason string
 
 // DeleteSubscription ends a subscription, its messages included.
 func (s *Store) DeleteSubscription(ctx context.Context, workspaceUUID string, id int64) error {
-	tag, err := s.pool.Exec(ctx, `DELETE FROM subscriptions WHERE workspace_uuid = $1 AND id = $2`, workspaceUUID, id)
-	if err == nil && tag.RowsAffected() == 0 {
-		err = ErrNotFound
-	}
+	err := s.InTx(ctx, func(tx *Tx) error {
+		// Locked first: nobody is sent another message meanwhile.
+		rows, err := tx.db.Query(ctx, `SELECT `+subscriptionColumns+` FROM subscriptions WHERE workspace_uuid = $1 AND id = $2 FOR UPDATE`, workspaceUUID, id)
+		if _, err := one[Subscription](rows, err); err != nil {
+			return err
+		}
+		_, err = tx.db.Exec(ctx, `DELETE FROM outbox WHERE id IN (SELECT id FROM notifications WHERE subscription_id = $1)`, id)
+		if err != nil {
+			return err
+		}
+		_, err = tx.db.Exec(ctx, `DELETE FROM subscriptions WHERE id = $1`, id)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("delete subscription %d: %w", id, err)
 	}
 	return nil
 }
 
-// notify tells whoever subscribed to an event in the workspace, in the
-// transaction that makes it so.
-func (s *Store) notify(ctx context.Context, tx pgx.Tx, workspaceUUID string, event Event) error {
-	return s.tell(ctx, tx, workspaceUUID, everySubscriber, event)
+// Notify has whoever subscribed to an event in the workspace told of it.
+func (tx *Tx) Notify(ctx context.Context, workspaceUUID string, event Event) error {
+	return tx.notify(ctx, workspaceUUID, everySubscriber, event)
 }
 
 // TestSubscription sends one subscriber a message that says nothing.
 func (s *Store) TestSubscription(ctx context.Context, sub Subscription) error {
-	return s.inTx(ctx, func(tx pgx.Tx) error {
-		return s.tell(ctx, tx, sub.WorkspaceUUID, sub.ID, Event{Type: EventTest, SubscriptionID: sub.ID})
+	return s.InTx(ctx, func(tx *Tx) error {
+		return tx.notify(ctx, sub.WorkspaceUUID, sub.ID, Event{Type: EventTest, SubscriptionID: sub.ID})
 	})
 }
 
 // everySubscriber is in place of the id of one: whoever is enabled and subscribed to the event.
 const everySubscriber = 0
 
-// tell sends one subscriber of the workspace a message, whatever it subscribed to, or everySubscriber.
-func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID string, subscriber int64, event Event) error {
-	body, err := json.Marshal(s.describe(event))
+// notify sends one subscriber of the workspace a message, whatever it subscribed to, or everySubscriber.
+func (tx *Tx) notify(ctx context.Context, workspaceUUID string, subscriber int64, event Event) error {
+	body, err := json.Marshal(tx.store.describe(event))
 	if err != nil {
 		return err
 	}
-	rows, err := tx.Query(ctx, `
-		INSERT INTO notifications (workspace_uuid, subscription_id, event, body)
-		SELECT $1, id, $2::text, jsonb_build_object('type', $2::text, 'data', $3::jsonb,
+	rows, err := tx.db.Query(ctx, `
+		WITH notified AS (
+			SELECT nextval(pg_get_serial_sequence('outbox', 'id')) AS id, id AS subscription_id FROM subscriptions
+			WHERE workspace_uuid = $1 AND (id = $4 OR $4 = 0 AND disabled_on IS NULL AND $2 = ANY(events))
+		), entries AS (
+			INSERT INTO outbox (id, kind, workspace_uuid, lane) SELECT id, 'notification', $1, subscription_id::text FROM notified
+		)
+		INSERT INTO notifications (id, subscription_id, event, body)
+		SELECT id, subscription_id, $2::text, jsonb_build_object('type', $2::text, 'data', $3::jsonb,
 			'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text
-		FROM subscriptions
-		WHERE workspace_uuid = $1 AND (id = $4 OR $4 = 0 AND disabled_on IS NULL AND $2 = ANY(events))
-		RETURNING id`, workspaceUUID, event.Type, string(body), subscriber)
+		FROM notified RETURNING id`, workspaceUUID, event.Type, string(body), subscriber)
 	if err != nil {
 		return err
 	}
@@ -214,78 +211,38 @@ func (s *Store) tell(ctx context.Context, tx pgx.Tx, workspaceUUID string, subsc
 		return err
 	}
 	for _, id := range ids {
-		if err := s.enqueue(ctx, tx, DeliverNotification{NotificationID: id}); err != nil {
+		if err := tx.Enqueue(ctx, Publish{EntryID: id, EntryKind: NotificationEntry}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ClaimNotification leases a message that is not settled, for lease, with its
-// subscription. busy says that its subscriber is sent enough at this moment.
-func (s *Store) ClaimNotification(ctx context.Context, id int64, lease time.Duration) (m Notification, sub Subscription, claimed, busy bool, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT `+messageColumns+` FROM notifications WHERE id = $1`, id)
-		if m, err = one[Notification](rows, err); errors.Is(err, ErrNotFound) || err == nil && m.Outcome != Pending {
-			return nil // deleted with its subscription, or settled
-		}
-		if err != nil {
-			return err
-		}
-		// One claim of a subscriber at a time, or several see the same free place.
-		rows, err = tx.Query(ctx, `SELECT `+subscriptionColumns+` FROM subscriptions WHERE id = $1 FOR UPDATE`, m.SubscriptionID)
-		if sub, err = one[Subscription](rows, err); err != nil {
-			return ignoreNotFound(err)
-		}
-		rows, err = tx.Query(ctx, `
-			UPDATE notifications SET leased_until = now() + $2::interval, attempts = attempts + 1
-			WHERE id = $1 AND outcome = 'pending' AND coalesce(leased_until <= now(), true)
-				AND (SELECT count(*) FROM notifications o WHERE o.subscription_id = $3 AND o.leased_until > now()) < $4
-			RETURNING `+messageColumns, id, lease, m.SubscriptionID, maxPerSubscription)
-		list, err := all[Notification](rows, err)
-		if busy = err == nil && len(list) == 0; len(list) == 1 {
-			m, claimed = list[0], true
-		}
-		return err
-	})
-	if err != nil {
-		return m, sub, false, false, fmt.Errorf("claim notification %d: %w", id, err)
+// Notification returns a message with its subscription; [ErrNotFound] where they were
+// deleted.
+func (s *Store) Notification(ctx context.Context, id int64) (m Notification, sub Subscription, err error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+fromNotifications+`WHERE id = $1`, id)
+	if m, err = one[Notification](rows, err); err == nil {
+		sub, err = s.Subscription(ctx, m.WorkspaceUUID, m.SubscriptionID)
 	}
-	return m, sub, claimed, busy, nil
+	if err != nil {
+		return m, sub, fmt.Errorf("read notification %d: %w", id, err)
+	}
+	return m, sub, nil
 }
 
-func ignoreNotFound(err error) error {
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
+// AddNotificationAttempt keeps how an attempt ended.
+func (tx *Tx) AddNotificationAttempt(ctx context.Context, id int64, a Attempt) error {
+	_, err := tx.db.Exec(ctx, `
+		INSERT INTO notification_attempts (notification_id, attempted_on, http_status, reason, duration_ms)
+		VALUES ($1, clock_timestamp(), $2, $3, $4) ON CONFLICT DO NOTHING`, id, nullInt(a.HTTPStatus), a.Reason, a.Took.Milliseconds())
 	return err
-}
-
-// SettleNotification records an attempt, and by it what became of the notification.
-func (s *Store) SettleNotification(ctx context.Context, m Notification, a Attempt) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `
-			UPDATE notifications SET outcome = $2, leased_until = NULL,
-				next_attempt_on = CASE WHEN $2 = 'pending' THEN now() + $3::interval END
-			WHERE id = $1 AND leased_until IS NOT DISTINCT FROM $4`, m.ID, a.Outcome, a.RetryIn, m.LeasedUntil)
-		if err != nil || tag.RowsAffected() == 0 {
-			return err // somebody else has it by now
-		}
-		_, err = tx.Exec(ctx, `
-			INSERT INTO notification_attempts (workspace_uuid, notification_id, attempted_on, http_status, reason, duration_ms)
-			VALUES ($1, $2, clock_timestamp(), $3, $4, $5) ON CONFLICT DO NOTHING`, m.WorkspaceUUID, m.ID, nullInt(a.HTTPStatus), a.Reason, a.Took.Milliseconds())
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("settle notification %d: %w", m.ID, err)
-	}
-	return nil
 }
 
 // Notifications lists what a subscriber was told, newest first, at most limit of
 // those with an id below before (0: no bound).
 func (s *Store) Notifications(ctx context.Context, sub Subscription, before int64, limit int) ([]Notification, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM notifications
+	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+fromNotifications+`
 		WHERE subscription_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, sub.ID, below(before), limit)
 	list, err := all[Notification](rows, err)
 	if err != nil {
@@ -316,61 +273,15 @@ func (s *Store) NotificationAttempts(ctx context.Context, messages []Notificatio
 
 // ReplayNotification has a message sent again, whatever became of it.
 func (s *Store) ReplayNotification(ctx context.Context, sub Subscription, id int64) (m Notification, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `
-			UPDATE notifications SET outcome = 'pending', attempts = 0, next_attempt_on = NULL
-			WHERE subscription_id = $1 AND id = $2 RETURNING `+messageColumns, sub.ID, id)
-		if m, err = one[Notification](rows, err); err != nil {
-			return err
-		}
-		return s.enqueue(ctx, tx, DeliverNotification{NotificationID: id})
-	})
+	if m, _, err = s.Notification(ctx, id); err == nil && m.SubscriptionID != sub.ID {
+		err = ErrNotFound
+	}
+	if err == nil {
+		err = s.InTx(ctx, func(tx *Tx) error { return tx.WantAgain(ctx, id) })
+	}
 	if err != nil {
 		return m, fmt.Errorf("replay notification %d: %w", id, err)
 	}
-	return m, nil
-}
-
-// NoteVerdict tells whoever wants to know when the verdict on a pull request is
-// another than the one noted before.
-func (s *Store) NoteVerdict(ctx context.Context, pr PullRequestKey, v mergecheck.Verdict) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error { return s.noteVerdict(ctx, tx, pr, v) })
-	if err != nil {
-		return fmt.Errorf("note verdict on pull request %d: %w", pr.PullRequestID, err)
-	}
-	return nil
-}
-
-func (s *Store) noteVerdict(ctx context.Context, tx pgx.Tx, pr PullRequestKey, v mergecheck.Verdict) error {
-	if err := lockPullRequest(ctx, tx, pr, exclusive); err != nil {
-		return err
-	}
-	var before ToldVerdict
-	err := tx.QueryRow(ctx, `
-		SELECT head, code, success FROM pull_request_verdicts
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3`,
-		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).Scan(&before.Head, &before.Code, &before.Success)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return err
-	}
-	if before.Head == v.PullRequest.Head && before.Code == string(v.Code) {
-		return nil
-	}
-	_, err = tx.Exec(ctx, `
-		INSERT INTO pull_request_verdicts (workspace_uuid, repository_uuid, pull_request_id, head, code, success)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (workspace_uuid, repository_uuid, pull_request_id) DO UPDATE
-			SET head = excluded.head, code = excluded.code, success = excluded.success, changed_on = now()`,
-		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, v.PullRequest.Head, string(v.Code), v.Success)
-	if err != nil {
-		return err
-	}
-	r, err := repositoryOf(ctx, tx, pr.WorkspaceUUID, pr.RepositoryUUID)
-	if err != nil {
-		return ignoreNotFound(err)
-	}
-	event := Event{Type: EventVerdictChanged, Repository: r, PullRequestID: pr.PullRequestID, Verdict: &v}
-	if before.Code != "" {
-		event.Previous = &before
-	}
-	return s.notify(ctx, tx, pr.WorkspaceUUID, event)
+	m, _, err = s.Notification(ctx, id)
+	return m, err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mergegate/internal/mergecheck"
+	"mergegate/internal/notifications"
 	"mergegate/internal/postgres"
 )
 
@@ -24,14 +25,18 @@ func subscribe(t testing.TB, store *postgres.Store, r postgres.Repository, event
 // attempt claims the oldest message that waits, and settles it.
 func attempt(t testing.TB, store *postgres.Store, outcome postgres.Outcome) {
 	t.Helper()
-	id := query[int64](t, store, `SELECT id FROM notifications WHERE outcome = 'pending' ORDER BY id LIMIT 1`)[0]
-	m, _, claimed, _, err := store.ClaimNotification(t.Context(), id, time.Minute)
-	if err != nil || !claimed {
-		t.Fatal(claimed, err)
+	id := query[int64](t, store, `SELECT id FROM outbox WHERE kind = 'notification' AND outcome = 'pending' ORDER BY id LIMIT 1`)[0]
+	e, c, err := store.ClaimEntry(t.Context(), id, time.Minute, 2)
+	if err != nil || c != postgres.Claimed {
+		t.Fatal(c, err)
 	}
-	if err := store.SettleNotification(t.Context(), m, postgres.Attempt{Outcome: outcome, Reason: "no", RetryIn: time.Hour}); err != nil {
-		t.Fatal(err)
-	}
+	inTx(t, store, func(tx *postgres.Tx) error {
+		a := postgres.Attempt{Outcome: outcome, Reason: "no", RetryIn: time.Hour}
+		if _, err := tx.SettleEntry(t.Context(), e, a); err != nil {
+			return err
+		}
+		return tx.AddNotificationAttempt(t.Context(), id, a)
+	})
 }
 
 // describe tells of an event what these tests look at.
@@ -83,7 +88,7 @@ func TestSubscribersAreToldWhatTheyAskedFor(t *testing.T) {
 	equal(t, "builds and waivers", []string{"waiver.given live because", "build.confirmed failed", "build.confirmed running"}, events(both))
 	equal(t, "disabled", nil, events(gone))
 	equal(t, "another workspace", nil, events(other))
-	equal(t, "jobs", 5, len(queued(t, store, "deliver_notification")))
+	equal(t, "jobs", int64(5), publishing(t, store, postgres.NotificationEntry))
 	if err := store.DeleteSubscription(t.Context(), other.WorkspaceUUID, both.ID); !errors.Is(err, postgres.ErrNotFound) {
 		t.Errorf("another workspace's subscription was deleted: %v", err)
 	}
@@ -122,9 +127,7 @@ func TestVerdictsAreToldWhenTheyChange(t *testing.T) {
 		verdict(head, mergecheck.NoBuild), verdict(head, mergecheck.NoBuild), verdict(head, mergecheck.FailedCode),
 		verdict(other, mergecheck.FailedCode), verdict(other, mergecheck.FailedCode),
 	} {
-		if err := store.NoteVerdict(t.Context(), pullRequest(r, 7), v); err != nil {
-			t.Fatal(err)
-		}
+		inTx(t, store, func(tx *postgres.Tx) error { return notifications.NotifyVerdict(t.Context(), tx, pullRequest(r, 7), v) })
 	}
 	list, err := store.Notifications(t.Context(), sub, 0, 10)
 	if err != nil {
@@ -148,21 +151,22 @@ func TestASlowSubscriberIsSentLittleAtATime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var claimed []postgres.Notification
+	var claimed []postgres.Entry
 	for i, m := range list {
-		got, _, ok, busy, err := store.ClaimNotification(t.Context(), m.ID, time.Minute)
-		if err != nil || ok != (i < 2) || busy != (i == 2) {
-			t.Fatalf("message %d: claimed %v, busy %v, %v", i, ok, busy, err)
+		got, c, err := store.ClaimEntry(t.Context(), m.ID, time.Minute, 2)
+		if want := []postgres.Claim{postgres.Claimed, postgres.Claimed, postgres.Busy}[i]; err != nil || c != want {
+			t.Fatalf("message %d: claim %v, %v", i, c, err)
 		}
 		claimed = append(claimed, got)
 	}
-	if err := store.SettleNotification(t.Context(), claimed[0], postgres.Attempt{Outcome: postgres.Delivered}); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, ok, _, err := store.ClaimNotification(t.Context(), list[2].ID, time.Minute); err != nil || !ok {
+	inTx(t, store, func(tx *postgres.Tx) error {
+		_, err := tx.SettleEntry(t.Context(), claimed[0], postgres.Attempt{Outcome: postgres.Delivered})
+		return err
+	})
+	if _, c, err := store.ClaimEntry(t.Context(), list[2].ID, time.Minute, 2); err != nil || c != postgres.Claimed {
 		t.Errorf("the third is not claimed after the first is taken: %v", err)
 	}
-	if _, _, ok, busy, err := store.ClaimNotification(t.Context(), list[0].ID, time.Minute); err != nil || ok || busy {
+	if _, c, err := store.ClaimEntry(t.Context(), list[0].ID, time.Minute, 2); err != nil || c != postgres.Over {
 		t.Errorf("what was taken is claimed again: %v", err)
 	}
 	if _, err := store.ReplayNotification(t.Context(), sub, list[0].ID); err != nil {

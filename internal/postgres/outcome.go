@@ -24,6 +24,7 @@ type Attempt struct {
 	HTTPStatus int     // 0 where there was no answer
 	Reason     string  // "" where it was taken
 	RetryIn    time.Duration
+	Shown      string        // the state that was to be shown, kept of a commit status that was posted
 	Took       time.Duration // kept of a notification's alone
 	Unasked    bool          // nobody was asked: this was no attempt
 }

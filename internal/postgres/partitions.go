@@ -103,15 +103,15 @@ func (s *Store) dropPartitions(ctx context.Context, kind string, kept time.Durat
 // partition runs a statement that changes which partitions there are, unless another
 // replica does or the lock can't be had now.
 func (s *Store) partition(ctx context.Context, statement string) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		var mine bool
-		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtextextended('partitions', 0))`).Scan(&mine); err != nil || !mine {
+		if err := tx.db.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtextextended('partitions', 0))`).Scan(&mine); err != nil || !mine {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '`+partitionLock+`'`); err != nil {
+		if _, err := tx.db.Exec(ctx, `SET LOCAL lock_timeout = '`+partitionLock+`'`); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, statement)
+		_, err := tx.db.Exec(ctx, statement)
 		return err
 	})
 	var e *pgconn.PgError

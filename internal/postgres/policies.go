@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // ErrPolicyChanged is returned where another policy is in force than the one that
@@ -37,13 +35,13 @@ func (s *Store) ReplacePolicy(ctx context.Context, workspaceUUID string, version
 }
 
 func (s *Store) replacePolicy(ctx context.Context, workspaceUUID, document, appliedBy string, replaces func(int64) bool) (p Policy, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		// Without it two would count from the same version.
-		_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('policy ' || $1::uuid::text, 0))`, workspaceUUID)
+		_, err := tx.db.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('policy ' || $1::uuid::text, 0))`, workspaceUUID)
 		if err != nil {
 			return err
 		}
-		inForce, err := newestPolicy(ctx, tx, workspaceUUID)
+		inForce, err := newestPolicy(ctx, tx.db, workspaceUUID)
 		switch {
 		case err != nil:
 			return err
@@ -54,14 +52,14 @@ func (s *Store) replacePolicy(ctx context.Context, workspaceUUID, document, appl
 			return nil
 		}
 		// now() is when the transaction began, which may have waited for a later one.
-		rows, err := tx.Query(ctx, `
+		rows, err := tx.db.Query(ctx, `
 			INSERT INTO policies (workspace_uuid, version, document, applied_by, applied_on)
 			VALUES ($1, $2, $3, $4, clock_timestamp()) RETURNING `+policyColumns,
 			workspaceUUID, inForce.Version+1, document, appliedBy)
 		if p, err = one[Policy](rows, err); err != nil {
 			return err
 		}
-		return s.enqueue(ctx, tx, SpreadEffects{WorkspaceUUID: workspaceUUID})
+		return tx.Enqueue(ctx, SpreadEffects{WorkspaceUUID: workspaceUUID})
 	})
 	if err != nil {
 		return Policy{}, fmt.Errorf("apply policy to workspace %s: %w", workspaceUUID, err)

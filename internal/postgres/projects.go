@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"mergegate/internal/mergecheck"
 )
 
@@ -73,26 +71,14 @@ func (s *Store) Projects(ctx context.Context) ([]SeenProject, error) {
 	return list, nil
 }
 
-// forgottenDescription is what a status says whose project was forgotten.
-const forgottenDescription = "the AppVeyor project was forgotten before the build ended"
-
-// ForgetProject stops a project from being required, wherever it was seen, and ends
-// its commit statuses in progress: nothing would end them any more.
-func (s *Store) ForgetProject(ctx context.Context, projectID int64) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `UPDATE projects SET forgotten_on = coalesce(forgotten_on, now()) WHERE project_id = $1`, projectID)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return ErrNotFound
-		}
-		return s.stopWhere(ctx, tx, forgottenDescription, `b.project_id = $3`, projectID)
-	})
-	if err != nil {
-		return fmt.Errorf("forget project %d: %w", projectID, err)
+// ForgetProject stops a project from being required, wherever it was seen; [ErrNotFound]
+// where it never was.
+func (tx *Tx) ForgetProject(ctx context.Context, projectID int64) error {
+	tag, err := tx.db.Exec(ctx, `UPDATE projects SET forgotten_on = coalesce(forgotten_on, now()) WHERE project_id = $1`, projectID)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = ErrNotFound
 	}
-	return nil
+	return err
 }
 
 // NoteReconciled records that the project's history was looked through, from the
@@ -124,15 +110,15 @@ func (s *Store) NoteListed(ctx context.Context, p mergecheck.Project) error {
 // project p, and reports whether that is new: from now on it is the other one that
 // is required. One that is forgotten takes nobody's place.
 func (s *Store) NoteReplaced(ctx context.Context, p SeenProject, by mergecheck.Project) (replaced bool, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		// It may not have built anything yet.
-		_, err := tx.Exec(ctx, `
+		_, err := tx.db.Exec(ctx, `
 			INSERT INTO projects (workspace_uuid, repository_uuid, project_id, account, slug, listed_on)
 			VALUES ($1, $2, $3, $4, $5, now()) ON CONFLICT DO NOTHING`, p.WorkspaceUUID, p.RepositoryUUID, by.ID, by.Account, by.Slug)
 		if err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `
+		tag, err := tx.db.Exec(ctx, `
 			UPDATE projects SET replaced_by = $4
 			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND project_id = $3 AND project_id <> $4
 				AND replaced_by IS DISTINCT FROM $4 AND NOT reports_only

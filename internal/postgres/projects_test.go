@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/commitstatus"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
@@ -61,7 +62,7 @@ func TestForgetProject(t *testing.T) {
 	link(t, store, repository("ws/elsewhere"))
 	record(t, store, build(1), build(2, of("ws/elsewhere")), build(3, func(b *mergecheck.Build) { b.Project.ID = 2 }))
 	for range 2 {
-		if err := store.ForgetProject(t.Context(), 1); err != nil {
+		if err := commitstatus.Forget(t.Context(), store, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,7 +71,7 @@ func TestForgetProject(t *testing.T) {
 		forgotten[p.ProjectID] = append(forgotten[p.ProjectID], p.Forgotten)
 	}
 	equal(t, "forgotten", map[int64][]bool{1: {true, true}, 2: {false}}, forgotten)
-	if err := store.ForgetProject(t.Context(), 99); !isNotFound(err) {
+	if err := commitstatus.Forget(t.Context(), store, 99); !isNotFound(err) {
 		t.Errorf("a project never seen: %v, want ErrNotFound", err)
 	}
 }
@@ -80,7 +81,7 @@ func TestForgettingAProjectEndsItsStatuses(t *testing.T) {
 	store := open(t)
 	link(t, store, repository(name))
 	record(t, store, build(1, in(mergecheck.Running)), build(2, in(mergecheck.Running), reported(other), func(b *mergecheck.Build) { b.Project.ID = 2 }))
-	if err := store.ForgetProject(t.Context(), 1); err != nil {
+	if err := commitstatus.Forget(t.Context(), store, 1); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"aaaaaaaaaaaab STOPPED", "ddddddddddddd INPROGRESS"}

@@ -8,6 +8,7 @@ import (
 
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 )
 
 // earlier is when Bitbucket told of something in the past, as all that it tells is.
@@ -38,7 +39,7 @@ func told(r postgres.Repository, id int64, state, commit string, after time.Dura
 func apply(t *testing.T, store *postgres.Store, events ...mergecheck.Event) {
 	t.Helper()
 	for _, e := range events {
-		if _, err := store.ReceiveEvent(t.Context(), postgres.Delivery{Source: "forge", Body: []byte("{}")}, e); err != nil {
+		if _, err := pullrequests.Record(t.Context(), store, postgres.Delivery{Source: "forge", Body: []byte("{}")}, e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,8 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Rebuild is a pull request build that AppVeyor was asked for.
@@ -42,9 +40,4 @@ func (r Rebuild) args() []any {
 	return []any{
 		r.PullRequest.WorkspaceUUID, r.PullRequest.RepositoryUUID, r.PullRequest.PullRequestID, r.ProjectID, r.Head, r.Destination,
 	}
-}
-
-// Watch queues looking at a build until it has ended.
-func (s *Store) Watch(ctx context.Context, job WatchBuild) error {
-	return s.inTx(ctx, func(tx pgx.Tx) error { return s.enqueue(ctx, tx, job) })
 }

@@ -56,8 +56,8 @@ const (
 // RetryRefused makes commit statuses that Bitbucket didn't take due now, and
 // returns how many. A start spreads them over a minute.
 func (s *Store) RetryRefused(ctx context.Context, why Occasion, which Refused) (retried int, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		retried, err = s.retryRefused(ctx, tx, why, which)
+	err = s.InTx(ctx, func(tx *Tx) error {
+		retried, err = tx.RetryRefused(ctx, why, which)
 		return err
 	})
 	if err != nil {
@@ -66,7 +66,8 @@ func (s *Store) RetryRefused(ctx context.Context, why Occasion, which Refused) (
 	return retried, nil
 }
 
-func (s *Store) retryRefused(ctx context.Context, tx pgx.Tx, why Occasion, which Refused) (int, error) {
+// RetryRefused is [Store.RetryRefused] in a transaction.
+func (tx *Tx) RetryRefused(ctx context.Context, why Occasion, which Refused) (int, error) {
 	where, args := which.where()
 	args["atStart"], args["most"] = why == ServiceStarts, mostRetried
 	args["spread"] = time.Duration(0)
@@ -75,30 +76,35 @@ func (s *Store) retryRefused(ctx context.Context, tx pgx.Tx, why Occasion, which
 	}
 	// One that is being posted is posted once more: what it is posted with may be
 	// older than the occasion. Rows that somebody else has locked are left to them.
-	rows, err := tx.Query(ctx, `
-		UPDATE commit_statuses SET outcome = 'pending', attempts = 0, updated_on = now(),
-			wanted_version = wanted_version + CASE WHEN posted_version >= wanted_version OR leased_until > now() THEN 1 ELSE 0 END,
+	rows, err := tx.db.Query(ctx, `
+		UPDATE outbox SET outcome = 'pending', attempts = 0, updated_on = now(),
+			wanted = wanted + CASE WHEN settled >= wanted OR leased_until > now() THEN 1 ELSE 0 END,
 			pending_since = CASE WHEN outcome = 'pending' AND @atStart THEN pending_since ELSE now() END,
 			next_attempt_on = now() + random() * @spread::interval
-		WHERE id IN (
-			SELECT id FROM commit_statuses WHERE `+where+`
+		FROM (SELECT id, state`+fromStatuses+`WHERE kind = 'commit_status' AND `+where+`
 				AND (outcome = 'pending' AND (next_attempt_on > now() + @spread::interval OR NOT @atStart AND attempts > 1 AND leased_until > now())
 					OR `+givenUp[why]+`)
-			ORDER BY id DESC LIMIT @most FOR UPDATE SKIP LOCKED)
-		RETURNING `+statusColumns, args)
-	list, err := all[CommitStatus](rows, err)
-	if err != nil || len(list) == 0 {
+			ORDER BY id DESC LIMIT @most FOR UPDATE OF outbox SKIP LOCKED) refused
+		WHERE outbox.id = refused.id
+		RETURNING outbox.id, refused.state, next_attempt_on`, args)
+	var jobs []river.InsertManyParams
+	if err == nil {
+		var id int64
+		var state string
+		var on time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &state, &on}, func() error {
+			job := Publish{EntryID: id, EntryKind: StatusEntry, Unfinished: state == mergecheck.StatusInProgress}
+			opts := insertOpts(job)
+			opts.ScheduledAt = on
+			jobs = append(jobs, river.InsertManyParams{Args: job, InsertOpts: opts})
+			return nil
+		})
+	}
+	if err != nil || len(jobs) == 0 {
 		return 0, err
 	}
-	jobs := make([]river.InsertManyParams, len(list))
-	for i, status := range list {
-		job := PublishStatus{StatusID: status.ID, Unfinished: status.State == mergecheck.StatusInProgress}
-		opts := insertOpts(job)
-		opts.ScheduledAt = *status.NextAttemptOn
-		jobs[i] = river.InsertManyParams{Args: job, InsertOpts: opts}
-	}
-	_, err = s.jobs.InsertManyTx(ctx, tx, jobs)
-	return len(list), err
+	_, err = tx.store.jobs.InsertManyTx(ctx, tx.db, jobs)
+	return len(jobs), err
 }
 
 func (r Refused) where() (sql string, args pgx.NamedArgs) {
@@ -111,16 +117,4 @@ func (r Refused) where() (sql string, args pgx.NamedArgs) {
 		}
 	}
 	return sql, args
-}
-
-// retryStatusOf has the commit status of a build retried that a webhook confirmed
-// again.
-func (s *Store) retryStatusOf(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
-	if b.SourceCommit == "" || b.Project.ID == 0 {
-		return nil
-	}
-	_, err := s.retryRefused(ctx, tx, WebhookRepeats, Refused{
-		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Commit: b.SourceCommit, Key: mergecheck.StatusOf(b, nil).Key,
-	})
-	return err
 }

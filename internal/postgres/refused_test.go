@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
@@ -57,9 +58,9 @@ func TestRefusedStatusesAreRetried(t *testing.T) {
 				record(t, store, build(int64(i+1), func(b *mergecheck.Build) { b.PullRequestID = int64(i + 1) }))
 				settleAs(t, store, claim(t, store, int64(i+1)), refusedAs[name])
 			}
-			jobs := len(queued(t, store, "publish_status"))
+			jobs := len(queued(t, store, "publish"))
 			equal(t, "retried", len(retried), retry(t, store, why, postgres.Refused{}))
-			equal(t, "jobs", jobs+len(retried), len(queued(t, store, "publish_status")))
+			equal(t, "jobs", jobs+len(retried), len(queued(t, store, "publish")))
 			spread := time.Duration(0)
 			if why == postgres.ServiceStarts {
 				spread = time.Minute
@@ -109,7 +110,7 @@ func TestWhichStatusesAreRetried(t *testing.T) {
 		equal(t, fmt.Sprint(i), tt.want, retry(t, store, postgres.NameChanges, tt.which))
 		refuse()
 	}
-	exec(t, store, `UPDATE commit_statuses SET wanted_on = now() - interval '8 days'`)
+	exec(t, store, `UPDATE outbox SET wanted_on = now() - interval '8 days'`)
 	equal(t, "what is long past", 0, retry(t, store, postgres.NameChanges, postgres.Refused{}))
 	equal(t, "what is long past and a head", 1, retry(t, store, postgres.HeadAppears, postgres.Refused{Commit: other}))
 }
@@ -164,7 +165,7 @@ func TestAWebhookRepeatsWhatWasRefused(t *testing.T) {
 				equal(t, "after polling", result.Outcome, s.Outcome)
 			}
 			id := addDelivery(t, store, postgres.Delivery{Source: "appveyor", Body: []byte("{}"), BuildID: 1, Outcome: postgres.Pending})
-			if _, err := store.RecordBuild(t.Context(), build(1), id); err != nil {
+			if _, err := builds.Record(t.Context(), store, build(1), id, false); err != nil {
 				t.Fatal(err)
 			}
 			for _, s := range statuses(t, store) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"mergegate/internal/mergecheck"
 )
 
@@ -30,14 +28,14 @@ type ResultReport struct {
 // same: policies go by names.
 func (s *Store) RecordResultReport(ctx context.Context, r Repository, report ResultReport) (stays mergecheck.Build, isNew bool, err error) {
 	b := report.Build
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		if err := madeFor(ctx, tx, report.TokenID, b.Project.ID); err != nil {
+	err = s.InTx(ctx, func(tx *Tx) error {
+		if err := tx.madeFor(ctx, report.TokenID, b.Project.ID); err != nil {
 			return err
 		}
-		if isNew, err = upsertReport(ctx, tx, r, b, report.Attempt); err != nil {
+		if isNew, err = tx.upsertReport(ctx, r, b, report.Attempt); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT `+buildColumns+` FROM result_reports AS builds
+		rows, err := tx.db.Query(ctx, `SELECT `+buildColumns+` FROM result_reports AS builds
 			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND project_id = $3 AND build_id = $4`,
 			r.WorkspaceUUID, r.RepositoryUUID, b.Project.ID, b.BuildID)
 		row, err := one[buildRow](rows, err)
@@ -45,7 +43,7 @@ func (s *Store) RecordResultReport(ctx context.Context, r Repository, report Res
 			return err
 		}
 		stays = row.build()
-		_, err = tx.Exec(ctx, `
+		_, err = tx.db.Exec(ctx, `
 			INSERT INTO projects AS p (workspace_uuid, repository_uuid, project_id, account, slug, reports_only)
 			VALUES ($1, $2, $3, CASE WHEN $6 THEN $4 ELSE '' END, CASE WHEN $6 THEN $5 ELSE '' END, true)
 			ON CONFLICT (workspace_uuid, repository_uuid, project_id) DO UPDATE SET account = excluded.account, slug = excluded.slug
@@ -54,7 +52,7 @@ func (s *Store) RecordResultReport(ctx context.Context, r Repository, report Res
 		if err != nil || !isNew {
 			return err
 		}
-		return s.wantEffects(ctx, tx, PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})
+		return tx.WantEffects(ctx, PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID})
 	})
 	if err != nil {
 		return stays, false, fmt.Errorf("record report of build %d: %w", b.BuildID, err)
@@ -63,19 +61,19 @@ func (s *Store) RecordResultReport(ctx context.Context, r Repository, report Res
 }
 
 // madeFor checks that a token was made to report for a project.
-func madeFor(ctx context.Context, tx pgx.Tx, tokenID, projectID int64) error {
+func (tx *Tx) madeFor(ctx context.Context, tokenID, projectID int64) error {
 	var is bool
-	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM tokens WHERE id = $1 AND report_project = $2)`, tokenID, projectID).Scan(&is)
+	err := tx.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM tokens WHERE id = $1 AND report_project = $2)`, tokenID, projectID).Scan(&is)
 	if err == nil && !is {
 		err = ErrOtherPlace
 	}
 	return err
 }
 
-func upsertReport(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, attempt int) (isNew bool, err error) {
+func (tx *Tx) upsertReport(ctx context.Context, r Repository, b mergecheck.Build, attempt int) (isNew bool, err error) {
 	args := buildArgs(r, b)
 	args["attempt"] = attempt
-	tag, err := tx.Exec(ctx, `
+	tag, err := tx.db.Exec(ctx, `
 		INSERT INTO result_reports AS p (workspace_uuid, repository_uuid, build_id, project_id, account, slug, repository,
 			pull_request_id, pull_request_title, version, state, reported_commit, source_commit, source_branch,
 			source_repository, destination_branch, commit_id, url, jobs, jobs_updated_on, jobs_state, created_on,

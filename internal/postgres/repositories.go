@@ -92,8 +92,8 @@ const (
 
 // lockName keeps a repository from being linked while a build is recorded under its name,
 // or the build would go on waiting. It is held until tx ends.
-func lockName(ctx context.Context, tx pgx.Tx, fullName string, mode lockMode) error {
-	_, err := tx.Exec(ctx, `SELECT `+string(mode)+`(hashtextextended('repository ' || lower($1), 0))`, fullName)
+func (tx *Tx) lockName(ctx context.Context, fullName string, mode lockMode) error {
+	_, err := tx.db.Exec(ctx, `SELECT `+string(mode)+`(hashtextextended('repository ' || lower($1), 0))`, fullName)
 	return err
 }
 
@@ -111,11 +111,11 @@ func (s *Store) RepositoryFormerly(ctx context.Context, fullName string) (Reposi
 }
 
 // repositoryCalled returns the repository with this name, or that had it last.
-func repositoryCalled(ctx context.Context, tx pgx.Tx, fullName string) (Repository, error) {
-	rows, err := tx.Query(ctx, formerly, fullName)
+func (tx *Tx) repositoryCalled(ctx context.Context, fullName string) (Repository, error) {
+	rows, err := tx.db.Query(ctx, formerly, fullName)
 	if former, err := one[Repository](rows, err); !errors.Is(err, ErrNotFound) {
 		return former, err
 	}
-	rows, err = tx.Query(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE lower(full_name) = lower($1)`, fullName)
+	rows, err = tx.db.Query(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE lower(full_name) = lower($1)`, fullName)
 	return one[Repository](rows, err)
 }

@@ -47,7 +47,7 @@ var olderThan = map[string][]string{
 		`DELETE FROM rebuilds WHERE (workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id, project_id, head, destination FROM rebuilds
 			WHERE requested_on < now() - $1::interval LIMIT $2)`,
-		`DELETE FROM notifications WHERE id IN (SELECT id FROM notifications
+		`DELETE FROM outbox WHERE id IN (SELECT id FROM outbox JOIN notifications USING (id)
 			WHERE created_on < now() - $1::interval AND outcome <> 'pending' ORDER BY created_on LIMIT $2)`,
 		`DELETE FROM pull_request_verdicts WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_request_verdicts
@@ -57,8 +57,8 @@ var olderThan = map[string][]string{
 			WHERE created_on < now() - $1::interval - interval '31 days' ORDER BY created_on LIMIT $2)`,
 	},
 	"builds": {
-		`DELETE FROM commit_statuses WHERE id IN (SELECT c.id FROM commit_statuses c JOIN builds b ON b.build_id = c.build_id
-			WHERE b.recorded_on < now() - $1::interval AND c.updated_on < now() - $1::interval AND c.outcome <> 'pending' LIMIT $2)`,
+		`DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o JOIN commit_statuses c USING (id) JOIN builds b ON b.build_id = c.build_id
+			WHERE b.recorded_on < now() - $1::interval AND o.updated_on < now() - $1::interval AND o.outcome <> 'pending' LIMIT $2)`,
 		`DELETE FROM builds WHERE id IN (SELECT b.id FROM builds b
 			WHERE b.recorded_on < now() - $1::interval AND NOT EXISTS (SELECT FROM commit_statuses c WHERE c.build_id = b.build_id)
 			AND NOT EXISTS (SELECT FROM pull_requests p WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
@@ -79,11 +79,10 @@ var olderThan = map[string][]string{
 				WHERE (p.workspace_uuid, p.repository_uuid, p.pull_request_id)
 					= (e.workspace_uuid, e.repository_uuid, e.pull_request_id) AND p.state = 'OPEN')
 			LIMIT $2)`,
-		`DELETE FROM effect_runs WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
-			SELECT r.workspace_uuid, r.repository_uuid, r.pull_request_id FROM effect_runs r
-			WHERE r.wanted_on < now() - $1::interval AND NOT EXISTS (SELECT FROM effects e
+		`DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o
+			WHERE o.kind = 'effects' AND o.wanted_on < now() - $1::interval AND NOT EXISTS (SELECT FROM effects e
 				WHERE (e.workspace_uuid, e.repository_uuid, e.pull_request_id)
-					= (r.workspace_uuid, r.repository_uuid, r.pull_request_id))
+					= (o.workspace_uuid, o.repository_uuid, o.pull_request_id))
 			LIMIT $2)`,
 		`DELETE FROM pull_requests WHERE (workspace_uuid, repository_uuid, pull_request_id) IN (
 			SELECT workspace_uuid, repository_uuid, pull_request_id FROM pull_requests

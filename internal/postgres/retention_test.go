@@ -22,9 +22,9 @@ func TestDeleteOlder(t *testing.T) {
 		{kind: "deliveries", table: "branch_heads", age: `UPDATE branch_heads SET pushed_on = pushed_on - interval '100 years'`, left: 1},
 		{kind: "decisions", table: "decisions", age: `UPDATE decisions SET created_on = now() - interval '62 days'`},
 		{kind: "builds", table: "builds", age: `UPDATE builds SET recorded_on = now() - interval '31 days';
-			UPDATE commit_statuses SET updated_on = now() - interval '31 days', outcome = 'posted'`, left: 1}, // of the open pull request
+			UPDATE outbox SET updated_on = now() - interval '31 days', outcome = 'posted'`, left: 1}, // of the open pull request
 		{kind: "builds", table: "commit_statuses", age: `UPDATE builds SET recorded_on = now() - interval '31 days';
-			UPDATE commit_statuses SET updated_on = now() - interval '31 days'`, left: 2}, // still to be posted
+			UPDATE outbox SET updated_on = now() - interval '31 days'`, left: 2}, // still to be posted
 	}
 	for _, tt := range tests {
 		t.Run(tt.kind+" "+tt.table, func(t *testing.T) {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"mergegate/internal/mergecheck"
 )
 
@@ -28,13 +26,13 @@ type Stats struct {
 // for each code.
 func (s *Store) Stats(ctx context.Context, r Repository, since, until time.Time) (Stats, error) {
 	var stats Stats
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		// It may read a great deal: on one core, and not for long.
-		_, err := tx.Exec(ctx, `SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 8000; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`)
+		_, err := tx.db.Exec(ctx, `SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = 8000; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`)
 		if err != nil {
 			return err
 		}
-		stats, err = addUp(ctx, tx, r, since, until)
+		stats, err = tx.addUp(ctx, r, since, until)
 		return err
 	})
 	if err != nil {
@@ -43,8 +41,8 @@ func (s *Store) Stats(ctx context.Context, r Repository, since, until time.Time)
 	return stats, nil
 }
 
-func addUp(ctx context.Context, tx pgx.Tx, r Repository, since, until time.Time) (stats Stats, err error) {
-	err = tx.QueryRow(ctx, `
+func (tx *Tx) addUp(ctx context.Context, r Repository, since, until time.Time) (stats Stats, err error) {
+	err = tx.db.QueryRow(ctx, `
 		WITH here AS (
 			SELECT pull_request_id, source_commit, state, created_on, started_on, finished_on FROM builds
 			WHERE workspace_uuid = $1 AND repository_uuid = $2 AND created_on >= $3 AND created_on < $4

@@ -4,283 +4,131 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"mergegate/internal/mergecheck"
 )
 
 // CommitStatus is what Bitbucket is to show on a commit and what it was told.
 type CommitStatus struct {
-	ID             int64
-	WorkspaceUUID  string
-	RepositoryUUID string
-	Commit         string
-	Key            string
-	Repository     string // "workspace/repo", "" while another repository has its name
-	Fork           string // "workspace/repo" to try when that has not the commit; "": the pull request is from no fork
-	BuildID        int64
-	State          string
-	Name           string
-	Description    string
-	URL            string
-	Refname        string
-
-	WantedVersion int64
-	PostedVersion int64
-	PostedState   string
-	Outcome       Outcome
-	HTTPStatus    *int
-	Reason        string
-	Attempts      int
-	PendingSince  time.Time
-	NextAttemptOn *time.Time
-	LeasedUntil   *time.Time // while it is being posted
-	UpdatedOn     time.Time
+	Entry
+	Repository string // "workspace/repo", "" while another repository has its name
+	Commit     string
+	Fork       string // "workspace/repo" to try when the repository has not the commit; "": the pull request is from no fork
+	BuildID    int64
+	mergecheck.CommitStatus
+	PostedState string // as Bitbucket shows it, "" where nothing was posted
 }
 
-// maxPerRepository is how many statuses of one repository are posted at a time:
-// one whose requests hang must not take every worker.
-const maxPerRepository = 4
+const (
+	statusColumns = entryColumns + `, commit, key, fork, build_id, state, name, description, url, refname, posted_state,
+	coalesce((SELECT r.full_name FROM repositories r WHERE r.workspace_uuid = outbox.workspace_uuid
+		AND r.repository_uuid = outbox.repository_uuid), '') AS repository`
+	fromStatuses = ` FROM outbox JOIN commit_statuses USING (id) `
+)
 
-const statusColumns = `id, workspace_uuid, repository_uuid, commit, key, fork, build_id, state,
-	coalesce((SELECT r.full_name FROM repositories r WHERE r.workspace_uuid = commit_statuses.workspace_uuid
-		AND r.repository_uuid = commit_statuses.repository_uuid), '') AS repository,
-	name, description, url, refname, wanted_version, posted_version, posted_state, outcome, http_status, reason,
-	attempts, pending_since, next_attempt_on, leased_until, updated_on`
-
-// wantStatuses makes the commit status of b's project, pull request and head that
-// of the newest build there is for them, and so for the head that b was taken to
-// be of before. It queues the posting of what that changed.
-func (s *Store) wantStatuses(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, before *mergecheck.Build, unsettled string) error {
-	if b.SourceCommit != "" {
-		if err := s.wantStatus(ctx, tx, r, b); err != nil {
-			return err
-		}
+// WantStatus has Bitbucket show a status of a build, on the build's source commit, and
+// queues posting it where that is another than before. fork is "workspace/repo", or "".
+func (tx *Tx) WantStatus(ctx context.Context, r Repository, b mergecheck.Build, fork string, status mergecheck.CommitStatus) error {
+	repository := r.WorkspaceUUID + "/" + r.RepositoryUUID
+	p := place{
+		kind: StatusEntry, pr: PullRequestKey{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID},
+		subject: repository + "/" + b.SourceCommit + "/" + status.Key, lane: repository,
 	}
-	if before == nil || before.Project.ID == 0 || before.SourceCommit == "" || before.SourceCommit == b.SourceCommit {
+	rows, err := tx.db.Query(ctx, `SELECT `+statusColumns+fromStatuses+`WHERE kind = $1 AND subject = $2`, p.kind, p.subject)
+	before, err := one[CommitStatus](rows, err)
+	if err == nil && before.CommitStatus == status && before.Fork == fork {
 		return nil
 	}
-	withdrawn := b
-	withdrawn.SourceCommit = before.SourceCommit
-	return s.wantWithdrawn(ctx, tx, r, withdrawn, unsettled)
-}
-
-func (s *Store) wantStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) error {
-	newest, err := newestOf(ctx, tx, r, b)
+	if err := ignoreNotFound(err); err != nil {
+		return err
+	}
+	id, due, err := tx.wantEntry(ctx, p, `true`)
 	if err != nil {
 		return err
 	}
-	return s.wantNewest(ctx, tx, r, newest)
-}
-
-// wantNewest wants the commit status of the newest build of its project, pull
-// request and head, waived if it is.
-func (s *Store) wantNewest(ctx context.Context, tx pgx.Tx, r Repository, newest mergecheck.Build) error {
-	waiver, err := waiverFor(ctx, tx, r, newest)
-	if err != nil {
-		return err
-	}
-	return s.want(ctx, tx, r, newest, mergecheck.StatusOf(newest, waiver))
-}
-
-// wantWithdrawn is for a commit that b turned out not to be of, or not surely. A
-// status can't be taken back from Bitbucket: without another build it is stopped.
-func (s *Store) wantWithdrawn(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, unsettled string) error {
-	newest, err := newestOf(ctx, tx, r, b)
-	if err == nil {
-		return s.wantNewest(ctx, tx, r, newest)
-	}
-	if !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	status := mergecheck.StatusOf(b, nil)
-	status.State, status.Description = mergecheck.StatusStopped, unsettled
-	if unsettled == "" {
-		status.Description = fmt.Sprintf("AppVeyor build %d is of another commit", b.BuildID)
-	}
-	return s.want(ctx, tx, r, b, status)
-}
-
-// newestOf returns the newest build of b's project, pull request and head.
-func newestOf(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build) (mergecheck.Build, error) {
-	rows, err := tx.Query(ctx, `
-		SELECT `+buildColumns+` FROM builds
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND project_id = $4 AND source_commit = $5
-		ORDER BY build_id DESC LIMIT 1`, r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID, b.Project.ID, b.SourceCommit)
-	newest, err := one[buildRow](rows, err)
-	return newest.build(), err
-}
-
-func (s *Store) want(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, status mergecheck.CommitStatus) error {
-	status, err := stoppedIfOver(ctx, tx, PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}, b, status)
-	if err != nil {
-		return err
-	}
-	changed, err := upsertStatus(ctx, tx, r, b, status)
-	if err != nil || changed == 0 {
-		return err
-	}
-	return s.enqueue(ctx, tx, PublishStatus{StatusID: changed, Unfinished: status.State == mergecheck.StatusInProgress})
-}
-
-// upsertStatus returns the id of the status when what is wanted changed, else 0.
-func upsertStatus(ctx context.Context, tx pgx.Tx, r Repository, b mergecheck.Build, status mergecheck.CommitStatus) (changed int64, err error) {
-	fork := b.SourceRepository
-	if strings.EqualFold(fork, b.Repository) || strings.EqualFold(fork, r.FullName) {
-		fork = ""
-	}
-	rows, err := tx.Query(ctx, `
-		INSERT INTO commit_statuses AS s (workspace_uuid, repository_uuid, commit, key, fork,
-			build_id, state, name, description, url, refname)
-		VALUES (@workspace_uuid, @repository_uuid, @commit, @key, @fork,
-			@build_id, @state, @name, @description, @url, @refname)
-		ON CONFLICT (workspace_uuid, repository_uuid, commit, key) DO UPDATE SET
-			fork = excluded.fork,
-			build_id = excluded.build_id, state = excluded.state, name = excluded.name,
-			description = excluded.description, url = excluded.url, refname = excluded.refname,
-			wanted_version = s.wanted_version + 1, outcome = 'pending', http_status = NULL, reason = '', attempts = 0,
-			wanted_on = now(), pending_since = now(), next_attempt_on = NULL, updated_on = now()
-		WHERE (s.state, s.name, s.description, s.url, s.refname, s.fork)
-			IS DISTINCT FROM (excluded.state, excluded.name, excluded.description, excluded.url, excluded.refname, excluded.fork)
-		RETURNING id`, pgx.NamedArgs{
-		"workspace_uuid": r.WorkspaceUUID, "repository_uuid": r.RepositoryUUID, "commit": b.SourceCommit, "key": status.Key,
-		"fork": fork, "build_id": b.BuildID,
+	_, err = tx.db.Exec(ctx, `
+		INSERT INTO commit_statuses (id, commit, key, fork, build_id, state, name, description, url, refname)
+		VALUES (@id, @commit, @key, @fork, @build_id, @state, @name, @description, @url, @refname)
+		ON CONFLICT (id) DO UPDATE SET fork = excluded.fork, build_id = excluded.build_id, state = excluded.state,
+			name = excluded.name, description = excluded.description, url = excluded.url, refname = excluded.refname`, pgx.NamedArgs{
+		"id": id, "commit": b.SourceCommit, "key": status.Key, "fork": fork, "build_id": b.BuildID,
 		"state": status.State, "name": status.Name, "description": status.Description, "url": status.URL, "refname": status.Refname,
 	})
+	unfinished := status.State == mergecheck.StatusInProgress
+	if err != nil || !due && unfinished {
+		return err
+	}
+	return tx.Enqueue(ctx, Publish{EntryID: id, EntryKind: StatusEntry, Unfinished: unfinished}) // a result waits behind no job for less
+}
+
+// Stopping says of which builds, b, the commit statuses are stopped.
+type Stopping struct {
+	condition string
+	args      []any
+}
+
+// OfClosed are those of a pull request, where it is closed as far as is known.
+func OfClosed(pr PullRequestKey) Stopping {
+	return Stopping{`b.workspace_uuid = $1 AND b.repository_uuid = $2 AND b.pull_request_id = $3
+		AND EXISTS (SELECT FROM pull_requests p WHERE p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.pull_request_id = $3
+			AND p.state NOT IN ('OPEN', ''))`, []any{pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID}}
+}
+
+// OfProject are those of an AppVeyor project.
+func OfProject(projectID int64) Stopping {
+	return Stopping{`b.project_id = $1`, []any{projectID}}
+}
+
+// StopStatuses ends the commit statuses in progress of some builds, and says why.
+func (tx *Tx) StopStatuses(ctx context.Context, of Stopping, why string) error {
+	rows, err := tx.db.Query(ctx, `
+		SELECT outbox.id`+fromStatuses+`JOIN builds b ON b.build_id = commit_statuses.build_id
+			AND b.workspace_uuid = outbox.workspace_uuid AND b.repository_uuid = outbox.repository_uuid
+		WHERE commit_statuses.state = 'INPROGRESS' AND `+of.condition+` ORDER BY outbox.id FOR UPDATE OF outbox`, of.args...)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil || len(ids) == 0 {
-		return 0, err
-	}
-	return ids[0], nil
-}
-
-// watched is the job that looks at a build again, where it has not ended.
-func watched(b mergecheck.Build) []river.JobArgs {
-	if b.State.Finished() {
-		return nil
-	}
-	return []river.JobArgs{WatchBuild{Account: b.Project.Account, Slug: b.Project.Slug, BuildID: b.BuildID, Version: b.Version}}
-}
-
-// ClaimStatus leases a commit status that is not settled and due, for lease.
-// Nothing is claimed, and claimed is false, when there is nothing to post
-// (settled), or it is not due, or another worker or too many of the same
-// repository are at it (busy).
-func (s *Store) ClaimStatus(ctx context.Context, id int64, lease time.Duration) (status CommitStatus, claimed, busy bool, err error) {
-	var list []CommitStatus
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		// One claim of a repository at a time, or several see the same free place.
-		_, err := tx.Exec(ctx, `
-			SELECT pg_advisory_xact_lock(hashtextextended('claim ' || workspace_uuid || ' ' || repository_uuid, 0))
-			FROM commit_statuses WHERE id = $1`, id)
-		if err != nil {
-			return err
-		}
-		// A status can have several jobs. The first that comes when it is due claims
-		// it, and clocks differ a little.
-		rows, err := tx.Query(ctx, `
-			UPDATE commit_statuses SET leased_until = now() + $2, attempts = attempts + 1
-			WHERE id = $1 AND posted_version < wanted_version AND coalesce(leased_until <= now(), true)
-				AND coalesce(next_attempt_on <= now() + interval '500 ms', true)
-				AND (SELECT count(*) FROM commit_statuses o WHERE o.workspace_uuid = commit_statuses.workspace_uuid
-					AND o.repository_uuid = commit_statuses.repository_uuid AND o.leased_until > now()) < $3
-			RETURNING `+statusColumns, id, lease, maxPerRepository)
-		list, err = all[CommitStatus](rows, err)
+	if err != nil {
 		return err
-	})
-	if err != nil {
-		return status, false, false, fmt.Errorf("claim commit status %d: %w", id, err)
 	}
-	if len(list) == 1 {
-		return list[0], true, false, nil
-	}
-	rows, err := s.pool.Query(ctx, `SELECT `+statusColumns+` FROM commit_statuses WHERE id = $1 AND posted_version < wanted_version`, id)
-	if list, err = all[CommitStatus](rows, err); err != nil {
-		return status, false, false, fmt.Errorf("look at commit status %d: %w", id, err)
-	}
-	if len(list) == 0 {
-		return status, false, false, nil
-	}
-	return list[0], false, true, nil
-}
-
-// SettleStatus records how posting status ended and gives the lease back. Where
-// another state became wanted meanwhile it queues the next posting in the same
-// transaction, so that an update during a post is never lost.
-func (s *Store) SettleStatus(ctx context.Context, status CommitStatus, result Attempt) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		var wanted int64
-		var leased bool
-		err := tx.QueryRow(ctx, `
-			SELECT wanted_version, leased_until IS NOT DISTINCT FROM $2 FROM commit_statuses WHERE id = $1 FOR UPDATE`,
-			status.ID, status.LeasedUntil).Scan(&wanted, &leased)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil // deleted with its build
-		}
+	for _, id := range ids {
+		_, err := tx.db.Exec(ctx, `UPDATE commit_statuses SET state = $2, description = $3 WHERE id = $1`, id, mergecheck.StatusStopped, why)
 		if err != nil {
 			return err
 		}
-		if !leased {
-			// The lease ran out and somebody else posted, or is at it. Which of the
-			// two Bitbucket shows isn't known, so it is posted once more.
-			_, err := s.wantAgain(ctx, tx, status.ID)
+		if err := tx.WantAgain(ctx, id); err != nil {
 			return err
 		}
-		superseded := wanted > status.WantedVersion
-		if err := settleStatus(ctx, tx, status, result, superseded); err != nil {
-			return err
-		}
-		if !superseded {
-			return s.notifyRefusal(ctx, tx, status, result)
-		}
-		return s.enqueue(ctx, tx, PublishStatus{StatusID: status.ID})
-	})
-	if err != nil {
-		return fmt.Errorf("settle commit status %d: %w", status.ID, err)
 	}
 	return nil
 }
 
-// notifyRefusal tells of a status that Bitbucket doesn't take, unless that is what
-// was told before.
-func (s *Store) notifyRefusal(ctx context.Context, tx pgx.Tx, status CommitStatus, result Attempt) error {
-	if result.Outcome != Failed && result.Outcome != NotPostable || status.Reason == result.Reason {
-		return nil
-	}
-	status.Outcome, status.HTTPStatus, status.Reason, status.NextAttemptOn = result.Outcome, nullInt(result.HTTPStatus), result.Reason, nil
-	return s.notify(ctx, tx, status.WorkspaceUUID, Event{Type: EventStatusRefused, Status: &status})
-}
-
-func settleStatus(ctx context.Context, tx pgx.Tx, status CommitStatus, result Attempt, superseded bool) error {
-	_, err := tx.Exec(ctx, `
-		UPDATE commit_statuses SET leased_until = NULL, attempts = greatest(attempts - CASE WHEN @unasked THEN 1 ELSE 0 END, 0),
-			posted_version = CASE WHEN @settled THEN @version ELSE posted_version END,
-			posted_state = CASE WHEN @outcome = 'posted' THEN @state ELSE posted_state END,
-			outcome = CASE WHEN @superseded THEN outcome ELSE @outcome END,
-			http_status = CASE WHEN @superseded THEN http_status ELSE @http_status END,
-			reason = CASE WHEN @superseded THEN reason ELSE @reason END,
-			next_attempt_on = CASE WHEN @superseded OR @settled THEN NULL ELSE now() + @retry_in END,
-			updated_on = now()
-		WHERE id = @id`, pgx.NamedArgs{
-		"id": status.ID, "settled": result.Outcome != Pending, "superseded": superseded, "version": status.WantedVersion,
-		"state": status.State, "outcome": result.Outcome, "http_status": nullInt(result.HTTPStatus),
-		"reason": result.Reason, "retry_in": result.RetryIn, "unasked": result.Unasked,
-	})
+// NotePosted keeps the state that Bitbucket shows now.
+func (tx *Tx) NotePosted(ctx context.Context, id int64, state string) error {
+	_, err := tx.db.Exec(ctx, `UPDATE commit_statuses SET posted_state = $2 WHERE id = $1`, id, state)
 	return err
 }
 
-func nullInt(n int) *int {
-	if n == 0 {
-		return nil
+// CommitStatus returns one commit status; [ErrNotFound] where it was deleted.
+func (s *Store) CommitStatus(ctx context.Context, id int64) (CommitStatus, error) {
+	return commitStatus(ctx, s.pool, id)
+}
+
+// CommitStatus is [Store.CommitStatus] as the transaction has it.
+func (tx *Tx) CommitStatus(ctx context.Context, id int64) (CommitStatus, error) {
+	return commitStatus(ctx, tx.db, id)
+}
+
+func commitStatus(ctx context.Context, db querier, id int64) (CommitStatus, error) {
+	rows, err := db.Query(ctx, `SELECT `+statusColumns+fromStatuses+`WHERE id = $1`, id)
+	status, err := one[CommitStatus](rows, err)
+	if err != nil {
+		return status, fmt.Errorf("read commit status %d: %w", id, err)
 	}
-	return &n
+	return status, nil
 }
 
 // CommitStatuses lists commit statuses that are covered, by how far they have come (""
@@ -295,7 +143,7 @@ func (s *Store) CommitStatuses(ctx context.Context, cover Cover, outcome Outcome
 		where += fmt.Sprintf(` AND (workspace_uuid::text || repository_uuid::text) = ANY($%d)`, len(args))
 	}
 	rows, err := s.pool.Query(ctx, `
-		SELECT `+statusColumns+` FROM commit_statuses WHERE `+where+` ORDER BY id DESC LIMIT $2`, args...)
+		SELECT `+statusColumns+fromStatuses+`WHERE kind = 'commit_status' AND `+where+` ORDER BY id DESC LIMIT $2`, args...)
 	list, err := all[CommitStatus](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("list commit statuses: %w", err)
@@ -303,29 +151,72 @@ func (s *Store) CommitStatuses(ctx context.Context, cover Cover, outcome Outcome
 	return list, nil
 }
 
-// RetryStatus makes a settled commit status wanted anew and queues its posting.
+// RetryStatus has a commit status posted anew, and returns it as it is then.
 func (s *Store) RetryStatus(ctx context.Context, id int64) (CommitStatus, error) {
-	var status CommitStatus
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		var err error
-		status, err = s.wantAgain(ctx, tx, id)
-		return err
-	})
+	before, err := s.CommitStatus(ctx, id)
 	if err != nil {
-		return status, fmt.Errorf("retry commit status %d: %w", id, err)
+		return before, err
 	}
-	return status, nil
+	if err := s.InTx(ctx, func(tx *Tx) error { return tx.WantAgain(ctx, id) }); err != nil {
+		return before, fmt.Errorf("retry commit status %d: %w", id, err)
+	}
+	return s.CommitStatus(ctx, id)
 }
 
-// wantAgain makes a status wanted anew, as it is, and queues its posting.
-func (s *Store) wantAgain(ctx context.Context, tx pgx.Tx, id int64) (CommitStatus, error) {
-	rows, err := tx.Query(ctx, `
-		UPDATE commit_statuses SET wanted_version = wanted_version + 1, outcome = 'pending', reason = '',
-			http_status = NULL, attempts = 0, pending_since = now(), next_attempt_on = NULL, updated_on = now()
-		WHERE id = $1 RETURNING `+statusColumns, id)
-	status, err := one[CommitStatus](rows, err)
-	if err != nil {
-		return status, err
+// NewestOf returns the newest build of b's project, pull request and head;
+// [ErrNotFound] where there is none.
+func (tx *Tx) NewestOf(ctx context.Context, r Repository, b mergecheck.Build) (mergecheck.Build, error) {
+	rows, err := tx.db.Query(ctx, `
+		SELECT `+buildColumns+` FROM builds
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND project_id = $4 AND source_commit = $5
+		ORDER BY build_id DESC LIMIT 1`, r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID, b.Project.ID, b.SourceCommit)
+	newest, err := one[buildRow](rows, err)
+	return newest.build(), err
+}
+
+// OfBuilds says which builds of a pull request are meant.
+type OfBuilds string
+
+// The builds that have a commit status of their own to be shown anew.
+const (
+	// OfWaivedHeads are those of heads that were ever waived.
+	OfWaivedHeads OfBuilds = `source_commit IN (
+		SELECT head FROM waivers WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3)`
+	// FoundOnly are those that only a project's history told of, and whose head is known.
+	FoundOnly OfBuilds = `by_history AND source_commit <> ''`
+)
+
+// NewestBuilds are a pull request's newest builds of those, for each project and head.
+func (tx *Tx) NewestBuilds(ctx context.Context, pr PullRequestKey, which OfBuilds) ([]mergecheck.Build, error) {
+	rows, err := tx.db.Query(ctx, `
+		SELECT DISTINCT ON (project_id, source_commit) `+buildColumns+` FROM builds
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND project_id <> 0 AND `+string(which)+`
+		ORDER BY project_id, source_commit, build_id DESC`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID)
+	return builds(rows, err)
+}
+
+// Ended says why nothing would end a status in progress any more.
+type Ended struct{ Closed, Forgotten bool }
+
+// Ended reports whether b's pull request is closed, as far as is known, and whether its
+// project is forgotten. No pull request closes from then on until the transaction ends.
+func (tx *Tx) Ended(ctx context.Context, r Repository, b mergecheck.Build) (e Ended, err error) {
+	pr := PullRequestKey{r.WorkspaceUUID, r.RepositoryUUID, b.PullRequestID}
+	if err := tx.lockPullRequest(ctx, pr, shared); err != nil {
+		return e, err
 	}
-	return status, s.enqueue(ctx, tx, PublishStatus{StatusID: id})
+	err = tx.db.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pull_requests
+				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3 AND state NOT IN ('OPEN', '')),
+			EXISTS (SELECT FROM projects
+				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND project_id = $4 AND forgotten_on IS NOT NULL)`,
+		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, b.Project.ID).Scan(&e.Closed, &e.Forgotten)
+	return e, err
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }

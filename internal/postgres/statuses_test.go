@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync"
@@ -10,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sync/errgroup"
 
+	"mergegate/internal/builds"
+	"mergegate/internal/commitstatus"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 )
@@ -18,11 +21,34 @@ const lease = time.Minute
 
 func tryClaim(t *testing.T, store *postgres.Store, id int64) (s postgres.CommitStatus, claimed, busy bool) {
 	t.Helper()
-	s, claimed, busy, err := store.ClaimStatus(t.Context(), id, lease)
+	s, c, err := claimFor(t.Context(), store, id, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, claimed, busy
+	return s, c == postgres.Claimed, c == postgres.Busy
+}
+
+// claimFor claims a commit status as it is then.
+func claimFor(ctx context.Context, store *postgres.Store, id int64, lease time.Duration) (s postgres.CommitStatus, c postgres.Claim, err error) {
+	e, c, err := store.ClaimEntry(ctx, id, lease, 4)
+	if err != nil || c == postgres.Over {
+		return s, c, err
+	}
+	s, err = store.CommitStatus(ctx, id)
+	s.Entry = e
+	return s, c, err
+}
+
+// settleStatus settles it as the outbox does.
+func settleStatus(ctx context.Context, store *postgres.Store, s postgres.CommitStatus, a postgres.Attempt) error {
+	a.Shown = s.State
+	return store.InTx(ctx, func(tx *postgres.Tx) error {
+		how, err := tx.SettleEntry(ctx, s.Entry, a)
+		if err != nil {
+			return err
+		}
+		return commitstatus.Settled(ctx, tx, s.Entry, a, how)
+	})
 }
 
 func claim(t *testing.T, store *postgres.Store, id int64) postgres.CommitStatus {
@@ -41,7 +67,7 @@ func settle(t *testing.T, store *postgres.Store, s postgres.CommitStatus, delive
 
 func settleAs(t *testing.T, store *postgres.Store, s postgres.CommitStatus, result postgres.Attempt) {
 	t.Helper()
-	if err := store.SettleStatus(t.Context(), s, result); err != nil {
+	if err := settleStatus(t.Context(), store, s, result); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -77,15 +103,15 @@ func TestStatusIsThatOfTheNewestBuild(t *testing.T) {
 		record(t, store, tt.b)
 		s := only(t, store)
 		equal(t, tt.name, tt.state, s.State)
-		equal(t, tt.name+": version", tt.version, s.WantedVersion)
-		equal(t, tt.name+": jobs", int(tt.version), len(queued(t, store, "publish_status")))
+		equal(t, tt.name+": version", tt.version, s.Wanted)
+		equal(t, tt.name+": jobs", int(tt.version), len(queued(t, store, "publish")))
 	}
 	want := postgres.CommitStatus{
-		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Commit: head, Key: "appveyor-1-pr-7",
-		Repository: name, BuildID: 3, State: "STOPPED", Name: "AppVeyor PR #7 acme/app",
-		URL: build(3).URL, Refname: "feature", WantedVersion: 3, Outcome: postgres.Pending,
+		Entry:  postgres.Entry{Kind: postgres.StatusEntry, WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, Wanted: 3, Outcome: postgres.Pending},
+		Commit: head, Repository: name, BuildID: 3,
+		CommitStatus: mergecheck.CommitStatus{Key: "appveyor-1-pr-7", State: "STOPPED", Name: "AppVeyor PR #7 acme/app", URL: build(3).URL, Refname: "feature"},
 	}
-	equal(t, "status", want, only(t, store), cmpopts.IgnoreFields(postgres.CommitStatus{}, "ID", "Description", "PendingSince", "UpdatedOn"))
+	equal(t, "status", want, only(t, store), cmpopts.IgnoreFields(postgres.CommitStatus{}, "Entry.ID", "CommitStatus.Description", "Entry.PendingSince", "Entry.UpdatedOn"))
 }
 
 // TestNewestOfBuildsAtOnce records the builds of one head for the first time, all
@@ -97,7 +123,7 @@ func TestNewestOfBuildsAtOnce(t *testing.T) {
 		var g errgroup.Group
 		for i := range int64(4) {
 			b := build(pr*10+i+1, func(b *mergecheck.Build) { b.PullRequestID = pr + 1 })
-			g.Go(func() error { _, err := store.RecordBuild(t.Context(), b, 0); return err })
+			g.Go(func() error { _, err := builds.Record(t.Context(), store, b, 0, false); return err })
 		}
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)
@@ -130,23 +156,23 @@ func TestSettleStatus(t *testing.T) {
 	}{
 		{
 			name: "posted", result: postgres.Attempt{Outcome: postgres.Posted, HTTPStatus: 201},
-			want: postgres.CommitStatus{Outcome: postgres.Posted, PostedVersion: 1, PostedState: "SUCCESSFUL", HTTPStatus: new(201)},
+			want: postgres.CommitStatus{Entry: postgres.Entry{Outcome: postgres.Posted, Settled: 1, HTTPStatus: new(201)}, PostedState: "SUCCESSFUL"},
 		},
 		{
 			name: "temporary", result: postgres.Attempt{Outcome: postgres.Pending, HTTPStatus: 503, Reason: "down", RetryIn: time.Hour},
-			want: postgres.CommitStatus{Outcome: postgres.Pending, HTTPStatus: new(503), Reason: "down"}, open: true,
+			want: postgres.CommitStatus{Entry: postgres.Entry{Outcome: postgres.Pending, HTTPStatus: new(503), Reason: "down"}}, open: true,
 		},
 		{
 			name: "no answer", result: postgres.Attempt{Outcome: postgres.Pending, Reason: "no answer"},
-			want: postgres.CommitStatus{Outcome: postgres.Pending, Reason: "no answer"}, open: true,
+			want: postgres.CommitStatus{Entry: postgres.Entry{Outcome: postgres.Pending, Reason: "no answer"}}, open: true,
 		},
 		{
 			name: "permanent", result: postgres.Attempt{Outcome: postgres.Failed, HTTPStatus: 403, Reason: "no"},
-			want: postgres.CommitStatus{Outcome: postgres.Failed, PostedVersion: 1, HTTPStatus: new(403), Reason: "no"},
+			want: postgres.CommitStatus{Entry: postgres.Entry{Outcome: postgres.Failed, Settled: 1, HTTPStatus: new(403), Reason: "no"}},
 		},
 		{
 			name: "not postable", result: postgres.Attempt{Outcome: postgres.NotPostable, HTTPStatus: 404, Reason: "a fork's"},
-			want: postgres.CommitStatus{Outcome: postgres.NotPostable, PostedVersion: 1, HTTPStatus: new(404), Reason: "a fork's"},
+			want: postgres.CommitStatus{Entry: postgres.Entry{Outcome: postgres.NotPostable, Settled: 1, HTTPStatus: new(404), Reason: "a fork's"}},
 		},
 	}
 	for _, tt := range tests {
@@ -157,7 +183,8 @@ func TestSettleStatus(t *testing.T) {
 			settleAs(t, store, claim(t, store, only(t, store).ID), tt.result)
 			s := only(t, store)
 			got := postgres.CommitStatus{
-				Outcome: s.Outcome, PostedVersion: s.PostedVersion, PostedState: s.PostedState, HTTPStatus: s.HTTPStatus, Reason: s.Reason,
+				Entry:       postgres.Entry{Outcome: s.Outcome, Settled: s.Settled, HTTPStatus: s.HTTPStatus, Reason: s.Reason},
+				PostedState: s.PostedState,
 			}
 			equal(t, "status", tt.want, got)
 			equal(t, "attempts", 1, s.Attempts)
@@ -184,15 +211,15 @@ func TestUpdateDuringAPost(t *testing.T) {
 			if _, claimed, busy := tryClaim(t, store, s.ID); claimed || !busy {
 				t.Errorf("claimed %t, busy %t during the post", claimed, busy)
 			}
-			jobs := len(queued(t, store, "publish_status"))
+			jobs := len(queued(t, store, "publish"))
 			settle(t, store, s, delivery)
-			equal(t, "jobs after the post", jobs+1, len(queued(t, store, "publish_status")))
+			equal(t, "jobs after the post", jobs+1, len(queued(t, store, "publish")))
 			equal(t, "delivery after the post", postgres.Pending, only(t, store).Outcome)
 			next := claim(t, store, s.ID)
 			equal(t, "posted next", "SUCCESSFUL", next.State)
 			settle(t, store, next, postgres.Posted)
 			last := only(t, store)
-			equal(t, "in the end", []any{postgres.Posted, "SUCCESSFUL", last.WantedVersion}, []any{last.Outcome, last.PostedState, last.PostedVersion})
+			equal(t, "in the end", []any{postgres.Posted, "SUCCESSFUL", last.Wanted}, []any{last.Outcome, last.PostedState, last.Settled})
 		})
 	}
 }
@@ -216,7 +243,7 @@ func TestFailedStatusIsWantedAgain(t *testing.T) {
 	}
 	equal(t, "retried", only(t, store), retried)
 	equal(t, "after retrying", postgres.Pending, retried.Outcome)
-	equal(t, "jobs", 3, len(queued(t, store, "publish_status")))
+	equal(t, "jobs", 3, len(queued(t, store, "publish")))
 	settle(t, store, claim(t, store, id), postgres.Posted)
 	if _, err := store.RetryStatus(t.Context(), 99); !isNotFound(err) {
 		t.Errorf("a status that isn't there: %v, want ErrNotFound", err)
@@ -228,9 +255,9 @@ func TestLease(t *testing.T) {
 	store := open(t)
 	record(t, store, build(1))
 	id := only(t, store).ID
-	slow, claimed, _, err := store.ClaimStatus(t.Context(), id, -time.Second) // runs out at once
-	if err != nil || !claimed {
-		t.Fatal(claimed, err)
+	slow, c, err := claimFor(t.Context(), store, id, -time.Second) // runs out at once
+	if err != nil || c != postgres.Claimed {
+		t.Fatal(c, err)
 	}
 	quick := claim(t, store, id)
 	settle(t, store, slow, postgres.Posted)
@@ -238,7 +265,7 @@ func TestLease(t *testing.T) {
 		t.Errorf("claimed %t, busy %t: the lease that ran out gave another's back", claimed, busy)
 	}
 	settle(t, store, quick, postgres.Posted)
-	if s := only(t, store); s.PostedVersion >= s.WantedVersion {
+	if s := only(t, store); s.Settled >= s.Wanted {
 		t.Error("posted by two at once, and not posted once more")
 	}
 	settle(t, store, claim(t, store, id), postgres.Posted)
@@ -263,11 +290,11 @@ func TestFourLeasesPerRepository(t *testing.T) {
 	var g errgroup.Group
 	for _, s := range statuses(t, store) {
 		g.Go(func() error {
-			c, claimed, _, err := store.ClaimStatus(t.Context(), s.ID, lease)
+			got, c, err := claimFor(t.Context(), store, s.ID, lease)
 			mu.Lock()
 			defer mu.Unlock()
-			if claimed {
-				leased = append(leased, c)
+			if c == postgres.Claimed {
+				leased = append(leased, got)
 			}
 			return err
 		})
@@ -328,19 +355,19 @@ func TestWhatBitbucketShowsEndsWanted(t *testing.T) {
 						if worker < 2 {
 							b := build(1, in(mergecheck.States[round%5]), updated(time.Duration(round)*time.Second))
 							b.Version = fmt.Sprintf("%d.%d", round, worker)
-							if _, err := store.RecordBuild(t.Context(), b, 0); err != nil {
+							if _, err := builds.Record(t.Context(), store, b, 0, false); err != nil {
 								return err
 							}
 							continue
 						}
-						s, claimed, _, err := store.ClaimStatus(t.Context(), id, tt.lease)
-						if err != nil || !claimed {
+						s, c, err := claimFor(t.Context(), store, id, tt.lease)
+						if err != nil || c != postgres.Claimed {
 							runtime.Gosched()
 							continue
 						}
 						shown.post(s)
 						result := postgres.Attempt{Outcome: []postgres.Outcome{postgres.Posted, postgres.Pending}[round%2]}
-						if err := store.SettleStatus(t.Context(), s, result); err != nil {
+						if err := settleStatus(t.Context(), store, s, result); err != nil {
 							return err
 						}
 					}
@@ -429,7 +456,7 @@ func TestBuildsOfAHistoryAreShownWhileOpen(t *testing.T) {
 				}
 			}
 			happens(tt.before)
-			if _, err := store.RecordFound(t.Context(), build(1)); err != nil {
+			if _, err := builds.Record(t.Context(), store, build(1), 0, true); err != nil {
 				t.Fatal(err)
 			}
 			if tt.also {

@@ -174,9 +174,28 @@ func below(before int64) int64 {
 	return before
 }
 
-// inTx runs f in a transaction and commits it when f returns nil.
-func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, s.pool, f)
+// Tx is a transaction that the store lends to whoever decides what is written: all of it
+// is committed together, or none. It is not safe for concurrent use.
+type Tx struct {
+	db    pgx.Tx
+	store *Store
+}
+
+// InTx runs f in a transaction and commits it when f returns nil. An error of f is
+// returned as it is.
+func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
+	return pgx.BeginFunc(ctx, s.pool, func(db pgx.Tx) error { return f(&Tx{db: db, store: s}) })
+}
+
+// Enqueue is [Tx.Enqueue] for jobs alone.
+func (s *Store) Enqueue(ctx context.Context, jobs ...Job) error {
+	return s.InTx(ctx, func(tx *Tx) error { return tx.Enqueue(ctx, jobs...) })
+}
+
+// Now is when the transaction began, by the database's clock.
+func (tx *Tx) Now(ctx context.Context) (now time.Time, err error) {
+	err = tx.db.QueryRow(ctx, `SELECT now()`).Scan(&now)
+	return now, err
 }
 
 // one reads a single row into T by column name, [ErrNotFound] when there is none.

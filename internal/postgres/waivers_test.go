@@ -5,8 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/commitstatus"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
+	"mergegate/internal/waivers"
 )
 
 // waive gives a waiver of head's merge into main, for what w leaves open.
@@ -16,10 +19,10 @@ func waive(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey, w me
 		w.Head = head
 	}
 	w.Destination, w.Reason, w.By = "main", "because", "somebody"
-	w, err := store.AddWaiver(t.Context(), pr, w, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	inTx(t, store, func(tx *postgres.Tx) (err error) {
+		w, err = waivers.Add(t.Context(), tx, pr, w, time.Hour)
+		return err
+	})
 	return w
 }
 
@@ -94,7 +97,7 @@ func TestWaivedStatus(t *testing.T) {
 			waive(t, store, pr, mergecheck.Waiver{})
 			settleWaivers(t, store, pr)
 			told := mergecheck.Told{State: "OPEN", DestinationBranch: "release", On: time.Now()}
-			if err := store.See(t.Context(), pr, postgres.Sighting{Told: told, SourceBranch: "feature"}); err != nil {
+			if err := pullrequests.See(t.Context(), store, pr, postgres.Sighting{Told: told, SourceBranch: "feature"}); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -124,9 +127,7 @@ func TestWaivedStatus(t *testing.T) {
 
 func settleWaivers(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey) {
 	t.Helper()
-	if _, err := store.SettleWaivers(t.Context(), postgres.SettleWaivers{PullRequestKey: pr}); err != nil {
-		t.Fatal(err)
-	}
+	inTx(t, store, func(tx *postgres.Tx) error { return commitstatus.WantWaived(t.Context(), tx, pr) })
 }
 
 // expire ends every waiver, which nothing but time can do otherwise.
@@ -148,10 +149,6 @@ func TestWaiversAreSettledInTime(t *testing.T) {
 	w := waive(t, store, pr, mergecheck.Waiver{})
 	jobs := queued(t, store, "settle_waivers")
 	equal(t, "jobs, at once and at its end", 2, len(jobs))
-	early, err := store.SettleWaivers(t.Context(), postgres.SettleWaivers{PullRequestKey: pr, ExpiresOn: w.ExpiresOn})
-	if err != nil || early <= 0 || early > time.Hour {
-		t.Errorf("an hour before its end: early by %v, %v", early, err)
-	}
 	if _, err := store.RevokeWaivers(t.Context(), pr, w.ID+1, "x"); err == nil {
 		t.Error("a waiver that isn't there was revoked")
 	}
@@ -205,18 +202,12 @@ func TestEndedWaiversStayEnded(t *testing.T) {
 		{name: "a merge check brought another head", want: mergecheck.WaiverOtherHead, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
 			for i, commit := range []string{other, head} {
 				seen := postgres.Sighting{Told: mergecheck.Told{State: "OPEN", Head: commit, DestinationBranch: "main", On: after(time.Duration(i+1) * time.Second)}}
-				err := store.AddDecision(t.Context(), pullRequest(r, 7), postgres.Decision{Trigger: "on-merge"}, postgres.FollowUps{Seen: &seen})
-				if err != nil {
-					t.Fatal(err)
-				}
+				inTx(t, store, func(tx *postgres.Tx) error { return pullrequests.Saw(t.Context(), tx, pullRequest(r, 7), seen) })
 			}
 		}},
 		{name: "a merge check brought what was before", want: mergecheck.WaiverLive, do: func(t *testing.T, store *postgres.Store, r postgres.Repository) {
 			seen := postgres.Sighting{Told: mergecheck.Told{State: "OPEN", Head: other, DestinationBranch: "main", On: after(-time.Hour)}}
-			err := store.AddDecision(t.Context(), pullRequest(r, 7), postgres.Decision{Trigger: "on-merge"}, postgres.FollowUps{Seen: &seen})
-			if err != nil {
-				t.Fatal(err)
-			}
+			inTx(t, store, func(tx *postgres.Tx) error { return pullrequests.Saw(t.Context(), tx, pullRequest(r, 7), seen) })
 		}},
 	}
 	for _, tt := range tests {
@@ -229,7 +220,7 @@ func TestEndedWaiversStayEnded(t *testing.T) {
 			tt.do(t, store, r)
 			f := facts(t, store, pullRequest(r, 7), head)
 			pr := mergecheck.PullRequest{ID: 7, State: "OPEN", Head: head, DestinationBranch: "main"}
-			judged := mergecheck.JudgeWaivers(f.Waivers, pr, mergecheck.WaiverRules{}, f.Now)
+			judged := mergecheck.WithStates(f.Waivers, pr, mergecheck.WaiverRules{}, f.Now)
 			equal(t, "state", tt.want, judged[0].State)
 		})
 	}

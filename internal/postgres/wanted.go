@@ -56,9 +56,9 @@ const lostLook = time.Hour
 // wantLook counts that a look is wanted, from now on, and reports whether a job has
 // to be queued for it: none is live, or the one that should be is lost. It locks
 // the look until tx ends.
-func wantLook(ctx context.Context, tx pgx.Tx, l look) (queue bool, err error) {
+func (tx *Tx) wantLook(ctx context.Context, l look) (queue bool, err error) {
 	var wanted, turn int64
-	err = tx.QueryRow(ctx, `
+	err = tx.db.QueryRow(ctx, `
 		INSERT INTO looks AS l (kind, subject) VALUES ($1, $2)
 		ON CONFLICT (kind, subject) DO UPDATE SET wanted = l.wanted + 1, live = true, wanted_on = now(),
 			turn = CASE WHEN l.live AND l.tried_on > now() - $3::interval THEN l.turn ELSE l.wanted + 1 END,
@@ -98,8 +98,8 @@ func (s *Store) Looking(ctx context.Context, args river.JobArgs, f func(context.
 // are of.
 func (s *Store) endLook(ctx context.Context, args river.JobArgs, seen int64) (again bool, err error) {
 	l, _ := lookOf(args)
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `
+	err = s.InTx(ctx, func(tx *Tx) error {
+		err := tx.db.QueryRow(ctx, `
 			UPDATE looks SET live = wanted > $3 WHERE (kind, subject) = ($1, $2) RETURNING live`, l.kind, l.subject, seen).Scan(&again)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil // swept meanwhile: nobody wanted it for days
@@ -108,7 +108,7 @@ func (s *Store) endLook(ctx context.Context, args river.JobArgs, seen int64) (ag
 		if err != nil || again || !is {
 			return err
 		}
-		return s.enqueue(ctx, tx, SettleHeads(pr))
+		return tx.Enqueue(ctx, SettleHeads(pr))
 	})
 	if err != nil {
 		return false, fmt.Errorf("end the look at %s %s: %w", l.kind, l.subject, err)

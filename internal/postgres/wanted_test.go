@@ -12,6 +12,7 @@ import (
 
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 )
 
 // looks are the kinds of looks, each with what wants one.
@@ -139,7 +140,7 @@ func TestNothingIsAttributedWhileAHeadIsUnread(t *testing.T) {
 	settleHeads(t, store, pr)
 	equal(t, "while it is unread", []string{"aaaaaaaaaaaab STOPPED"}, shown(statuses(t, store)))
 	err := store.Looking(t.Context(), postgres.LookAtPullRequest(pr), func(ctx context.Context) error {
-		return store.See(ctx, pr, postgres.Sighting{Told: mergecheck.Told{State: "OPEN", Head: head, On: time.Now()}, SourceBranch: "feature"})
+		return pullrequests.See(ctx, store, pr, postgres.Sighting{Told: mergecheck.Told{State: "OPEN", Head: head, On: time.Now()}, SourceBranch: "feature"})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +171,7 @@ func TestEventThatCannotBeRecorded(t *testing.T) {
 	store := open(t)
 	r := link(t, store, repository(name))
 	e := pushed(r, incompressible(3000), head, 0) // no adapter lets such a name through
-	id, err := store.ReceiveEvent(t.Context(), postgres.Delivery{Source: "forge", Body: []byte("{}")}, e)
+	id, err := pullrequests.Record(t.Context(), store, postgres.Delivery{Source: "forge", Body: []byte("{}")}, e)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,10 +75,10 @@ const probeSize = 16 << 10
 func (s *Store) ProbeWrite(ctx context.Context) error {
 	body := make([]byte, probeSize)
 	_, _ = rand.Read(body) // never fails; nothing that could be compressed
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		undone := errors.New("undone")
-		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { // a savepoint
-			if _, _, err := insertDelivery(ctx, tx, Delivery{Source: "appveyor", Body: body, Outcome: Ignored}); err != nil {
+		err := pgx.BeginFunc(ctx, tx.db, func(db pgx.Tx) error { // a savepoint
+			if _, _, err := (&Tx{db: db, store: s}).AddDelivery(ctx, Delivery{Source: "appveyor", Body: body, Outcome: Ignored}); err != nil {
 				return err
 			}
 			return undone
@@ -86,7 +86,7 @@ func (s *Store) ProbeWrite(ctx context.Context) error {
 		if !errors.Is(err, undone) {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE write_probe SET written_on = now()`)
+		_, err = tx.db.Exec(ctx, `UPDATE write_probe SET written_on = now()`)
 		return err
 	})
 	if err != nil {

@@ -97,11 +97,11 @@ type Delivery struct {
 // Receive stores an event, records what it tells in full, and returns its delivery's
 // id once both are committed.
 func (s *Service) Receive(ctx context.Context, d Delivery) (id int64, err error) {
-	id, err = s.store.ReceiveEvent(ctx, postgres.Delivery{
+	delivery := postgres.Delivery{
 		Source: d.Source, Event: strings.ToValidUTF8(d.Event[:min(len(d.Event), maxHeader)], ""), RequestID: requestID(d.RequestID), Body: d.Body,
 		WorkspaceUUID: d.WorkspaceUUID, RepositoryUUID: d.RepositoryUUID,
-	}, d.Told)
-	if err != nil {
+	}
+	if id, err = Record(ctx, s.store, delivery, d.Told); err != nil {
 		return 0, err
 	}
 	s.events.WithLabelValues(d.Source).Inc()
@@ -145,8 +145,14 @@ func (s *Service) applyEvent(ctx context.Context, job *river.Job[postgres.ApplyE
 	if err != nil {
 		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, err.Error())
 	}
-	if err := s.store.ApplyEvent(ctx, event, d); err != nil {
-		return err
+	err = s.store.InTx(ctx, func(tx *postgres.Tx) error {
+		if err := apply(ctx, tx, event, d.ReceivedOn); err != nil {
+			return err
+		}
+		return tx.SettleDelivery(ctx, d.ID, postgres.Processed, "")
+	})
+	if err != nil {
+		return fmt.Errorf("apply event of delivery %d: %w", d.ID, err)
 	}
 	s.log.InfoContext(ctx, "event applied", "delivery", d.ID, "source", d.Source, "event", d.Event)
 	return nil
@@ -232,7 +238,7 @@ func (s *Service) look(ctx context.Context, key postgres.PullRequestKey) error {
 	if head != "" {
 		seen.Head = head
 	}
-	return s.store.See(ctx, key, seen)
+	return See(ctx, s.store, key, seen)
 }
 
 // Sweep is the round that makes up for lost events.

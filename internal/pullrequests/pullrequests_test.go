@@ -17,6 +17,7 @@ import (
 	"mergegate/internal/bitbucket"
 	"mergegate/internal/bitbucket/bitbuckettest"
 	"mergegate/internal/bitbucket/bitbuckettest/held"
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/postgres/postgrestest"
@@ -73,11 +74,11 @@ func newBundle(t *testing.T) *bundle {
 func (b *bundle) running(t *testing.T) {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	_, err := b.store.RecordBuild(t.Context(), mergecheck.Build{
+	_, err := builds.Record(t.Context(), b.store, mergecheck.Build{
 		BuildID: 1, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "widgets"}, Repository: "acme/widgets", PullRequestID: 7,
 		State: mergecheck.Running, ReportedCommit: head, DestinationBranch: "main", CreatedOn: now, UpdatedOn: now,
 		ConfirmedBy: mergecheck.ConfirmedByAppVeyor,
-	}, 0)
+	}, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func TestSweepIsBounded(t *testing.T) {
 	for id := range int64(2 * sweepSize) {
 		other := key
 		other.PullRequestID = 100 + id
-		err := b.store.See(t.Context(), other, postgres.Sighting{Told: mergecheck.Told{State: "OPEN", On: time.Now()}})
+		err := See(t.Context(), b.store, other, postgres.Sighting{Told: mergecheck.Told{State: "OPEN", On: time.Now()}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@
 package retry
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -28,7 +29,7 @@ const (
 // been tried since a day ago.
 func Again(a postgres.Attempt, since time.Time, pause, asked time.Duration) postgres.Attempt {
 	if time.Since(since) > GiveUpAfter {
-		return GivenUp(a, "24 hours")
+		return GivenUp(a)
 	}
 	return Later(a, max(pause, asked))
 }
@@ -39,8 +40,17 @@ func Later(a postgres.Attempt, pause time.Duration) postgres.Attempt {
 	return a
 }
 
-// GivenUp ends the last attempt, after what.
-func GivenUp(a postgres.Attempt, what string) postgres.Attempt {
+// GivenUp ends the last attempt within [GiveUpAfter].
+func GivenUp(a postgres.Attempt) postgres.Attempt {
+	return givenUp(a, fmt.Sprintf("%.0f hours", GiveUpAfter.Hours()))
+}
+
+// GivenUpAfter ends the last of so many attempts.
+func GivenUpAfter(a postgres.Attempt, attempts int) postgres.Attempt {
+	return givenUp(a, fmt.Sprintf("%d attempts", attempts))
+}
+
+func givenUp(a postgres.Attempt, what string) postgres.Attempt {
 	a.Outcome, a.RetryIn = postgres.Failed, 0
 	a.Reason = "given up after " + what + ": " + a.Reason
 	return a

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mergegate/internal/builds"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
 	"mergegate/internal/server/servertest"
@@ -82,7 +83,7 @@ func numbered(id int64) mergecheck.Build {
 }
 
 func recordNumbered(ctx context.Context, store *postgres.Store, id int64) error {
-	_, err := store.RecordBuild(ctx, numbered(id), 0)
+	_, err := builds.Record(ctx, store, numbered(id), 0, false)
 	return err
 }
 

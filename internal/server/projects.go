@@ -7,6 +7,7 @@ import (
 
 	"mergegate/api"
 	"mergegate/internal/builds"
+	"mergegate/internal/commitstatus"
 	"mergegate/internal/postgres"
 )
 
@@ -50,7 +51,7 @@ func (s *Server) forgetProject(c *gin.Context, token postgres.Token) error {
 			return errNotFound
 		}
 	}
-	if err := s.Store.ForgetProject(c.Request.Context(), id); err != nil {
+	if err := commitstatus.Forget(c.Request.Context(), s.Store, id); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

@@ -49,7 +49,7 @@ func (s *Server) giveWaiver(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	for _, judged := range mergecheck.JudgeWaivers(list, verdict.PullRequest, verdict.Policy.Waivers, w.CreatedOn) {
+	for _, judged := range mergecheck.WithStates(list, verdict.PullRequest, verdict.Policy.Waivers, w.CreatedOn) {
 		if judged.ID == w.ID {
 			c.JSON(http.StatusCreated, waiverOf(judged))
 			return nil
@@ -135,14 +135,14 @@ func (s *Server) listWaivers(c *gin.Context, token postgres.Token) error {
 		return err
 	}
 	states := map[int64]mergecheck.WaiverState{}
-	for _, judged := range mergecheck.JudgeWaivers(list, verdict.PullRequest, verdict.Policy.Waivers, verdict.EvaluatedOn) {
+	for _, judged := range mergecheck.WithStates(list, verdict.PullRequest, verdict.Policy.Waivers, verdict.EvaluatedOn) {
 		states[judged.ID] = judged.State
 	}
 	for _, judged := range verdict.Waivers { // judged among all of them, not a page
 		states[judged.ID] = judged.State
 	}
 	return writePage(s, c, list, length, func(w mergecheck.Waiver) int64 { return w.ID }, func(w mergecheck.Waiver) api.Waiver {
-		return waiverOf(mergecheck.WaiverVerdict{Waiver: w, State: states[w.ID]})
+		return waiverOf(mergecheck.WaiverWithState{Waiver: w, State: states[w.ID]})
 	})
 }
 
@@ -175,7 +175,7 @@ func keyOf(r postgres.Repository, pullRequestID int64) postgres.PullRequestKey {
 	return postgres.PullRequestKey{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID}
 }
 
-func waiverOf(w mergecheck.WaiverVerdict) api.Waiver {
+func waiverOf(w mergecheck.WaiverWithState) api.Waiver {
 	wire := api.Waiver{
 		ID: formatID(w.ID), State: string(w.State), Commit: w.Head, Destination: w.Destination, Reason: w.Reason, By: w.By,
 		TwoPerson: w.TwoPerson, CreatedOn: w.CreatedOn.UTC(), ExpiresOn: w.ExpiresOn.UTC(),

@@ -76,7 +76,7 @@ func decide(t testing.TB, store *postgres.Store, r postgres.Repository, id int64
 	key := postgres.PullRequestKey{WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: id}
 	err = store.AddDecision(t.Context(), key, postgres.Decision{
 		Trigger: trigger, Success: v.Success, Code: string(v.Code), Message: v.Message, Head: head, Destination: "main", Inputs: inputs,
-	}, postgres.FollowUps{})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

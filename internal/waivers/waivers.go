@@ -7,7 +7,7 @@
 //
 // A waiver is of one head and one destination. It is never changed: it ends by
 // its expiry, by a revocation, by a new head or another destination. What lives
-// decides [mergecheck.JudgeWaivers].
+// decides [mergecheck.WithStates].
 package waivers
 
 import (
@@ -19,8 +19,10 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"mergegate/internal/commitstatus"
 	"mergegate/internal/mergecheck"
 	"mergegate/internal/postgres"
+	"mergegate/internal/pullrequests"
 )
 
 // DefaultLife is how long a waiver is valid where nothing else is asked for.
@@ -64,8 +66,20 @@ func (s *Service) Give(ctx context.Context, v mergecheck.Verdict, r Request) (me
 	if err != nil {
 		return w, err
 	}
+	err = s.store.InTx(ctx, func(tx *postgres.Tx) error {
+		w, err = give(ctx, tx, v, r, w, life)
+		return err
+	})
+	if err != nil {
+		return w, fmt.Errorf("add waiver on pull request %d: %w", r.PullRequest.PullRequestID, err)
+	}
+	return w, nil
+}
+
+// give keeps a waiver with what follows from it, now and when it ends.
+func give(ctx context.Context, tx *postgres.Tx, v mergecheck.Verdict, r Request, w mergecheck.Waiver, life time.Duration) (mergecheck.Waiver, error) {
 	// What the pull request was when it was waived: what comes later ends the waiver.
-	err = s.store.See(ctx, r.PullRequest, postgres.Sighting{
+	err := pullrequests.Saw(ctx, tx, r.PullRequest, postgres.Sighting{
 		Told: mergecheck.Told{
 			State: v.PullRequest.State, Head: w.Head, DestinationBranch: w.Destination, DestinationCommit: v.PullRequest.DestinationCommit, On: v.PullRequest.On,
 		},
@@ -74,7 +88,30 @@ func (s *Service) Give(ctx context.Context, v mergecheck.Verdict, r Request) (me
 	if err != nil {
 		return w, err
 	}
-	return s.store.AddWaiver(ctx, r.PullRequest, w, life)
+	return Add(ctx, tx, r.PullRequest, w, life)
+}
+
+// Add keeps a waiver, tells of it, and queues what follows from it and from its end. It
+// returns the waiver as kept.
+func Add(ctx context.Context, tx *postgres.Tx, pr postgres.PullRequestKey, w mergecheck.Waiver, life time.Duration) (mergecheck.Waiver, error) {
+	w, err := tx.AddWaiver(ctx, pr, w, life)
+	if err != nil {
+		return w, err
+	}
+	repository, err := tx.Repository(ctx, pr.WorkspaceUUID, pr.RepositoryUUID)
+	if err != nil {
+		return w, err
+	}
+	list, err := tx.NewestWaivers(ctx, pr)
+	if err != nil {
+		return w, err
+	}
+	given := mergecheck.StateAsGiven(list, w)
+	err = tx.Notify(ctx, pr.WorkspaceUUID, postgres.Event{Type: postgres.EventWaiverGiven, Repository: repository, PullRequestID: pr.PullRequestID, Waiver: &given})
+	if err != nil {
+		return w, err
+	}
+	return w, tx.Enqueue(ctx, postgres.SettleWaivers{PullRequestKey: pr}, postgres.SettleWaivers{PullRequestKey: pr, ExpiresOn: w.ExpiresOn})
 }
 
 func waiver(v mergecheck.Verdict, r Request) (w mergecheck.Waiver, life time.Duration, err error) {
@@ -164,11 +201,18 @@ func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, river.WorkFunc(s.settle))
 }
 
-// settle makes commit statuses follow the waivers that live.
+// settle makes commit statuses follow the waivers that live, at once or when one ends.
 func (s *Service) settle(ctx context.Context, job *river.Job[postgres.SettleWaivers]) error {
-	early, err := s.store.SettleWaivers(ctx, job.Args)
-	if err == nil && early > 0 {
+	now, err := s.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if early := job.Args.ExpiresOn.Sub(now); early > 0 && !job.Args.ExpiresOn.IsZero() {
 		return river.JobSnooze(early + time.Second)
 	}
-	return err
+	err = s.store.InTx(ctx, func(tx *postgres.Tx) error { return commitstatus.WantWaived(ctx, tx, job.Args.PullRequestKey) })
+	if err != nil {
+		return fmt.Errorf("settle waivers of pull request %d: %w", job.Args.PullRequestID, err)
+	}
+	return nil
 }
