@@ -49,9 +49,9 @@ func (s *Server) giveWaiver(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	for _, judged := range mergecheck.WithStates(list, verdict.PullRequest, verdict.Policy.Waivers, w.CreatedOn) {
-		if judged.ID == w.ID {
-			c.JSON(http.StatusCreated, waiverOf(judged))
+	for _, waiver := range mergecheck.WithStates(list, verdict.PullRequest, verdict.Policy.Waivers, w.CreatedOn) {
+		if waiver.ID == w.ID {
+			c.JSON(http.StatusCreated, waiverOf(waiver))
 			return nil
 		}
 	}
@@ -135,11 +135,11 @@ func (s *Server) listWaivers(c *gin.Context, token postgres.Token) error {
 		return err
 	}
 	states := map[int64]mergecheck.WaiverState{}
-	for _, judged := range mergecheck.WithStates(list, verdict.PullRequest, verdict.Policy.Waivers, verdict.EvaluatedOn) {
-		states[judged.ID] = judged.State
+	for _, waiver := range mergecheck.WithStates(list, verdict.PullRequest, verdict.Policy.Waivers, verdict.EvaluatedOn) {
+		states[waiver.ID] = waiver.State
 	}
-	for _, judged := range verdict.Waivers { // judged among all of them, not a page
-		states[judged.ID] = judged.State
+	for _, waiver := range verdict.Waivers { // among all of them, not a page
+		states[waiver.ID] = waiver.State
 	}
 	return writePage(s, c, list, length, func(w mergecheck.Waiver) int64 { return w.ID }, func(w mergecheck.Waiver) api.Waiver {
 		return waiverOf(mergecheck.WaiverWithState{Waiver: w, State: states[w.ID]})
