@@ -228,6 +228,7 @@ type Delivery struct {
 	Source      string     `json:"source"`
 	Outcome     string     `json:"outcome"` // pending, processed, ignored or failed
 	Reason      *string    `json:"reason"`
+	Detail      *string    `json:"detail"` // what the reason means here, where it doesn't say it all
 	BuildID     *int64     `json:"build_id"`
 	Attempts    int        `json:"attempts"`
 	ReceivedOn  time.Time  `json:"received_on"`

@@ -73,6 +73,7 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, ask
 	case problem != "":
 		return result{problem: problem}, nil
 	case !trusted:
+		s.warnUntrusted(ctx, b.Project.Account, b.Repository)
 		return result{ignored: ReasonUntrustedAccount}, nil
 	}
 	// Before recording, so that what is recorded is found by the merge check at

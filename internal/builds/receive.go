@@ -1,8 +1,10 @@
 package builds
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"mergegate/internal/appveyor"
@@ -42,7 +44,26 @@ func (s *Service) Receive(ctx context.Context, body []byte) (id int64, err error
 	s.deliveries.WithLabelValues(SourceAppVeyor, string(delivery.Outcome)).Inc()
 	s.log.InfoContext(ctx, "delivery stored", "delivery", id, "build_id", hook.BuildID,
 		"outcome", delivery.Outcome, "reason", delivery.Reason)
+	if delivery.Reason == ReasonUntrustedAccount {
+		s.warnUntrusted(ctx, delivery.Account, delivery.HintedRepository)
+	}
 	return id, nil
+}
+
+// warnUntrusted says what somebody has to look at who wonders where the builds are.
+func (s *Service) warnUntrusted(ctx context.Context, account, repository string) {
+	s.log.WarnContext(ctx, "AppVeyor account isn't mapped to the workspace of its build", "account", account, "repository", repository,
+		"mapping", s.accounts.String())
+}
+
+// Detail says in a sentence what the reason of a delivery means here, "" where the reason
+// says it all.
+func (s *Service) Detail(d postgres.Delivery) string {
+	if d.Reason != ReasonUntrustedAccount {
+		return ""
+	}
+	return fmt.Sprintf("MERGEGATE_APPVEYOR_ACCOUNTS (%s) doesn't map AppVeyor account %s to the workspace of %s.",
+		s.accounts, d.Account, cmp.Or(d.HintedRepository, "its build"))
 }
 
 // delivery decides what can be decided without asking anybody. The body may be

@@ -114,7 +114,7 @@ func (g *Gate) Ask(ctx context.Context, q Question) Answer {
 	g.duration.WithLabelValues(yesNo(q.Brought == nil)).Observe(took.Seconds())
 	success, message := j.verdict.Answer(q.Trigger == mergecheck.TriggerOnMerge)
 	g.keep(ctx, q, j, postgres.Decision{Success: success, Message: message, DurationMs: int(took.Milliseconds())})
-	return Answer{Success: success, Message: message, Verdict: j.verdict}
+	return Answer{Success: success, Message: message, Verdict: j.verdict, Repository: j.repository.FullName}
 }
 
 // Answer is what a merge check is told, and why.
@@ -122,6 +122,8 @@ type Answer struct {
 	Success bool
 	Message string // one line, at most 255 characters
 	Verdict mergecheck.Verdict
+	// Repository is "workspace/repo", "" while Bitbucket has not told it.
+	Repository string
 }
 
 // KeepToken keeps a Forge app system token that came with an event.
@@ -152,6 +154,8 @@ func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID
 type evaluation struct {
 	verdict mergecheck.Verdict
 	facts   mergecheck.Facts
+	// repository is as it is stored: the zero value where it couldn't be read.
+	repository postgres.Repository
 	// seen is the pull request as it was seen, where that is news; nil: it isn't.
 	seen *postgres.Sighting
 	// unsettled is set when a build is stored as of another head than it is of.
@@ -225,7 +229,7 @@ func (g *Gate) weigh(ctx context.Context, q Question, s Snapshot, k known) evalu
 		Policy: k.policy, Problem: k.problem, Now: stored.Now,
 	}
 	j := evaluation{verdict: g.complete(ctx, q, &facts, stored.Repository), unsettled: isUnsettled(facts), subscribed: stored.Subscribed, rename: k.rename}
-	j.facts = facts
+	j.facts, j.repository = facts, stored.Repository
 	if seen := s.sighting(); stored.IsNews(seen) {
 		j.seen = &seen
 	}

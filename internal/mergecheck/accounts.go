@@ -1,6 +1,7 @@
 package mergecheck
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -9,6 +10,17 @@ import (
 // account in lower case, workspaces by slug or by UUID, both in lower case and without
 // braces. The zero value trusts nobody.
 type Accounts map[string][]string
+
+// String is the mapping as it is configured, in the order of the accounts.
+func (a Accounts) String() string {
+	var pairs []string
+	for _, account := range slices.Sorted(maps.Keys(a)) {
+		for _, workspace := range a[account] {
+			pairs = append(pairs, account+"="+workspace)
+		}
+	}
+	return strings.Join(pairs, ",")
+}
 
 // Known reports whether the account is trusted for any workspace.
 func (a Accounts) Known(account string) bool { return len(a[strings.ToLower(account)]) > 0 }

@@ -129,9 +129,9 @@ func decisionOf(d postgres.Decision) api.Decision {
 	}
 }
 
-func deliveryOf(d postgres.Delivery) api.Delivery {
+func (s *Server) deliveryOf(d postgres.Delivery) api.Delivery {
 	w := api.Delivery{
-		ID: formatID(d.ID), Source: d.Source, Outcome: string(d.Outcome), Reason: null(d.Reason), Attempts: d.Attempts,
+		ID: formatID(d.ID), Source: d.Source, Outcome: string(d.Outcome), Reason: null(d.Reason), Detail: null(s.Builds.Detail(d)), Attempts: d.Attempts,
 		ReceivedOn: d.ReceivedOn.UTC(), ProcessedOn: utc(d.ProcessedOn),
 	}
 	if d.BuildID != 0 {

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -22,6 +24,9 @@ const verifyTimeout = 1200 * time.Millisecond
 // mergeCheck answers Forge. Every question that was understood gets 200 with a
 // verdict: any other answer shows as a failed check without a message.
 func (s *Server) mergeCheck(c *gin.Context) error {
+	if id := c.GetHeader("x-b3-traceid"); saneTraceID.MatchString(id) {
+		note(c, "trace_id", id)
+	}
 	invocation, err := s.verify(c)
 	if err != nil {
 		return err
@@ -39,6 +44,7 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	note(c, "workspace", event.WorkspaceUUID, "pull_request", event.PullRequestID, "trigger", event.Trigger)
 	if !invocation.ForWorkspace(event.WorkspaceUUID) {
 		return errForbidden.with("the token is of another workspace")
 	}
@@ -52,11 +58,17 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 		},
 		Trigger: event.Trigger, Brought: brought(event), SystemToken: c.GetHeader("x-forge-oauth-system"),
 	})
+	note(c, "repository", cmp.Or(answer.Repository, event.RepositoryUUID), "verdict", answer.Verdict.Code, "success", answer.Success,
+		"message", answer.Message)
 	c.JSON(http.StatusOK, gin.H{"success": answer.Success, "message": answer.Message})
 	return nil
 }
 
+// saneTraceID is what Forge's trace ids look like: they are logged as they come.
+var saneTraceID = regexp.MustCompile(`^[0-9a-f]{16,32}$`)
+
 func tooManyChecks(c *gin.Context) error {
+	note(c, "success", false, "reason", "too many merge checks at once")
 	c.JSON(http.StatusOK, gin.H{"success": false, "message": "mergegate is answering too many merge checks. Re-run this check in a minute."})
 	return nil
 }

@@ -31,6 +31,17 @@ func (s *Server) identify(c *gin.Context) {
 
 func requestID(c *gin.Context) string { return c.GetString(requestIDKey) }
 
+// noteKey is what a request's line in the log says besides, as key and value in turn.
+const noteKey = "note"
+
+// note adds keys and values to the request's one line in the log. No secret may be among
+// them, and no text of a caller's that has no bound.
+func note(c *gin.Context, keysAndValues ...any) {
+	noted, _ := c.Get(noteKey)
+	before, _ := noted.([]any)
+	c.Set(noteKey, append(before, keysAndValues...))
+}
+
 // observe logs and counts each request once. It logs the route, not the URL:
 // what a caller puts into a URL by mistake may be a secret.
 func (s *Server) observe(c *gin.Context) {
@@ -48,8 +59,12 @@ func (s *Server) observed(c *gin.Context, took time.Duration) {
 	if route == "/healthz" || route == readyPath {
 		return // a line every few seconds would hide the others
 	}
-	s.Log.InfoContext(c.Request.Context(), "request", "request_id", requestID(c), "method", c.Request.Method,
-		"route", route, "status", status, "duration_ms", took.Milliseconds(), "remote", c.RemoteIP())
+	noted, _ := c.Get(noteKey)
+	about, _ := noted.([]any)
+	s.Log.InfoContext(c.Request.Context(), "request", append([]any{
+		"request_id", requestID(c), "method", c.Request.Method,
+		"route", route, "status", status, "duration_ms", took.Milliseconds(), "remote", c.RemoteIP(),
+	}, about...)...)
 }
 
 // methodLabel bounds a metric's label: a method can be any word.

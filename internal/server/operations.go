@@ -31,7 +31,7 @@ func (s *Server) listDeliveries(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	return writePage(s, c, list, length, func(d postgres.Delivery) int64 { return d.ID }, deliveryOf)
+	return writePage(s, c, list, length, func(d postgres.Delivery) int64 { return d.ID }, s.deliveryOf)
 }
 
 // replayDelivery has a delivery processed anew.
@@ -48,7 +48,7 @@ func (s *Server) replayDelivery(c *gin.Context, token postgres.Token) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusAccepted, deliveryOf(d))
+	c.JSON(http.StatusAccepted, s.deliveryOf(d))
 	return nil
 }
 

@@ -131,6 +131,7 @@ func (s *Server) handle(f func(*gin.Context) error) gin.HandlerFunc {
 func (s *Server) fail(c *gin.Context, err error) {
 	p := s.limited(c, asProblem(err))
 	p.RequestID = requestID(c)
+	note(c, "code", p.Code, "reason", p.Detail)
 	if p.Status >= 500 && c.FullPath() != readyPath { // which says itself what is worth a line
 		level := slog.LevelError
 		if p.Code == errBusy.Code || p.Code == errTooSlow.Code {

@@ -205,6 +205,7 @@ type Delivery struct {
 	ID      string
 	Outcome string
 	Reason  *string
+	Detail  *string
 	BuildID int64 `json:"build_id"`
 }
 
