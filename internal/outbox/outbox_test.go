@@ -105,7 +105,7 @@ func TestPublish(t *testing.T) {
 			if _, got.Claim, err = store.ClaimEntry(t.Context(), id, time.Minute, 1); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got, cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) })); diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmp.Comparer(errors.Is)); diff != "" {
 				t.Errorf("end (-want +got):\n%s", diff)
 			}
 		})
