@@ -23,7 +23,7 @@ QUIET   := awk '!/"level":/ { print } /^(FAIL|panic)/ { failed = 1 } END { exit 
 export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-slow model soak test-go test-app lint image fuzz bench postgres node
+.PHONY: help demo picture run test test-slow model soak test-go test-app lint image fuzz bench postgres node
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ soak: postgres ## Kill the program RELIABILITY_KILLS (100) times, play RELIABILI
 		-run '^(TestKilledAtRandomMoments|TestMessagesInAnyOrder)$$' ./cmd/mergegate ./internal/server | $(QUIET)
 	@mkdir -p bin && $(GO) build -tags $(TAGS) -o bin/mergegate ./cmd/mergegate
 	SOAK=$(SOAK) MERGEGATE_TEST_PROGRAM=$(CURDIR)/bin/mergegate $(GO) test -tags $(TAGS),soak -timeout 24h -count 1 -v -run '^TestSoak$$' ./cmd/mergegate | $(QUIET)
+
+picture: postgres ## Draw what README shows of the checks, from the answers of the demo
+	$(GO) test -tags $(TAGS) -count 1 -run '^TestStoryIsHeld$$' ./internal/demo -update
 
 lint: ## Vet and lint
 	$(GO) vet -tags $(TAGS),slow,soak ./...

@@ -15,15 +15,17 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(postgrestest.Main(m).Run()) }
 
-// TestStoryIsHeld tells the story with a stand-in that is held to Atlassian's document.
+// TestStoryIsHeld tells the story with a stand-in that is held to Atlassian's document, and
+// holds the picture of it in README to its answers.
 func TestStoryIsHeld(t *testing.T) {
 	t.Parallel()
 	var stdout bytes.Buffer
 	env := map[string]string{"DATABASE_URL": postgrestest.Empty(t)}
 	o := Options{Stdout: &stdout, Getenv: func(name string) string { return env[name] }, bitbucket: held.New}
 	if err := Run(t.Context(), o); err != nil {
-		t.Errorf("%v\n%s", err, stdout.String())
+		t.Fatalf("%v\n%s", err, stdout.String())
 	}
+	testPicture(t, stdout.String())
 }
 
 func TestTellsWhatDoesNotHold(t *testing.T) {
