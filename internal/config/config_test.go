@@ -38,16 +38,16 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 }
 
-// TestREADMEListsEveryVariable keeps the table and the program from parting.
-func TestREADMEListsEveryVariable(t *testing.T) {
+// TestEveryVariableIsDocumented keeps the table and the program from parting.
+func TestEveryVariableIsDocumented(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Environment]()) {
 		if name := field.Tag.Get("env"); !bytes.Contains(readme, []byte("`"+name+"`")) {
-			t.Errorf("README.md does not list %s", name)
+			t.Errorf("docs/configuration.md does not list %s", name)
 		}
 	}
 }
