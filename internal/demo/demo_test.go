@@ -26,6 +26,7 @@ func TestStoryIsHeld(t *testing.T) {
 		t.Fatalf("%v\n%s", err, stdout.String())
 	}
 	testPicture(t, stdout.String())
+	testExcerpt(t, stdout.String())
 }
 
 func TestTellsWhatDoesNotHold(t *testing.T) {

@@ -46,6 +46,32 @@ func testPicture(t *testing.T, story string) {
 	}
 }
 
+// testExcerpt holds the lines of the demo that README has to the story; … stands for those
+// between.
+func testExcerpt(t *testing.T, story string) {
+	t.Helper()
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, excerpt, _ := strings.Cut(string(page), "\n```text\n")
+	excerpt, _, _ = strings.Cut(excerpt, "```")
+	if excerpt == "" {
+		t.Fatal("README.md shows nothing of the demo")
+	}
+	for line := range strings.Lines(excerpt) {
+		line = strings.TrimSpace(line)
+		i := strings.Index(story, line)
+		switch {
+		case line == "" || line == "…":
+		case i < 0:
+			t.Errorf("the demo doesn't print this line of README.md, or not there: %s", line)
+		default:
+			story = story[i+len(line):]
+		}
+	}
+}
+
 var (
 	answerPattern = regexp.MustCompile(`(?s)(\{"message": .*?"success": (?:true|false)\})\s+✓ merge check: (\w+),`)
 	spacePattern  = regexp.MustCompile(`\n\s+`)
