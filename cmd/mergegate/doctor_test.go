@@ -217,8 +217,8 @@ func TestDoctor(t *testing.T) {
 		{name: "Bitbucket is away", env: []string{"MERGEGATE_BITBUCKET_API_URL=" + gone.URL}, check: "bitbucket acme", state: doctor.Fault, want: "let this machine reach"},
 
 		{name: "no Forge app", env: []string{"MERGEGATE_FORGE_APP_ID="}, check: "forge app", state: doctor.Warning, want: "docs/install.md"},
-		{name: "an app's id of another form", env: []string{"MERGEGATE_FORGE_APP_ID=8db33809-1f32-48bb-8c52-5877dab48107"}, check: "forge app", state: doctor.Fault, want: "ari:cloud:ecosystem::app/"},
-		{name: "an environment that isn't one", env: []string{"MERGEGATE_FORGE_ENVIRONMENTS=LIVE"}, check: "forge environments", state: doctor.Fault, want: "DEVELOPMENT, STAGING, PRODUCTION"},
+		{name: "an app's id of another form", env: []string{"MERGEGATE_FORGE_APP_ID=8db33809-1f32-48bb-8c52-5877dab48107"}, check: "configuration", state: doctor.Fault, want: "ari:cloud:ecosystem::app/"},
+		{name: "an environment that isn't one", env: []string{"MERGEGATE_FORGE_ENVIRONMENTS=LIVE"}, check: "configuration", state: doctor.Fault, want: "DEVELOPMENT, STAGING, PRODUCTION"},
 		{name: "no production", env: []string{"MERGEGATE_FORGE_ENVIRONMENTS=staging"}, check: "forge environments", state: doctor.Warning, want: "forge deploy -e production"},
 		{name: "no keys", env: []string{"MERGEGATE_FORGE_JWKS_URL=" + refusing.URL}, check: "forge keys", state: doctor.Fault, want: "418"},
 		{name: "no secret key", env: []string{"MERGEGATE_SECRET_KEY="}, check: "secret key", state: doctor.Warning, want: "openssl rand -base64 32"},

@@ -19,7 +19,7 @@ import (
 )
 
 // asProgram makes the test binary be the program: tests start it as a process.
-const asProgram = "MERGEGATE_TEST_AS_PROGRAM"
+const asProgram = "TEST_AS_MERGEGATE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {

@@ -25,7 +25,7 @@ import (
 // of them all, shared out alike.
 const (
 	defaultConns  = 31
-	leastConns    = 9
+	leastConns    = config.LeastConns
 	listenerConns = 1
 )
 

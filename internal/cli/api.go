@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
-	"strings"
 
 	"mergegate/internal/app"
 	"mergegate/internal/client"
@@ -24,14 +21,14 @@ type remote struct {
 // withAPI gives f the API: of a running service, else of one that exists for this command
 // alone, with everything allowed to its operator.
 func (p *program) withAPI(r remote, operator app.Operator, f func(c *client.Client) error) error {
-	base, token, err := r.resolve(p.getenv)
+	base, token, err := r.resolve(p.environ)
 	if err != nil {
 		return err
 	}
 	if base != "" {
 		return asUsage(f(client.New(base, token)))
 	}
-	cfg, err := config.Load(p.getenv)
+	cfg, err := config.Load(p.environ)
 	if err != nil {
 		return err
 	}
@@ -50,43 +47,15 @@ func asUsage(err error) error {
 func command(name string) app.Operator { return app.Operator{Name: "mergegate " + name} }
 
 // resolve is the service to ask and the token to ask with, "" for none.
-func (r remote) resolve(getenv func(string) string) (base, token string, err error) {
-	base, token = r.URL, r.Token
-	if base == "" {
-		base = getenv("MERGEGATE_URL")
+func (r remote) resolve(environ config.Environ) (base, token string, err error) {
+	service, err := config.LoadService(environ, config.Service{URL: r.URL, Token: r.Token})
+	if err != nil || service.URL == "" {
+		return "", "", err
 	}
-	if base == "" {
-		return "", "", nil
+	if service.Token == "" {
+		return "", "", usageError{errors.New("MERGEGATE_TOKEN is empty; make a token with mergegate token create where the service runs")}
 	}
-	if token == "" {
-		token = strings.TrimSpace(getenv("MERGEGATE_TOKEN"))
-		if file := getenv("MERGEGATE_TOKEN_FILE"); token == "" && file != "" {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				return "", "", usageError{fmt.Errorf("MERGEGATE_TOKEN_FILE: %w", err)}
-			}
-			token = strings.TrimSpace(string(content))
-		}
-	}
-	if err := checkServiceURL(base); err != nil {
-		return "", "", usageError{err}
-	}
-	if token == "" {
-		return "", "", usageError{errors.New("MERGEGATE_TOKEN is empty: make a token with mergegate token create where the service runs")}
-	}
-	return base, token, nil
-}
-
-func checkServiceURL(given string) error {
-	u, err := url.Parse(given)
-	switch {
-	case err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "":
-		return nil
-	case !strings.Contains(given, "://"):
-		return errors.New("MERGEGATE_URL has no scheme: write it like https://mergegate.example.com")
-	default:
-		return errors.New("MERGEGATE_URL is not a web address like https://mergegate.example.com, without a password or query")
-	}
+	return service.URL, service.Token, nil
 }
 
 // unknownRepository says what to do about a repository that the API doesn't know.
@@ -106,7 +75,7 @@ func unknown(err error, words string) error {
 
 // operator is who runs a command, as far as the machine tells.
 func (p *program) operator() string {
-	if user := p.getenv("USER"); user != "" {
+	if user := p.environ.Get("USER"); user != "" {
 		return "command line of " + user
 	}
 	return "command line"

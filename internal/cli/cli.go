@@ -1,6 +1,6 @@
 // Package cli is the command line: what each command is called, takes and prints.
 //
-//	code := cli.Run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+//	code := cli.Run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 package cli
 
 import (
@@ -31,10 +31,10 @@ func (e usageError) Unwrap() error { return e.error }
 
 // program is what every command gets.
 type program struct {
-	ctx    context.Context //nolint:containedctx // kong passes values to commands, not arguments
-	getenv func(string) string
-	stdout io.Writer
-	stderr io.Writer
+	ctx     context.Context //nolint:containedctx // kong passes values to commands, not arguments
+	environ config.Environ
+	stdout  io.Writer
+	stderr  io.Writer
 }
 
 type commands struct {
@@ -70,7 +70,7 @@ Examples:
   mergegate token create --name dashboard --scope read --expires 90d`
 
 // Run is the program without the process around it, and returns its exit code.
-func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (code int) {
+func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) (code int) {
 	stdout, stderr = terminal.Printable(stdout), terminal.Printable(stderr)
 	type exited int
 	defer func() { // --help prints and leaves
@@ -96,7 +96,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err := checkGiven(parsed); err != nil {
 		return report(stderr, err)
 	}
-	return report(stderr, parsed.Run(&program{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr}))
+	return report(stderr, parsed.Run(&program{ctx: ctx, environ: environ, stdout: stdout, stderr: stderr}))
 }
 
 // checkGiven refuses options that are given and empty, or 0: an unset variable of a

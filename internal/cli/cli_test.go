@@ -9,16 +9,14 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
-)
 
-func getenv(env map[string]string) func(string) string {
-	return func(name string) string { return env[name] }
-}
+	"mergegate/internal/config"
+)
 
 func TestEveryConfigurationFaultIsListedByVariable(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
-	code := Run(context.Background(), []string{"serve"}, getenv(map[string]string{
+	code := Run(context.Background(), []string{"serve"}, config.EnvironOf(map[string]string{
 		"MERGEGATE_LISTEN":                       "8080",
 		"MERGEGATE_ADMIN_LISTEN":                 "x",
 		"MERGEGATE_PUBLIC_URL":                   "gate.example",
@@ -88,7 +86,7 @@ func TestUsage(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var stdout, stderr bytes.Buffer
-			if got := Run(context.Background(), tt.args, getenv(nil), &stdout, &stderr); got != tt.want {
+			if got := Run(context.Background(), tt.args, nil, &stdout, &stderr); got != tt.want {
 				t.Errorf("exit code %d, want %d\n%s", got, tt.want, stderr.String())
 			}
 		})

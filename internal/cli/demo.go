@@ -34,5 +34,5 @@ func (d demoCommand) Run(p *program) error {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(p.ctx, syscall.SIGHUP)
 	defer stop()
-	return demo.Run(ctx, demo.Options{Stdout: p.stdout, Getenv: p.getenv, Keep: d.Keep})
+	return demo.Run(ctx, demo.Options{Stdout: p.stdout, Environ: p.environ, Keep: d.Keep})
 }

@@ -46,7 +46,7 @@ func (c doctorCommand) Run(p *program) error {
 			return usageError{errors.New("the commit is not a hash of 40 characters")}
 		}
 	}
-	o := doctor.Options{Getenv: p.getenv, Stderr: p.stderr, Commit: c.Commit, SHA: c.SHA}
+	o := doctor.Options{Environ: p.environ, Stderr: p.stderr, Commit: c.Commit, SHA: c.SHA}
 	if !c.JSON {
 		o.Show = func(f doctor.Finding) { printFinding(p.stdout, f) }
 	}

@@ -55,7 +55,7 @@ func (migrateStatus) Run(p *program) error {
 
 // withDatabase gives a command the database as it is, migrated or not.
 func (p *program) withDatabase(f func(url string) error) error {
-	cfg, err := config.Load(p.getenv)
+	cfg, err := config.Load(p.environ)
 	if err != nil {
 		return err
 	}

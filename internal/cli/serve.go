@@ -26,7 +26,7 @@ Examples:
 
 // Run serves until the context ends.
 func (serveCommand) Run(p *program) error {
-	cfg, err := config.Load(p.getenv)
+	cfg, err := config.Load(p.environ)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ type healthcheckCommand struct{}
 
 // Run asks the service on this machine.
 func (healthcheckCommand) Run(p *program) error {
-	cfg, err := config.Load(p.getenv)
+	cfg, err := config.Load(p.environ)
 	if err != nil {
 		return err
 	}

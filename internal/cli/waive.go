@@ -80,7 +80,7 @@ func (w waiveCommand) Run(p *program) error {
 // operator is who waives. To a running service that is who has the token, so that
 // a name beside it would be a claim that nobody checks.
 func (w waiveCommand) operator(p *program) (app.Operator, error) {
-	base, _, err := w.resolve(p.getenv)
+	base, _, err := w.resolve(p.environ)
 	if err != nil {
 		return app.Operator{}, err
 	}

@@ -1,21 +1,17 @@
 // Package config reads what the program is configured with: the environment.
 //
-//	cfg, err := config.Load(os.Getenv)
+//	cfg, err := config.Load(os.Environ())
 //
 // An error is a [config.Error], which lists every fault at once.
 package config
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
-	"fmt"
-	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,8 +22,8 @@ import (
 	"mergegate/internal/policy"
 )
 
-// Environment is every variable the program reads, as text. A secret may be
-// given as a file instead, under the name with _FILE.
+// Environment is every variable the service reads, as text. Each may be given as a
+// file instead, under the name with _FILE. What is tagged as secret is never printed.
 type Environment struct {
 	DatabaseURL string `env:"DATABASE_URL" secret:"true"`
 	DataDir     string `env:"MERGEGATE_DATA_DIR"`
@@ -86,153 +82,171 @@ func (e Error) Unwrap() error { return e.error }
 // NewError says that err is a fault of the configuration.
 func NewError(err error) Error { return Error{err} }
 
-// Faults are what is wrong with the environment, each as "VARIABLE: what".
-type Faults []string
-
-func (f *Faults) add(variable, format string, args ...any) {
-	*f = append(*f, variable+": "+fmt.Sprintf(format, args...))
-}
-
-func (f Faults) err() error {
-	if len(f) == 0 {
-		return nil
-	}
-	return Error{f}
-}
-
-// Error lists every fault on a line of its own.
-func (f Faults) Error() string { return "configuration:\n  " + strings.Join(f, "\n  ") }
-
-// Load reads the environment. Its error lists every fault at once.
-func Load(getenv func(string) string) (Config, error) {
+// Load reads the environment of the service. Its error lists every fault at once; the
+// Config beside it has what could be read.
+func Load(environ Environ) (Config, error) {
 	var cfg Config
-	var wrong Faults
-	values := readVariables(getenv, &wrong)
+	var wrong faults
+	values := readVariables(environ, serviceVariables, &wrong)
 	if err := env.ParseWithOptions(&cfg.Environment, env.Options{Environment: values}); err != nil {
 		return cfg, Error{err}
 	}
 	if cfg.DataDir == "" {
-		cfg.DataDir = defaultDataDir(getenv)
+		cfg.DataDir = defaultDataDir(environ)
 	}
 	cfg.understand(&wrong)
+	checkNames(environ, &wrong)
 	return cfg, wrong.err()
 }
 
 // DatabaseURL reads DATABASE_URL, or its file, alone.
-func DatabaseURL(getenv func(string) string) (string, error) {
-	var wrong Faults
-	values := readVariables(func(name string) string {
-		if strings.HasPrefix(name, "DATABASE_URL") {
-			return getenv(name)
-		}
-		return ""
-	}, &wrong)
-	return values["DATABASE_URL"], wrong.err()
+func DatabaseURL(environ Environ) (string, error) {
+	var wrong faults
+	values := readVariables(environ, []variable{{name: databaseURL, secret: true}}, &wrong)
+	checkDatabaseURL(&wrong, values[databaseURL])
+	return values[databaseURL], wrong.err()
 }
 
-// readVariables takes each variable from the environment, or a secret from the
-// file that NAME_FILE names. Empty is unset.
-func readVariables(getenv func(string) string, wrong *Faults) map[string]string {
-	values := map[string]string{}
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[Environment]()) {
-		name := field.Tag.Get("env")
-		value := strings.TrimSpace(getenv(name))
-		if file := getenv(name + "_FILE"); file != "" && field.Tag.Get("secret") != "" {
-			content, err := os.ReadFile(file)
-			switch {
-			case value != "":
-				wrong.add(name+"_FILE", "is set, and %s too; set one of them", name)
-			case err != nil:
-				wrong.add(name+"_FILE", "%v", err)
-			case len(bytes.TrimSpace(content)) == 0:
-				wrong.add(name+"_FILE", "%q is empty; write the secret to it, or unset %[2]s_FILE", file, name)
-			default:
-				value = strings.TrimSpace(string(content))
-			}
-		}
-		if value != "" && field.Tag.Get("list") != "" && len(List(value)) == 0 {
-			wrong.add(name, "holds nothing but commas; give a value, or unset it")
-		}
-		if value != "" {
-			values[name] = value
-		}
-	}
-	return values
-}
-
-func defaultDataDir(getenv func(string) string) string {
-	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+func defaultDataDir(environ Environ) string {
+	if dir := environ.Get("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "mergegate")
 	}
-	home := getenv("HOME")
+	home := environ.Get("HOME")
 	if home == "" {
 		home, _ = os.UserHomeDir()
 	}
 	return filepath.Join(home, ".local", "share", "mergegate")
 }
 
-func (c *Config) understand(wrong *Faults) {
+func (c *Config) understand(wrong *faults) {
+	checkDatabaseURL(wrong, c.Environment.DatabaseURL)
+	if strings.HasPrefix(c.DataDir, "~") {
+		wrong.add("MERGEGATE_DATA_DIR", "%s begins with ~, which only a shell expands; write the whole path, for example /var/lib/mergegate", quoted(c.DataDir))
+	}
 	c.understandHTTP(wrong)
 	c.understandAppVeyor(wrong)
 	c.understandBitbucket(wrong)
-	c.ForgeAppIDs, c.ForgeEnvironments = List(c.ForgeAppID), List(c.Environment.ForgeEnvironments)
+	c.understandForge(wrong)
+	c.understandNetworks(wrong)
 	var err error
 	if c.Retention, err = parseRetention(c.Environment.Retention); err != nil {
 		wrong.add("MERGEGATE_RETENTION", "%v", err)
-	}
-	for _, text := range List(c.Environment.WebhookNetworks) {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			wrong.add("MERGEGATE_WEBHOOK_NETWORKS", "%q is not a network like 10.1.0.0/16", text)
-		}
-		c.WebhookNetworks = append(c.WebhookNetworks, prefix.Masked())
 	}
 	if c.SecretKeys, err = parseKeys(c.SecretKey); err != nil {
 		wrong.add("MERGEGATE_SECRET_KEY", "%v", err)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(c.LogLevel)) {
-		wrong.add("MERGEGATE_LOG_LEVEL", "%q is not debug, info, warn or error", c.LogLevel)
+		wrong.add("MERGEGATE_LOG_LEVEL", "%s is not debug, info, warn or error", quoted(c.LogLevel))
 	}
 	if !slices.Contains([]string{"", "json", "text"}, c.LogFormat) {
-		wrong.add("MERGEGATE_LOG_FORMAT", "%q is not json or text", c.LogFormat)
+		wrong.add("MERGEGATE_LOG_FORMAT", "%s is not json or text", quoted(c.LogFormat))
 	}
 }
 
-func (c *Config) understandHTTP(wrong *Faults) {
+func (c *Config) understandHTTP(wrong *faults) {
 	checkListen(wrong, "MERGEGATE_LISTEN", c.Listen)
 	if c.AdminListen != "" {
 		checkListen(wrong, "MERGEGATE_ADMIN_LISTEN", c.AdminListen)
 	}
-	if c.PublicURL != "" {
-		checkURL(wrong, "MERGEGATE_PUBLIC_URL", c.PublicURL)
+	if c.AdminListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+		wrong.add("MERGEGATE_ADMIN_LISTEN", "%s is the address of MERGEGATE_LISTEN too; choose another port, for example 127.0.0.1:9090", quoted(c.AdminListen))
 	}
-	checkURL(wrong, "MERGEGATE_FORGE_JWKS_URL", c.ForgeJWKSURL)
+	if c.PublicURL != "" {
+		checkPublicURL(wrong, c.PublicURL)
+	}
 }
 
-func (c *Config) understandAppVeyor(wrong *Faults) {
+func (c *Config) understandAppVeyor(wrong *faults) {
 	var err error
 	if c.Accounts, err = parseAccounts(c.AppVeyorAccounts); err != nil {
 		wrong.add("MERGEGATE_APPVEYOR_ACCOUNTS", "%v", err)
 	}
 	if c.AppVeyorWebhookSecret != "" && c.AppVeyorAccounts == "" {
-		wrong.add("MERGEGATE_APPVEYOR_ACCOUNTS", "is required with MERGEGATE_APPVEYOR_WEBHOOK_SECRET: account=workspace, or no build is ever trusted")
+		wrong.add("MERGEGATE_APPVEYOR_ACCOUNTS", "is required with MERGEGATE_APPVEYOR_WEBHOOK_SECRET: without it mergegate trusts no build; set it to account=workspace, for example acme=acme-team")
 	}
-	checkURL(wrong, "MERGEGATE_APPVEYOR_URL", c.AppVeyorURL)
+	checkAppVeyorURL(wrong, c.AppVeyorURL)
 	c.AppVeyorSecrets = List(c.AppVeyorWebhookSecret)
 	if c.AppVeyorTokens, err = parseTokens(c.AppVeyorToken); err != nil {
 		wrong.add("MERGEGATE_APPVEYOR_TOKEN", "%v", err)
 	}
 	if c.ReconcileInterval, err = policy.ParseDuration(c.Environment.ReconcileInterval); err != nil || c.ReconcileInterval < time.Second {
-		wrong.add("MERGEGATE_RECONCILE_INTERVAL", "%q is not a duration of 1s or more, like 2m", c.Environment.ReconcileInterval)
+		wrong.add("MERGEGATE_RECONCILE_INTERVAL", "%s is not a duration of 1s or more, for example 2m", quoted(c.Environment.ReconcileInterval))
 	}
 }
 
-func (c *Config) understandBitbucket(wrong *Faults) {
-	checkURL(wrong, "MERGEGATE_BITBUCKET_API_URL", c.BitbucketAPIURL)
+func (c *Config) understandBitbucket(wrong *faults) {
+	checkBitbucketURL(wrong, c.BitbucketAPIURL)
 	c.BitbucketSecrets = webhookSecrets(c.BitbucketWebhookSecret)
+	if c.Accounts != nil {
+		checkWebhookWorkspaces(wrong, c.BitbucketSecrets, c.Accounts)
+	}
+	c.checkCredentials(wrong)
+}
+
+// checkCredentials wants one credential for Bitbucket at most, whole.
+func (c *Config) checkCredentials(wrong *faults) {
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_EMAIL", c.BitbucketEmail, "MERGEGATE_BITBUCKET_API_TOKEN", c.BitbucketAPIToken)
 	bothOrNone(wrong, "MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID", c.BitbucketOAuthClientID,
 		"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret)
+	if c.BitbucketEmail != "" && !strings.Contains(c.BitbucketEmail, "@") {
+		wrong.add("MERGEGATE_BITBUCKET_EMAIL", "%s is not an e-mail address; give that of the API token's Atlassian account", quoted(c.BitbucketEmail))
+	}
+	var set []string
+	for _, credential := range []struct{ name, value string }{
+		{"MERGEGATE_BITBUCKET_TOKEN", c.BitbucketToken},
+		{"MERGEGATE_BITBUCKET_API_TOKEN", c.BitbucketAPIToken},
+		{"MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET", c.BitbucketOAuthClientSecret},
+	} {
+		if credential.value != "" {
+			set = append(set, credential.name)
+		}
+	}
+	if len(set) > 1 {
+		wrong.add(set[0], "is set, and so is %s; set one credential for Bitbucket", strings.Join(set[1:], " and "))
+	}
+	// Atlassian's tokens say by their first letters what they are for.
+	if strings.HasPrefix(c.BitbucketToken, "ATATT") {
+		wrong.add("MERGEGATE_BITBUCKET_TOKEN", "is an API token; set it as MERGEGATE_BITBUCKET_API_TOKEN, with MERGEGATE_BITBUCKET_EMAIL")
+	}
+	if strings.HasPrefix(c.BitbucketAPIToken, "ATCTT") {
+		wrong.add("MERGEGATE_BITBUCKET_API_TOKEN", "is an access token; set it as MERGEGATE_BITBUCKET_TOKEN, without MERGEGATE_BITBUCKET_EMAIL")
+	}
+}
+
+// appID is the form of a Forge app's ARI.
+var appID = regexp.MustCompile(`^ari:cloud:ecosystem::app/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// forgeEnvironments are those that Forge has.
+var forgeEnvironments = []string{"DEVELOPMENT", "STAGING", "PRODUCTION"}
+
+func (c *Config) understandForge(wrong *faults) {
+	c.ForgeAppIDs, c.ForgeEnvironments = List(c.ForgeAppID), List(c.Environment.ForgeEnvironments)
+	for _, id := range c.ForgeAppIDs {
+		if !appID.MatchString(id) {
+			wrong.add("MERGEGATE_FORGE_APP_ID", "%s is not an app id of the form ari:cloud:ecosystem::app/UUID; copy app.id from manifest/manifest.yml", quoted(id))
+		}
+	}
+	for _, name := range c.ForgeEnvironments {
+		if !slices.Contains(forgeEnvironments, strings.ToUpper(name)) {
+			wrong.add("MERGEGATE_FORGE_ENVIRONMENTS", "%s is not one of %s", quoted(name), strings.Join(forgeEnvironments, ", "))
+		}
+	}
+	checkURL(wrong, "MERGEGATE_FORGE_JWKS_URL", c.ForgeJWKSURL, "https://forge.cdn.prod.atlassian-dev.net/.well-known/jwks.json")
+}
+
+func (c *Config) understandNetworks(wrong *faults) {
+	for _, text := range List(c.Environment.WebhookNetworks) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			example := "10.1.0.0/16"
+			if address, err := netip.ParseAddr(text); err == nil {
+				example = netip.PrefixFrom(address, address.BitLen()).String()
+			}
+			wrong.add("MERGEGATE_WEBHOOK_NETWORKS", "%s is not a network in CIDR form, for example %s", quoted(text), example)
+			continue
+		}
+		c.WebhookNetworks = append(c.WebhookNetworks, prefix.Masked())
+	}
 }
 
 // SigningKey signs the addresses of pages and badges: derived, so that none tells anything of
@@ -258,27 +272,5 @@ func (c *Config) BitbucketCredential() string {
 		return "OAuth consumer " + c.BitbucketOAuthClientID
 	default:
 		return "the Forge app's tokens alone"
-	}
-}
-
-func bothOrNone(wrong *Faults, nameA, a, nameB, b string) {
-	if a != "" && b == "" {
-		wrong.add(nameB, "is required with %s", nameA)
-	}
-	if a == "" && b != "" {
-		wrong.add(nameA, "is required with %s", nameB)
-	}
-}
-
-func checkListen(wrong *Faults, name, address string) {
-	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-		wrong.add(name, "%q is not host:port, like 127.0.0.1:8080 or :8080", address)
-	}
-}
-
-func checkURL(wrong *Faults, name, text string) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
-		wrong.add(name, "is not an http(s) URL without credentials")
 	}
 }

@@ -10,17 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func getenv(env map[string]string) func(string) string {
-	return func(name string) string { return env[name] }
-}
-
 func TestSecretsFromFiles(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte("from-file, older\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := Load(getenv(map[string]string{
+	cfg, err := Load(EnvironOf(map[string]string{
 		"MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE": file, "MERGEGATE_APPVEYOR_ACCOUNTS": "Acme={B7EA02C9-0871-4858-A2A6-A190D7DE977C},other=ws",
 		"MERGEGATE_APPVEYOR_TOKEN": "Acme=one,other=v2.two",
 	}))

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -14,20 +15,44 @@ import (
 	"mergegate/internal/sealed"
 )
 
+var (
+	// accountName is what AppVeyor has in the addresses of an account's projects.
+	accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+	// workspaceSlug is a workspace's ID, as Bitbucket calls it.
+	workspaceSlug = regexp.MustCompile(`^[a-z0-9_-]+$`)
+)
+
 // parseAccounts reads "account=workspace,account=workspace,…". A workspace is a slug or a
 // UUID, with or without braces.
 func parseAccounts(s string) (mergecheck.Accounts, error) {
 	accounts := mergecheck.Accounts{}
 	for _, pair := range List(s) {
-		account, workspace, found := strings.Cut(pair, "=")
-		account = strings.ToLower(strings.TrimSpace(account))
-		workspace = strings.ToLower(strings.Trim(strings.TrimSpace(workspace), "{}"))
-		if !found || account == "" || workspace == "" || strings.ContainsAny(workspace, "/ ={}") {
-			return nil, fmt.Errorf("%q is not account=workspace", pair)
+		account, workspace, err := parseAccount(pair)
+		if err != nil {
+			return nil, err
 		}
 		accounts[account] = append(accounts[account], workspace)
 	}
 	return accounts, nil
+}
+
+func parseAccount(pair string) (account, workspace string, err error) {
+	account, workspace, found := strings.Cut(pair, "=")
+	account = strings.ToLower(strings.TrimSpace(account))
+	workspace = strings.ToLower(strings.TrimSpace(workspace))
+	bare := strings.TrimSuffix(strings.TrimPrefix(workspace, "{"), "}")
+	braced := bare != workspace
+	switch {
+	case !found || account == "" || workspace == "":
+		return "", "", fmt.Errorf("%s is not account=workspace, for example acme=acme-team", quoted(pair))
+	case isUUID(strings.Trim(account, "{}")):
+		return "", "", fmt.Errorf("%s is the wrong way round: the AppVeyor account comes first, as in acme={WORKSPACE UUID}", quoted(pair))
+	case !accountName.MatchString(account):
+		return "", "", fmt.Errorf("%s: %s is not an AppVeyor account; give its name as in https://ci.appveyor.com/account/NAME, not its display name", quoted(pair), quoted(account))
+	case braced && !isUUID(bare), !workspaceSlug.MatchString(bare):
+		return "", "", fmt.Errorf("%s: %s is not a Bitbucket workspace; give its ID as in https://bitbucket.org/ID, or its UUID, not its display name", quoted(pair), quoted(workspace))
+	}
+	return account, bare, nil
 }
 
 // leastRetention is the shortest there is: shorter ones would delete what jobs still need.
@@ -45,14 +70,15 @@ func parseRetention(text string) (Retention, error) {
 	retention := Retention{}
 	for _, pair := range List(text) {
 		kind, value, _ := strings.Cut(pair, "=")
+		kind = strings.TrimSpace(kind)
 		kept, err := policy.ParseDuration(strings.TrimSpace(value))
 		switch {
 		case !slices.Contains(RetentionKinds, kind):
-			return nil, fmt.Errorf("%q is not one of %s", kind, strings.Join(RetentionKinds, ", "))
+			return nil, fmt.Errorf("%s: %s is not one of %s, for example deliveries=30d", quoted(pair), quoted(kind), strings.Join(RetentionKinds, ", "))
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", kind, err)
+			return nil, fmt.Errorf("%s: %s is not a duration, for example %s=30d", quoted(pair), quoted(value), kind)
 		case kept < leastRetention:
-			return nil, fmt.Errorf("%s: %s is less than a day", kind, value)
+			return nil, fmt.Errorf("%s is less than a day; give 1d or more", quoted(pair))
 		}
 		retention[kind] = kept
 	}
@@ -99,6 +125,9 @@ var accountToken = regexp.MustCompile(`^([^=\s]+)=(\S+)$`)
 // parseTokens reads one token for all accounts, or account=token pairs.
 func parseTokens(s string) (map[string]string, error) {
 	items := List(s)
+	if strings.ContainsAny(strings.Join(items, ""), " \t") {
+		return nil, errors.New("has a space in it; AppVeyor's tokens have none")
+	}
 	if len(items) == 1 && !strings.Contains(strings.TrimRight(items[0], "="), "=") {
 		return map[string]string{"": items[0]}, nil
 	}
@@ -106,7 +135,7 @@ func parseTokens(s string) (map[string]string, error) {
 	for _, item := range items {
 		pair := accountToken.FindStringSubmatch(item)
 		if pair == nil {
-			return nil, errors.New("is neither one token nor account=token pairs")
+			return nil, errors.New("is neither one token nor account=token pairs, for example acme=v2.TOKEN,other=v2.TOKEN")
 		}
 		tokens[strings.ToLower(pair[1])] = pair[2]
 	}
@@ -115,13 +144,25 @@ func parseTokens(s string) (map[string]string, error) {
 
 // parseKeys reads base64 of 32 bytes, several with commas.
 func parseKeys(s string) ([][]byte, error) {
+	const advice = "make one with openssl rand -base64 32"
 	var keys [][]byte
 	for _, item := range List(s) {
 		key, err := base64.StdEncoding.DecodeString(item)
-		if err != nil || len(key) != sealed.KeySize {
-			return nil, errors.New("is not base64 of 32 bytes: make one with openssl rand -base64 32")
+		switch {
+		case err == nil && len(key) == sealed.KeySize:
+			keys = append(keys, key)
+		case isHex(item):
+			return nil, errors.New("is hexadecimal, not base64 of 32 bytes; " + advice)
+		case err != nil:
+			return nil, errors.New("is not base64 of 32 bytes; " + advice)
+		default:
+			return nil, fmt.Errorf("is base64 of %d bytes, not of %d; %s", len(key), sealed.KeySize, advice)
 		}
-		keys = append(keys, key)
 	}
 	return keys, nil
+}
+
+func isHex(text string) bool {
+	_, err := hex.DecodeString(text)
+	return err == nil
 }

@@ -78,7 +78,7 @@ func TestVariablesWithoutAValueInThemAreFaults(t *testing.T) {
 		"MERGEGATE_FORGE_ENVIRONMENTS": ",", "MERGEGATE_APPVEYOR_ACCOUNTS": ",", "MERGEGATE_APPVEYOR_TOKEN": ",,", "MERGEGATE_WEBHOOK_NETWORKS": ",",
 		"MERGEGATE_SECRET_KEY_FILE": empty, "MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE": empty, "DATABASE_URL_FILE": empty,
 	} {
-		_, err := Load(getenv(map[string]string{name: value}))
+		_, err := Load(EnvironOf(map[string]string{name: value}))
 		if !errors.As(err, new(Error)) || !strings.Contains(err.Error(), name+": ") {
 			t.Errorf("%s=%s: %v", name, value, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mergegate/internal/bitbucket/bitbuckettest"
+	"mergegate/internal/config"
 )
 
 // errInterrupted is how the demo ends that was not let to its end.
@@ -17,9 +18,9 @@ var errInterrupted = errors.New("interrupted")
 
 // Options are what a demo is told with.
 type Options struct {
-	Stdout io.Writer
-	Getenv func(string) string // DATABASE_URL and NO_COLOR alone count
-	Keep   bool                // leave everything running until ctx ends
+	Stdout  io.Writer
+	Environ config.Environ // DATABASE_URL and NO_COLOR alone count
+	Keep    bool           // leave everything running until ctx ends
 
 	bitbucket func() (*bitbuckettest.Server, error) // another stand-in; nil: the usual one
 }
@@ -29,7 +30,7 @@ func Run(ctx context.Context, o Options) error { return tellIn(ctx, o, story) }
 
 // tellIn tells a story of these steps in a world of its own.
 func tellIn(ctx context.Context, o Options, steps []step) error {
-	page := newPage(o.Stdout, o.Getenv)
+	page := newPage(o.Stdout, o.Environ)
 	page.introduction()
 	telling, lost := context.WithCancelCause(ctx)
 	defer lost(nil)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"mergegate/internal/bitbucket/bitbuckettest/held"
+	"mergegate/internal/config"
 	"mergegate/internal/postgres/postgrestest"
 )
 
@@ -21,7 +22,7 @@ func TestStoryIsHeld(t *testing.T) {
 	t.Parallel()
 	var stdout bytes.Buffer
 	env := map[string]string{"DATABASE_URL": postgrestest.Empty(t)}
-	o := Options{Stdout: &stdout, Getenv: func(name string) string { return env[name] }, bitbucket: held.New}
+	o := Options{Stdout: &stdout, Environ: config.EnvironOf(env), bitbucket: held.New}
 	if err := Run(t.Context(), o); err != nil {
 		t.Fatalf("%v\n%s", err, stdout.String())
 	}
@@ -33,7 +34,7 @@ func TestTellsWhatDoesNotHold(t *testing.T) {
 	t.Parallel()
 	var stdout bytes.Buffer
 	env := map[string]string{"DATABASE_URL": postgrestest.Empty(t)}
-	o := Options{Stdout: &stdout, Getenv: func(name string) string { return env[name] }}
+	o := Options{Stdout: &stdout, Environ: config.EnvironOf(env)}
 	steps := []step{
 		{"A step that holds", func(s *tale) { s.showsNone(headBroken) }},
 		{"A step that doesn't", func(s *tale) { s.expect("Bitbucket shows", "FAILED", "SUCCESSFUL"); s.text("never said") }},
@@ -60,7 +61,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	var stdout bytes.Buffer
 	env := map[string]string{"DATABASE_URL": postgrestest.Empty(t)}
-	o := Options{Stdout: &stdout, Getenv: func(name string) string { return env[name] }}
+	o := Options{Stdout: &stdout, Environ: config.EnvironOf(env)}
 	steps := []step{{"A step that is interrupted", func(s *tale) {
 		interrupt()
 		s.eventually("never", func() bool { return false })

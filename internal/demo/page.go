@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"mergegate/internal/config"
 	"mergegate/internal/terminal"
 )
 
@@ -23,8 +24,8 @@ type page struct {
 	err    error // the first that writing had, as when it is piped to head
 }
 
-func newPage(w io.Writer, getenv func(string) string) *page {
-	page := &page{w: w, colour: terminal.Is(w) && getenv("NO_COLOR") == ""}
+func newPage(w io.Writer, environ config.Environ) *page {
+	page := &page{w: w, colour: terminal.Is(w) && environ.Get("NO_COLOR") == ""}
 	if page.colour {
 		page.w = terminal.Raw(w)
 	}

@@ -57,7 +57,7 @@ func newWorld(ctx context.Context, lost context.CancelCauseFunc, o Options) (*wo
 		w.newBitbucket = o.bitbucket
 	}
 	var err error
-	if w.database, err = config.DatabaseURL(o.Getenv); err != nil {
+	if w.database, err = config.DatabaseURL(o.Environ); err != nil {
 		return nil, err
 	}
 	for _, start := range []func(context.Context) error{
@@ -139,8 +139,6 @@ func (w *world) setEnvironment(context.Context) error {
 	return nil
 }
 
-func (w *world) getenv(name string) string { return w.env[name] }
-
 // makeDatabase makes a database of the demo's own where the caller names a
 // server: nothing that is there already may be disturbed.
 func (w *world) makeDatabase(ctx context.Context) error {
@@ -167,7 +165,7 @@ func (w *world) logFile() string { return filepath.Join(w.folder, "service.log")
 // startService runs the service until stop. It goes on when ctx ends, since the
 // story ends before the service does.
 func (w *world) startService(ctx context.Context) error {
-	cfg, err := config.Load(w.getenv)
+	cfg, err := config.Load(config.EnvironOf(w.env))
 	if err != nil {
 		return err
 	}
@@ -206,7 +204,7 @@ func (w *world) serve(ctx context.Context, cfg config.Config, log io.Writer, rea
 
 // makeToken makes a token as the command does.
 func (w *world) makeToken(ctx context.Context) error {
-	cfg, err := config.Load(w.getenv)
+	cfg, err := config.Load(config.EnvironOf(w.env))
 	if err != nil {
 		return err
 	}

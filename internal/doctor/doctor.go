@@ -55,9 +55,9 @@ type doctor struct {
 
 // Options say what to examine.
 type Options struct {
-	Getenv func(string) string
-	Stderr io.Writer     // for the log; errors alone
-	Show   func(Finding) // told of each as it is found; nil: nobody is
+	Environ config.Environ
+	Stderr  io.Writer     // for the log; errors alone
+	Show    func(Finding) // told of each as it is found; nil: nobody is
 	// Commit is WORKSPACE/REPO where a commit status is posted too, on the commit SHA; "" posts none.
 	Commit, SHA string
 }
@@ -116,7 +116,7 @@ func (d *doctor) add(f Finding) {
 func (d *doctor) checkConfiguration() {
 	const check = "configuration"
 	var err error
-	d.cfg, err = config.Load(d.Getenv)
+	d.cfg, err = config.Load(d.Environ)
 	var wrong config.Faults
 	switch {
 	case errors.As(err, &wrong):
@@ -126,13 +126,13 @@ func (d *doctor) checkConfiguration() {
 	case err != nil:
 		d.fault(check, err.Error(), "correct the variable; README.md says what it means")
 	}
-	remotes, remotesErr := app.NewRemotes(d.cfg)
-	if remotesErr == nil {
+	if remotes, remotesErr := app.NewRemotes(d.cfg); remotesErr == nil {
 		d.remotes = &remotes
-	} else {
-		d.fault(check, remotesErr.Error(), "set one credential for Bitbucket, or none where the Forge app is installed")
+	} else if err == nil {
+		err = remotesErr
+		d.fault(check, err.Error(), "correct the variable; README.md says what it means")
 	}
-	if err == nil && remotesErr == nil {
+	if err == nil {
 		d.ok(check, "every variable can be read")
 	}
 	d.checkWebhookSecrets()

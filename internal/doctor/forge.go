@@ -2,8 +2,6 @@ package doctor
 
 import (
 	"context"
-	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -11,12 +9,6 @@ import (
 	"mergegate/internal/forge"
 	"mergegate/internal/terminal"
 )
-
-// appID is the form of a Forge app's ARI.
-var appID = regexp.MustCompile(`^ari:cloud:ecosystem::app/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
-// environments are those that Forge has.
-var environments = []string{"DEVELOPMENT", "STAGING", "PRODUCTION"}
 
 func (d *doctor) checkForge(ctx context.Context) {
 	if len(d.cfg.ForgeAppIDs) == 0 {
@@ -31,23 +23,11 @@ func (d *doctor) checkForge(ctx context.Context) {
 }
 
 func (d *doctor) checkAppIDs() {
-	for _, id := range d.cfg.ForgeAppIDs {
-		if !appID.MatchString(id) {
-			d.fault("forge app", fmt.Sprintf("%q is not an app's id", id), "set MERGEGATE_FORGE_APP_ID to app.id of manifest/manifest.yml: ari:cloud:ecosystem::app/UUID")
-			return
-		}
-	}
 	d.ok("forge app", "%s", strings.Join(d.cfg.ForgeAppIDs, ", "))
 }
 
 func (d *doctor) checkEnvironments() {
 	const check = "forge environments"
-	for _, name := range d.cfg.ForgeEnvironments {
-		if !slices.Contains(environments, strings.ToUpper(name)) {
-			d.fault(check, fmt.Sprintf("%q is not an environment of Forge", name), "set MERGEGATE_FORGE_ENVIRONMENTS to some of "+strings.Join(environments, ", "))
-			return
-		}
-	}
 	if !slices.ContainsFunc(d.cfg.ForgeEnvironments, func(name string) bool { return strings.EqualFold(name, "PRODUCTION") }) {
 		d.warn(check, "PRODUCTION is not accepted", "deploy with forge deploy -e production, and accept PRODUCTION")
 		return

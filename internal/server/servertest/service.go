@@ -43,7 +43,7 @@ func (w *World) Log() string {
 
 func (w *World) config() config.Config {
 	w.T.Helper()
-	cfg, err := config.Load(func(name string) string { return w.Env[name] })
+	cfg, err := config.Load(config.EnvironOf(w.Env))
 	w.Must(err)
 	return cfg
 }
