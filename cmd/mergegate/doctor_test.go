@@ -157,7 +157,7 @@ func TestDoctor(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	pending := postgrestest.New(t)
-	w.with("DATABASE_URL="+pending).command("migrate", "down")
+	w.with("DATABASE_URL="+pending).command("migrate", "down", "--yes")
 	readOnly := postgrestest.New(t)
 	postgrestest.Exec(t, readOnly, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
 	noWebhook := func(path string, _ http.Header) int {
@@ -326,13 +326,21 @@ func TestDoctorPostsAStatusWhereItIsTold(t *testing.T) {
 	}
 }
 
-// TestDoctorForPeople runs it on a database of mergegate's own, where it has
-// nothing to say but what isn't configured.
+// TestDoctorForPeople runs it without a database, and on the one that serve made, where it
+// has nothing to say but what isn't configured.
 func TestDoctorForPeople(t *testing.T) {
 	t.Parallel()
-	w := idleWorld(t, "DATABASE_URL=", "MERGEGATE_DATA_DIR="+t.TempDir(), "MERGEGATE_APPVEYOR_TOKEN="+appveyorToken)
+	w := idleWorld(t, "DATABASE_URL=", "MERGEGATE_DATA_DIR="+servertest.ShortTempDir(t), "MERGEGATE_APPVEYOR_TOKEN="+appveyorToken)
 	w.AppVeyor.RequireToken("acme", appveyorToken)
 	code, out, errs := w.outcome("", "doctor")
+	if want := "warning  database: DATABASE_URL is not set, and no mergegate serve is running"; code != 0 || !strings.Contains(out, want) {
+		t.Errorf("before serve: exit code %d, and %q is not in\n%s%s", code, want, out, errs)
+	}
+	if left, err := os.ReadDir(w.Env["MERGEGATE_DATA_DIR"]); len(left) > 0 || err != nil {
+		t.Errorf("doctor left %v, %v", left, err)
+	}
+	w.start()
+	code, out, errs = w.outcome("", "doctor")
 	for _, want := range []string{
 		"ok       configuration: every variable can be read\n", "ok       database durability: what is committed survives a crash\n",
 		"warning  public url: MERGEGATE_PUBLIC_URL is not set", "\n         to do: set it to the service's address",

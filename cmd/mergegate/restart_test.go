@@ -40,8 +40,11 @@ func TestOwnDatabase(t *testing.T) {
 	if err := w.stop(syscall.SIGTERM); err != nil {
 		t.Errorf("ended with %v", err)
 	}
-	if list := w.command("projects", "list"); !strings.Contains(list, "acme/widgets") {
-		t.Errorf("projects list without a service: %s", list)
+	for _, args := range []string{"projects list", "token create --name x --scope read", "migrate status", "migrate up"} {
+		code, out, errs := w.outcome("", strings.Fields(args)...)
+		if code != 2 || out != "" || !strings.Contains(errs, "Set MERGEGATE_URL and MERGEGATE_TOKEN") {
+			t.Errorf("%s without a service: exit code %d\n%s%s", args, code, out, errs)
+		}
 	}
 	if _, err := os.Stat(filepath.Join(home, ".local", "share", "mergegate")); err != nil {
 		t.Error(err)

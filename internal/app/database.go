@@ -34,21 +34,38 @@ func serveDatabase(ctx context.Context, cfg config.Config, log *slog.Logger) (ur
 	}, nil
 }
 
-// CommandDatabase is for commands beside the service: with our own database they
-// use the running one, else start it for as long as they take.
-func CommandDatabase(ctx context.Context, cfg config.Config, log *slog.Logger) (url string, stop func(), err error) {
+// ErrNoDatabase says that a command has no database to work on: only serve and the demo
+// make one. A command that made its own would work on one that nothing serves.
+var ErrNoDatabase = errors.New("there is no database to work on")
+
+// CommandDatabase is the database that commands beside the service work on: the configured
+// one, else the one that a running service made. Its error wraps [ErrNoDatabase] and is of
+// the configuration where there is neither.
+func CommandDatabase(ctx context.Context, cfg config.Config) (url string, err error) {
 	if cfg.DatabaseURL != "" {
-		return cfg.DatabaseURL, func() {}, nil
+		return cfg.DatabaseURL, nil
 	}
 	url, err = embedded.Attach(ctx, cfg.DataDir)
-	if err == nil {
-		return url, func() {}, nil
+	if errors.Is(err, embedded.ErrNotRunning) {
+		return "", config.NewError(fmt.Errorf("%w: no mergegate serve is running on %s. Set MERGEGATE_URL and MERGEGATE_TOKEN to ask a running service, "+
+			"set DATABASE_URL to the database it uses, or start mergegate serve first", ErrNoDatabase, cfg.DataDir))
 	}
-	if !errors.Is(err, embedded.ErrNotRunning) {
-		return "", nil, databaseFault(cfg, err)
+	return url, err
+}
+
+// migrate applies every pending migration.
+func migrate(ctx context.Context, url string) error {
+	return MigrationFault(postgres.MigrateUp(ctx, url))
+}
+
+// MigrationFault makes a fault of the configuration of a schema that is newer than the
+// program: it takes another program or another database.
+func MigrationFault(err error) error {
+	var newer *postgres.NewerSchemaError
+	if errors.As(err, &newer) {
+		return config.NewError(newer)
 	}
-	url, _, stop, err = serveDatabase(ctx, cfg, log)
-	return url, stop, err
+	return err
 }
 
 func databaseFault(cfg config.Config, err error) error {
@@ -84,15 +101,14 @@ func waitForDatabase(ctx context.Context, url string, log *slog.Logger) error {
 	}
 }
 
-// WithStore opens the database for a command, migrated.
-func WithStore(ctx context.Context, cfg config.Config, log *slog.Logger, f func(store *postgres.Store) error) error {
-	url, stop, err := CommandDatabase(ctx, cfg, log)
+// WithStore opens the database for a command, migrated: the first token is made before the
+// first serve as often as after it.
+func WithStore(ctx context.Context, cfg config.Config, f func(store *postgres.Store) error) error {
+	url, err := CommandDatabase(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	// The first token is made before the first serve as often as after it.
-	if err := postgres.MigrateUp(ctx, url); err != nil {
+	if err := migrate(ctx, url); err != nil {
 		return err
 	}
 	store, err := postgres.Open(ctx, url, postgres.Options{MaxConns: 2, Describe: server.Describe})

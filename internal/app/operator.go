@@ -28,7 +28,7 @@ type Operator struct {
 // WithAPI gives f the service's API without the service: nothing listens, no job is worked,
 // and everything is allowed to the operator.
 func WithAPI(ctx context.Context, cfg config.Config, log *slog.Logger, operator Operator, f func(*client.Client) error) error {
-	return WithStore(ctx, cfg, log, func(store *postgres.Store) error {
+	return WithStore(ctx, cfg, func(store *postgres.Store) error {
 		api, err := operatorAPI(cfg, store, log)
 		if err != nil {
 			return err

@@ -79,8 +79,8 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 			return err
 		}
 	}
-	if err := postgres.MigrateUp(ctx, url); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	if err := migrate(ctx, url); err != nil {
+		return err
 	}
 	service, err := assemble(ctx, cfg, url, log)
 	if err != nil {

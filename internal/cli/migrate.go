@@ -1,25 +1,27 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
-	"log/slog"
-	"text/tabwriter"
-	"time"
+	"strings"
 
 	"mergegate/internal/app"
 	"mergegate/internal/config"
 	"mergegate/internal/postgres"
+	"mergegate/internal/terminal"
 )
 
 type migrateCommand struct {
-	Up     migrateUp     `cmd:"" help:"Apply every pending migration. serve does this too."`
-	Down   migrateDown   `cmd:"" help:"Take the newest migration back, with the data it holds."`
-	Status migrateStatus `cmd:"" help:"List migrations and when they were applied."`
+	Up     migrateUp     `cmd:"" help:"Apply every pending migration; serve does this too"`
+	Down   migrateDown   `cmd:"" help:"Roll back the newest migration. Deletes its data"`
+	Status migrateStatus `cmd:"" help:"List migrations and when they were applied"`
 }
 
 type (
-	migrateUp     struct{}
-	migrateDown   struct{}
+	migrateUp   struct{}
+	migrateDown struct {
+		Yes bool `help:"Roll back and delete the data; without it, nothing is changed."`
+	}
 	migrateStatus struct{}
 )
 
@@ -28,9 +30,52 @@ func (migrateUp) Run(p *program) error {
 	return p.withDatabase(func(url string) error { return postgres.MigrateUp(p.ctx, url) })
 }
 
-// Run takes one migration back.
-func (migrateDown) Run(p *program) error {
-	return p.withDatabase(func(url string) error { return postgres.MigrateDown(p.ctx, url) })
+// Help says what is lost.
+func (migrateDown) Help() string {
+	return `Without --yes it only names the tables that would be dropped, and how many rows they
+hold. Back up the database first: nothing brings the data back.
+
+Examples:
+  mergegate migrate down
+  mergegate migrate down --yes`
+}
+
+// Run rolls one migration back, where that was asked for.
+func (d migrateDown) Run(p *program) error {
+	return p.withDatabase(func(url string) error {
+		next, err := postgres.NextDown(p.ctx, url)
+		switch {
+		case errors.Is(err, postgres.ErrNothingApplied):
+			return errors.New("there is nothing to roll back: no migration is applied")
+		case err != nil:
+			return err
+		case !d.Yes:
+			return usageError{fmt.Errorf("this would roll back %s, which drops %s. %s.\nBack up the database, then add --yes", next.Migration, terminal.Counted(len(next.Tables), "table"), losses(next))}
+		}
+		if err := postgres.MigrateDown(p.ctx, url); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "rolled back %s and dropped %s. %s.\n", next.Migration, terminal.Counted(len(next.Tables), "table"), losses(next))
+		return err
+	})
+}
+
+// losses names the tables that aren't empty.
+func losses(r postgres.Rollback) string {
+	var list []string
+	for _, table := range r.Tables {
+		switch rows := terminal.Counted(int(table.Rows), "row"); {
+		case table.Rows == 0:
+		case table.More:
+			list = append(list, fmt.Sprintf("%s (more than %s)", table.Name, rows))
+		default:
+			list = append(list, fmt.Sprintf("%s (%s)", table.Name, rows))
+		}
+	}
+	if len(list) == 0 {
+		return "No data is lost: they are empty"
+	}
+	return "Lost with them: " + strings.Join(list, ", ")
 }
 
 // Run lists migrations.
@@ -40,16 +85,15 @@ func (migrateStatus) Run(p *program) error {
 		if err != nil {
 			return err
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "MIGRATION\tAPPLIED")
+		table := newTable(p.stdout, "MIGRATION", "APPLIED")
 		for _, m := range migrations {
 			applied := "pending"
 			if !m.AppliedOn.IsZero() {
-				applied = m.AppliedOn.UTC().Format(time.RFC3339)
+				applied = terminal.Time(&m.AppliedOn, "")
 			}
-			fmt.Fprintf(table, "%s\t%s\n", m.Name, applied)
+			table.row(m.Name, applied)
 		}
-		return table.Flush()
+		return table.flush()
 	})
 }
 
@@ -59,10 +103,9 @@ func (p *program) withDatabase(f func(url string) error) error {
 	if err != nil {
 		return err
 	}
-	url, stop, err := app.CommandDatabase(p.ctx, cfg, app.NewLogger(cfg, p.stderr, slog.LevelWarn))
+	url, err := app.CommandDatabase(p.ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	return f(url)
+	return app.MigrationFault(f(url))
 }

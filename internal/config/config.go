@@ -119,7 +119,7 @@ func defaultDataDir(environ Environ) string {
 }
 
 func (c *Config) understand(wrong *faults) {
-	checkDatabaseURL(wrong, c.Environment.DatabaseURL)
+	checkDatabaseURL(wrong, c.DatabaseURL)
 	if strings.HasPrefix(c.DataDir, "~") {
 		wrong.add("MERGEGATE_DATA_DIR", "%s begins with ~, which only a shell expands; write the whole path, for example /var/lib/mergegate", quoted(c.DataDir))
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,13 +13,13 @@ import (
 
 // withDatabase gives f the database's URL, "" when there is none to be had.
 func (d *doctor) withDatabase(ctx context.Context, f func(url string)) {
-	url, stop, err := app.CommandDatabase(ctx, d.cfg, d.log)
-	if err != nil {
+	url, err := app.CommandDatabase(ctx, d.cfg)
+	switch {
+	case errors.Is(err, app.ErrNoDatabase):
+		d.warn("database", "DATABASE_URL is not set, and no mergegate serve is running on "+d.cfg.DataDir, "start mergegate serve, which makes a database there, or set DATABASE_URL")
+	case err != nil:
 		d.fault("database", err.Error(), "set DATABASE_URL, or give MERGEGATE_DATA_DIR a folder of mergegate's own")
-		f("")
-		return
 	}
-	defer stop()
 	f(url)
 }
 
@@ -81,6 +82,11 @@ func judgeServer(s postgres.Server) []Finding {
 func (d *doctor) checkMigrations(ctx context.Context, url string) {
 	const check = "database migrations"
 	migrations, err := postgres.MigrationStatus(ctx, url)
+	var newer *postgres.NewerSchemaError
+	if errors.As(err, &newer) {
+		d.fault(check, newer.Error(), "install the mergegate that made the schema; mergegate version shows this one's")
+		return
+	}
 	if err != nil {
 		d.fault(check, err.Error(), "see the other checks of the database")
 		return

@@ -34,6 +34,18 @@ const (
 // ErrNothingApplied says that there is no migration left to take back.
 var ErrNothingApplied = errors.New("no migration is applied")
 
+// NewerSchemaError says that a newer mergegate has migrated the database: this one doesn't
+// know what the schema means, and writing to it could destroy data.
+type NewerSchemaError struct {
+	Database, Program int64 // versions: of the schema that is there, and of the newest known
+}
+
+// Error names both versions, and what to do.
+func (e *NewerSchemaError) Error() string {
+	return fmt.Sprintf("the database has schema version %d, and this mergegate knows versions up to %d; "+
+		"run the newer mergegate, or restore a backup from before the upgrade", e.Database, e.Program)
+}
+
 // Migration is one step of the schema.
 type Migration struct {
 	Version   int64
@@ -43,18 +55,18 @@ type Migration struct {
 
 // MigrateUp applies every pending migration, the job queue's included. Several processes may call
 // it at once: an advisory lock lets one work and the others find nothing left to do. It refuses
-// servers older than PostgreSQL 14.
+// servers older than PostgreSQL 14, and with a *[NewerSchemaError] a schema that it doesn't know.
 func MigrateUp(ctx context.Context, url string) error {
-	return withProvider(ctx, url, func(ctx context.Context, p *goose.Provider) error {
+	return withProvider(ctx, url, func(ctx context.Context, _ *sql.DB, p *goose.Provider) error {
 		_, err := p.Up(ctx)
 		return err
 	})
 }
 
-// MigrateDown takes the newest applied migration back, with what it stored. It fails with
-// ErrNothingApplied when there is none.
+// MigrateDown takes the newest applied migration back, with what it stored: see [NextDown]. It
+// fails with ErrNothingApplied when there is none.
 func MigrateDown(ctx context.Context, url string) error {
-	return withProvider(ctx, url, func(ctx context.Context, p *goose.Provider) error {
+	return withProvider(ctx, url, func(ctx context.Context, _ *sql.DB, p *goose.Provider) error {
 		_, err := p.Down(ctx)
 		if errors.Is(err, goose.ErrNoNextVersion) {
 			return ErrNothingApplied
@@ -66,7 +78,7 @@ func MigrateDown(ctx context.Context, url string) error {
 // MigrationStatus returns every known migration by version.
 func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
 	var status []Migration
-	err := withProvider(ctx, url, func(ctx context.Context, p *goose.Provider) error {
+	err := withProvider(ctx, url, func(ctx context.Context, _ *sql.DB, p *goose.Provider) error {
 		known, err := p.Status(ctx)
 		for _, m := range known {
 			status = append(status, Migration{Version: m.Source.Version, Name: nameOf(m.Source), AppliedOn: m.AppliedAt})
@@ -85,7 +97,7 @@ func nameOf(source *goose.Source) string {
 }
 
 // withProvider lets do work on the database and closes every connection after it.
-func withProvider(ctx context.Context, url string, do func(context.Context, *goose.Provider) error) (err error) {
+func withProvider(ctx context.Context, url string, do func(context.Context, *sql.DB, *goose.Provider) error) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("migrate the database: %w", err)
@@ -106,7 +118,31 @@ func withProvider(ctx context.Context, url string, do func(context.Context, *goo
 	if err != nil {
 		return err
 	}
-	return do(ctx, provider)
+	if err := refuseNewer(ctx, db, provider); err != nil {
+		return err
+	}
+	return do(ctx, db, provider)
+}
+
+// refuseNewer fails with a *NewerSchemaError where a newer mergegate has migrated the database.
+func refuseNewer(ctx context.Context, db *sql.DB, p *goose.Provider) error {
+	known := p.ListSources()
+	applied, err := newestApplied(ctx, db)
+	if newest := known[len(known)-1].Version; err == nil && applied > newest {
+		err = &NewerSchemaError{Database: applied, Program: newest}
+	}
+	return err
+}
+
+// newestApplied is the version of the newest applied migration, 0 where none is. goose would
+// make its table to tell, which several processes can't do at once without its lock.
+func newestApplied(ctx context.Context, db *sql.DB) (version int64, err error) {
+	var migrated bool
+	if err := db.QueryRowContext(ctx, "select to_regclass('goose_db_version') is not null").Scan(&migrated); err != nil || !migrated {
+		return 0, err
+	}
+	err = db.QueryRowContext(ctx, "select coalesce(max(version_id), 0) from goose_db_version where is_applied").Scan(&version)
+	return version, err
 }
 
 func newProvider(db *sql.DB, url string) (*goose.Provider, error) {

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -223,4 +225,89 @@ func relations(t *testing.T, url string) []string {
 		t.Fatal(err)
 	}
 	return names
+}
+
+func TestNextDownTellsWhatIsLost(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.Empty(t)
+	if _, err := postgres.NextDown(t.Context(), url); !errors.Is(err, postgres.ErrNothingApplied) {
+		t.Errorf("nothing is applied: %v, want ErrNothingApplied", err)
+	}
+	up(t, url)
+	fill(t, url)
+	for _, want := range []string{"00002_schema.sql", "00001_job_queue.go"} {
+		next, err := postgres.NextDown(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, next.Migration); diff != "" {
+			t.Errorf("migration (-want +got):\n%s", diff)
+		}
+		before := relations(t, url)
+		if err := postgres.MigrateDown(t.Context(), url); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range next.Tables {
+			if !slices.Contains(before, table.Name) || slices.Contains(relations(t, url), table.Name) {
+				t.Errorf("%s: %+v is not what was dropped", want, table)
+			}
+			if slices.Contains(tables, table.Name) && table.Rows == 0 {
+				t.Errorf("%s: %s had rows", want, table.Name)
+			}
+		}
+	}
+}
+
+// TestNextDownNamesEveryTable holds what is read of the statements to what they do.
+func TestNextDownNamesEveryTable(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.New(t)
+	next, err := postgres.NextDown(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := func(name string) bool { return !strings.HasPrefix(name, "river_") && name != "goose_db_version" }
+	var named []string
+	for _, table := range next.Tables {
+		named = append(named, table.Name)
+	}
+	var there []string
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := conn.Query(t.Context(), `SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace ORDER BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range all {
+		if ours(name) {
+			there = append(there, name)
+		}
+	}
+	if diff := cmp.Diff(there, named); diff != "" {
+		t.Errorf("tables (-there +named):\n%s", diff)
+	}
+}
+
+// TestNewerSchemasAreRefused has a migration be applied that no mergegate knows.
+func TestNewerSchemasAreRefused(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.New(t)
+	postgrestest.Exec(t, url, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)`)
+	for name, run := range map[string]func() error{
+		"up":     func() error { return postgres.MigrateUp(t.Context(), url) },
+		"down":   func() error { return postgres.MigrateDown(t.Context(), url) },
+		"next":   func() error { _, err := postgres.NextDown(t.Context(), url); return err },
+		"status": func() error { _, err := postgres.MigrationStatus(t.Context(), url); return err },
+	} {
+		var newer *postgres.NewerSchemaError
+		if err := run(); !errors.As(err, &newer) || newer.Database != 99 || newer.Program < 2 || newer.Program >= 99 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
