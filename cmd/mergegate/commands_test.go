@@ -42,13 +42,13 @@ func TestCommandsAndTheAPI(t *testing.T) {
 		list bool
 	}{
 		{name: "explain", args: "explain acme/widgets 7", want: "BLOCKED  failed", json: "next_step"},
-		{name: "builds list", args: "builds list acme/widgets", want: "acme/widgets  1.0.1  failed  7   111111111111", json: "build_id", list: true},
+		{name: "builds list", args: "builds list acme/widgets", want: "acme/widgets  1.0.1    failed  7   111111111111", json: "build_id", list: true},
 		{
 			name: "builds list with every filter", list: true, json: "build_id", want: "failed",
 			args: "builds list acme/widgets --pullrequest 7 --commit 1111111 --project 12064 --state failed --since 1h --until 2100-01-01 --limit 1",
 		},
-		{name: "builds list of nothing", args: "builds list acme/widgets --state queued", want: "ID  PROJECT  BUILD", list: true},
-		{name: "builds show", args: "builds show " + build, want: "failed  acme/widgets build 1.0.1 (1001) of acme/widgets#7: Add widgets", json: "jobs"},
+		{name: "builds list of nothing", args: "builds list acme/widgets --state queued", want: "ID  PROJECT  VERSION", list: true},
+		{name: "builds show", args: "builds show " + build, want: "failed  acme/widgets build 1.0.1 of acme/widgets#7: Add widgets", json: "jobs"},
 		{name: "decisions list", args: "decisions list acme/widgets", want: "on-merge  no      failed", json: "inputs", list: true},
 		{name: "decisions list of a pull request", args: "decisions list acme/widgets 7 --limit 1", want: "on-merge", json: "inputs", list: true},
 		{name: "stats", args: "stats acme/widgets --since 1d", want: "builds failed        1", json: "pass_rate"},
@@ -58,7 +58,7 @@ func TestCommandsAndTheAPI(t *testing.T) {
 		{name: "statuses retry", args: "statuses retry " + status, want: "is queued", json: "outcome"},
 		{name: "rebuild", args: "rebuild acme/widgets 7", want: "token refused", json: "build_id", list: true},
 		{name: "waive", args: "waive acme/widgets 7 --reason flaky --project acme/widgets --expires 4h --commit " + commit('1'), want: "is live: 111111111111", json: "expires_on"},
-		{name: "waive --list", args: "waive acme/widgets 7 --list", want: "111111111111  main  acme/widgets", json: "expires_on", list: true},
+		{name: "waive --list", args: "waive acme/widgets 7 --list", want: "111111111111  main    acme/widgets", json: "expires_on", list: true},
 	}
 	token := w.tokenOf("everything", "read,waive,admin")
 	for where, place := range map[string]*world{"in the service": w.remotely(token), "on the database": w} {

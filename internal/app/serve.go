@@ -37,9 +37,6 @@ import (
 	"mergegate/internal/waivers"
 )
 
-// Version is set when a release is built.
-var Version = "dev"
-
 // drainTimeout is how long requests and jobs get to end at shutdown: less than
 // the half minute that orchestrators wait before they kill.
 const drainTimeout = 12 * time.Second

@@ -19,7 +19,7 @@ type buildsCommand struct {
 type buildsList struct {
 	Repository  string `arg:"" name:"workspace/repo" help:"The repository, by slugs or UUIDs."`
 	PullRequest int64  `name:"pullrequest" placeholder:"N" help:"Of this pull request."`
-	Commit      string `placeholder:"C" help:"Of this source commit: 7 characters or more."`
+	Commit      string `placeholder:"C" help:"Of this head: 7 characters or more."`
 	Project     string `placeholder:"P" help:"Of this AppVeyor project: account/slug or its id."`
 	State       string `placeholder:"S" enum:",queued,running,success,failed,cancelled" default:"" help:"In this state: queued, running, success, failed or cancelled."`
 	Since       string `placeholder:"T" help:"Created then or later: 7d, or a time like 2026-01-31."`
@@ -52,7 +52,7 @@ func (b buildsList) Run(p *program) error {
 		if err != nil {
 			return unknownRepository(err, b.Repository)
 		}
-		columns := []string{"ID", "PROJECT", "BUILD", "STATE", "PR", "COMMIT", "TESTS", "CREATED", "TITLE"}
+		columns := []string{"ID", "PROJECT", "VERSION", "STATE", "PR", "HEAD", "TESTS", "CREATED", "TITLE"}
 		return printList(p, b.JSON, list, more, columns, func(b api.Build) []any {
 			return []any{b.ID, b.Project.Slug, b.Version, b.State, b.PullRequest.ID, terminal.Short(text(b.Source.Commit)), tests(b.Tests), terminal.Time(b.CreatedOn, ""), b.PullRequest.Title}
 		})
@@ -109,11 +109,13 @@ func (b buildsShow) Run(p *program) error {
 }
 
 func printBuild(w io.Writer, b api.Build) error {
-	fmt.Fprintf(w, "%s  %s build %s (%d) of %s#%d: %s\n\n", b.State, terminal.Plain(b.Project.Slug), terminal.Plain(b.Version), b.BuildID,
+	fmt.Fprintf(w, "%s  %s build %s of %s#%d: %s\n\n", b.State, terminal.Plain(b.Project.Slug), terminal.Plain(b.Version),
 		orDash(terminal.Plain(text(b.Repository.FullName))), b.PullRequest.ID, terminal.Plain(b.PullRequest.Title))
 	facts := newTable(w, "WHAT", "VALUE")
-	facts.row("source", fmt.Sprintf("%s on %s of %s", orDash(text(b.Source.Commit)), orDash(b.Source.Branch), orDash(b.Source.Repository)))
-	facts.row("destination", fmt.Sprintf("%s on %s", orDash(text(b.Destination.Commit)), orDash(b.Destination.Branch)))
+	facts.row("id", b.ID)
+	facts.row("AppVeyor build id", b.BuildID)
+	facts.row("head", fmt.Sprintf("%s on %s of %s", orDash(text(b.Source.Commit)), orDash(b.Source.Branch), orDash(b.Source.Repository)))
+	facts.row("target branch", fmt.Sprintf("%s on %s", orDash(text(b.Destination.Commit)), orDash(b.Destination.Branch)))
 	facts.row("created", terminal.Time(b.CreatedOn, ""))
 	facts.row("started", terminal.Time(b.StartedOn, ""))
 	facts.row("finished", terminal.Time(b.FinishedOn, ""))

@@ -57,7 +57,7 @@ type commands struct {
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running service on this machine whether it is up; for container health checks."`
 	Doctor      doctorCommand      `cmd:"" help:"Test what mergegate is configured with, and say what to do about each fault."`
 	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands and flags in a shell."`
-	Version     versionCommand     `cmd:"" help:"Print the version."`
+	Version     versionCommand     `cmd:"" help:"Print the version, commit and date; so does mergegate --version."`
 }
 
 const description = `mergegate puts AppVeyor's pull request builds between a Bitbucket Cloud pull request and its merge.
@@ -88,15 +88,21 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err != nil {
 		panic(err) // the commands above contradict themselves
 	}
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"} // a flag of every command would be in the way of policy show --version
+	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "mergegate: %v\nTry mergegate --help.\n", err)
-		return exitUsage
+		var wrong *kong.ParseError
+		if errors.As(err, &wrong) {
+			parsed = wrong.Context
+		}
+		return report(stderr, parsed, usageError{err})
 	}
 	if err := checkGiven(parsed); err != nil {
-		return report(stderr, err)
+		return report(stderr, parsed, err)
 	}
-	return report(stderr, parsed.Run(&program{ctx: ctx, environ: environ, stdout: stdout, stderr: stderr}))
+	return report(stderr, parsed, parsed.Run(&program{ctx: ctx, environ: environ, stdout: stdout, stderr: stderr}))
 }
 
 // checkGiven refuses options that are given and empty, or 0: an unset variable of a
@@ -120,23 +126,42 @@ func checkGiven(parsed *kong.Context) error {
 	return nil
 }
 
-func report(stderr io.Writer, err error) int {
-	switch {
-	case err == nil:
+// report prints an error and answers the exit code. Who called wrongly is shown the help of
+// the command, as far as one was named.
+func report(stderr io.Writer, parsed *kong.Context, err error) int {
+	if err == nil {
 		return exitDone
-	case errors.As(err, new(usageError)), errors.As(err, new(config.Error)):
-		fmt.Fprintf(stderr, "mergegate: %v\n", err)
+	}
+	fmt.Fprintf(stderr, "mergegate: %v\n", err)
+	switch {
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(stderr, "Try %s --help.\n", strings.Join(append([]string{"mergegate"}, named(parsed)...), " "))
+		return exitUsage
+	case errors.As(err, new(config.Error)):
 		return exitUsage
 	default:
-		fmt.Fprintf(stderr, "mergegate: %v\n", err)
 		return exitFailed
 	}
 }
 
+// named are the words of the command that was called, as far as they are right.
+func named(parsed *kong.Context) (words []string) {
+	if parsed == nil {
+		return nil
+	}
+	for _, step := range parsed.Path {
+		if step.Command != nil {
+			words = append(words, step.Command.Name)
+		}
+	}
+	return words
+}
+
 type versionCommand struct{}
 
-// Run prints the version.
+// Run prints the version, and what it was built of.
 func (versionCommand) Run(p *program) error {
-	_, err := fmt.Fprintln(p.stdout, app.Version)
+	b := app.ReadBuild()
+	_, err := fmt.Fprintf(p.stdout, "mergegate %s\ncommit    %s\ndate      %s\n", b.Version, b.Commit, b.Date)
 	return err
 }

@@ -36,7 +36,7 @@ func (d deliveriesList) Run(p *program) error {
 		if err != nil {
 			return err
 		}
-		columns := []string{"ID", "RECEIVED", "SOURCE", "OUTCOME", "BUILD", "ATTEMPTS", "REASON"}
+		columns := []string{"ID", "RECEIVED", "SOURCE", "OUTCOME", "APPVEYOR BUILD ID", "ATTEMPTS", "REASON"}
 		return printList(p, d.JSON, list, more, columns, func(d api.Delivery) []any {
 			build := ""
 			if d.BuildID != nil {

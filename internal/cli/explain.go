@@ -94,7 +94,7 @@ func printVerdict(w io.Writer, v api.Verdict) error {
 const longestMessage = 500
 
 func printVerdictTables(w io.Writer, v api.Verdict) error {
-	projects := newTable(w, "PROJECT", "REQUIRED", "CODE", "BUILD", "URL")
+	projects := newTable(w, "PROJECT", "REQUIRED", "CODE", "VERSION", "URL")
 	for _, project := range v.Projects {
 		var version, address string
 		if project.Build != nil {

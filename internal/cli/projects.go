@@ -35,7 +35,7 @@ func (l projectsList) Run(p *program) error {
 		if err != nil {
 			return err
 		}
-		columns := []string{"ID", "PROJECT", "REPOSITORY", "NEWEST BUILD", "REQUIRED"}
+		columns := []string{"ID", "PROJECT", "REPOSITORY", "NEWEST APPVEYOR BUILD ID", "REQUIRED"}
 		return printList(p, l.JSON, list, false, columns, func(project api.SeenProject) []any {
 			required := "yes"
 			if project.Forgotten {
@@ -96,7 +96,7 @@ func (b projectsBackfill) Run(p *program) error {
 		last, err := c.Backfill(p.ctx, b.Project, since, func(progress api.Backfill) {
 			line := fmt.Sprintf("%d builds looked at, %d confirmed", progress.Looked, progress.Confirmed)
 			if progress.At != nil {
-				line += ", back to " + progress.At.Format(time.DateOnly)
+				line += ", back to " + progress.At.UTC().Format(time.DateOnly)
 			}
 			show(line)
 		})

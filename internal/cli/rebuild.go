@@ -35,7 +35,7 @@ func (r rebuildCommand) Run(p *program) error {
 		if err != nil {
 			return r.unknown(err)
 		}
-		columns := []string{"PROJECT", "BUILD", "REASON"}
+		columns := []string{"PROJECT", "APPVEYOR BUILD ID", "REASON"}
 		return printList(p, r.JSON, list, false, columns, func(a api.Rebuild) []any {
 			build := "none"
 			if a.BuildID != nil {

@@ -111,7 +111,7 @@ func (w waiveCommand) list(p *program, c *client.Client, pr client.PullRequest) 
 	if err != nil {
 		return err
 	}
-	columns := []string{"ID", "STATE", "COMMIT", "INTO", "PROJECT", "EXPIRES", "BY", "REASON"}
+	columns := []string{"ID", "STATE", "HEAD", "TARGET", "PROJECT", "EXPIRES", "BY", "REASON"}
 	return printList(p, w.JSON, list, more, columns, func(w api.Waiver) []any {
 		project := "all"
 		if w.Project != nil {

@@ -91,12 +91,12 @@ func Counted(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// Time is a time in UTC to the minute, otherwise where there is none.
+// Time is a time in UTC to the minute, with its zone, otherwise where there is none.
 func Time(t *time.Time, otherwise string) string {
 	if t == nil {
 		return otherwise
 	}
-	return t.UTC().Format("2006-01-02 15:04")
+	return t.UTC().Format("2006-01-02 15:04 MST")
 }
 
 // Short is a commit as people read it.
