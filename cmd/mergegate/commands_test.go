@@ -56,7 +56,7 @@ func TestCommandsAndTheAPI(t *testing.T) {
 		{name: "deliveries replay", args: "deliveries replay " + delivery, want: "is queued", json: "outcome"},
 		{name: "statuses list", args: "statuses list --outcome posted", want: "appveyor-12064-pr-7  FAILED  posted", json: "posted_state", list: true},
 		{name: "statuses retry", args: "statuses retry " + status, want: "is queued", json: "outcome"},
-		{name: "rebuild", args: "rebuild acme/widgets 7", want: "token refused", json: "build_id", list: true},
+		{name: "rebuild", args: "rebuild acme/widgets 7", want: "AppVeyor rejected mergegate's token", json: "build_id", list: true},
 		{name: "waive", args: "waive acme/widgets 7 --reason flaky --project acme/widgets --expires 4h --commit " + commit('1'), want: "is live: 111111111111", json: "expires_on"},
 		{name: "waive --list", args: "waive acme/widgets 7 --list", want: "111111111111  main    acme/widgets", json: "expires_on", list: true},
 	}

@@ -41,7 +41,7 @@ func readProject(m jsonobject.Members) (ListedProject, error) {
 		RepositoryType: nameOf(m["repositoryType"], maxProvider), RepositoryName: nameOf(m["repositoryName"], maxRepository),
 	}
 	if p.Project.Account == "" && given(m["accountName"]) || p.Project.Slug == "" && given(m["slug"]) {
-		return ListedProject{}, &Error{Kind: Unusable, Status: http.StatusOK, Reason: fmt.Sprintf("the name of the account or project is too long: AppVeyor told more than %d bytes", maxSlug)}
+		return ListedProject{}, &Error{Kind: Unusable, Status: http.StatusOK, Reason: fmt.Sprintf("the account's or project's name in AppVeyor's answer is longer than %d bytes", maxSlug)}
 	}
 	return p, nil
 }
@@ -79,7 +79,7 @@ func readBuild(p ListedProject, m jsonobject.Members) (Answer, error) {
 		ConfirmedBy:       mergecheck.ConfirmedByAppVeyor,
 	}
 	if b.DestinationBranch == "" && given(m["branch"]) {
-		return Answer{}, &Error{Kind: Unusable, Status: http.StatusOK, Reason: fmt.Sprintf("the target branch's name is too long: AppVeyor told more than %d bytes", maxBranch)}
+		return Answer{}, &Error{Kind: Unusable, Status: http.StatusOK, Reason: fmt.Sprintf("the target branch's name in AppVeyor's answer is longer than %d bytes", maxBranch)}
 	}
 	// A queued build has only been created.
 	b.UpdatedOn = cmp.Or(timeOf(m["updated"]), b.FinishedOn, b.StartedOn, b.CreatedOn)

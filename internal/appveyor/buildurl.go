@@ -7,8 +7,8 @@ import (
 
 // Why a build URL leads to no project.
 var (
-	ErrOtherHost   = errors.New("the build URL is not of the configured AppVeyor")
-	ErrNotBuildURL = errors.New("the build URL names no project")
+	ErrOtherHost   = errors.New("the build URL has another host than MERGEGATE_APPVEYOR_URL")
+	ErrNotBuildURL = errors.New("the build URL doesn't name a project")
 )
 
 // Ref names a build for [Client.Build]. Version is optional: it finds the build

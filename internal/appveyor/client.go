@@ -50,7 +50,7 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	base, err := url.Parse(cfg.URL)
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, fmt.Errorf("AppVeyor URL %q is not an http(s) URL", cfg.URL)
+		return nil, fmt.Errorf("AppVeyor URL: %q is not an http or https URL, for example https://ci.appveyor.com", cfg.URL)
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
 	return &Client{
@@ -165,7 +165,7 @@ func (c *Client) history(ctx context.Context, p mergecheck.Project, query url.Va
 	case is.Project == (mergecheck.Project{}): // an answer about nothing is no empty history
 		return nil, notJSON()
 	case p.ID != 0 && is.Project.ID != p.ID:
-		return nil, &Error{Kind: NotFound, Status: http.StatusOK, Reason: "another project is called " + p.Name() + " now"}
+		return nil, &Error{Kind: NotFound, Status: http.StatusOK, Reason: p.Name() + " is the name of another project now"}
 	default:
 		return answers, nil
 	}
@@ -260,7 +260,7 @@ func (c *Client) get(ctx context.Context, account, target string, read func(body
 func (c *Client) send(ctx context.Context, method, account, target string, body []byte, read func(body []byte) error) error {
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
-		return &Error{Reason: "the address of the build is not valid"}
+		return &Error{Reason: "the build's URL is not valid"}
 	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
@@ -302,9 +302,9 @@ func (c *Client) token(account string) string {
 func transportError(err error) *Error {
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
-		return &Error{Reason: "AppVeyor did not answer in time"}
+		return &Error{Reason: "AppVeyor didn't answer in time"}
 	}
-	return &Error{Reason: "AppVeyor could not be reached"}
+	return &Error{Reason: "mergegate can't reach AppVeyor"}
 }
 
 // CloseIdleConnections closes connections that nothing is using.
@@ -379,7 +379,7 @@ func (c *Client) StartPullRequestBuild(ctx context.Context, account, slug string
 	target := c.accountURL(account) + "/builds"
 	body, err := json.Marshal(map[string]any{"accountName": account, "projectSlug": slug, "pullRequestId": pullRequestID})
 	if err != nil {
-		return Ref{}, &Error{Reason: "the request could not be written"}
+		return Ref{}, &Error{Reason: "mergegate can't write the request"}
 	}
 	ref := Ref{Account: account, Slug: slug}
 	err = c.send(ctx, http.MethodPost, account, target, body, func(answer []byte) error {
@@ -394,7 +394,7 @@ func (c *Client) StartPullRequestBuild(ctx context.Context, account, slug string
 		return Ref{}, err
 	}
 	if ref.BuildID == 0 {
-		return Ref{}, &Error{Status: http.StatusOK, Reason: "AppVeyor answered without a build"}
+		return Ref{}, &Error{Status: http.StatusOK, Reason: "AppVeyor's answer has no build"}
 	}
 	return ref, nil
 }

@@ -103,18 +103,18 @@ func TestBuildFaults(t *testing.T) {
 		reason string
 		after  time.Duration
 	}{
-		{name: "401", fault: appveyortest.Fault{Status: 401}, kind: appveyor.Refused, reason: "token refused"},
-		{name: "403", fault: appveyortest.Fault{Status: 403}, kind: appveyor.Refused, reason: "token refused"},
-		{name: "404", fault: appveyortest.Fault{Status: 404}, kind: appveyor.NotFound, reason: "build not found, or not shown without a token"},
+		{name: "401", fault: appveyortest.Fault{Status: 401}, kind: appveyor.Refused, reason: "AppVeyor rejected mergegate's token (401)"},
+		{name: "403", fault: appveyortest.Fault{Status: 403}, kind: appveyor.Refused, reason: "AppVeyor rejected mergegate's token (403)"},
+		{name: "404", fault: appveyortest.Fault{Status: 404}, kind: appveyor.NotFound, reason: "AppVeyor doesn't show it to mergegate: it was deleted, or mergegate has no token for it"},
 		{name: "500", fault: appveyortest.Fault{Status: 500}, reason: "AppVeyor answered 500"},
-		{name: "429", fault: appveyortest.Fault{Status: 429, RetryAfter: "7"}, reason: "AppVeyor answered 429", after: 7 * time.Second},
-		{name: "a page", fault: appveyortest.Fault{HTML: true}, reason: "AppVeyor answered with something other than JSON"},
-		{name: "other JSON", fault: appveyortest.Fault{Body: `[1]`}, reason: "AppVeyor answered with something other than JSON"},
-		{name: "no build in it", fault: appveyortest.Fault{Body: `{}`}, kind: appveyor.NotFound, reason: "build not found, or not shown without a token"},
-		{name: "another build", fault: appveyortest.Fault{Body: `{"project":{"projectId":12064},"build":{"buildId":1}}`}, kind: appveyor.NotFound, reason: "build not found, or not shown without a token"},
-		{name: "breaks off", fault: appveyortest.Fault{Reset: true}, reason: "AppVeyor could not be reached"},
-		{name: "hangs", fault: appveyortest.Fault{Hang: true}, reason: "AppVeyor did not answer in time"},
-		{name: "redirects elsewhere", fault: appveyortest.Fault{Redirect: "http://127.0.0.2:1/"}, reason: "AppVeyor redirects to another host"},
+		{name: "429", fault: appveyortest.Fault{Status: 429, RetryAfter: "7"}, reason: "mergegate has used up its AppVeyor rate limit (429)", after: 7 * time.Second},
+		{name: "a page", fault: appveyortest.Fault{HTML: true}, reason: "AppVeyor's answer isn't JSON"},
+		{name: "other JSON", fault: appveyortest.Fault{Body: `[1]`}, reason: "AppVeyor's answer isn't JSON"},
+		{name: "no build in it", fault: appveyortest.Fault{Body: `{}`}, kind: appveyor.NotFound, reason: "AppVeyor doesn't show it to mergegate: it was deleted, or mergegate has no token for it"},
+		{name: "another build", fault: appveyortest.Fault{Body: `{"project":{"projectId":12064},"build":{"buildId":1}}`}, kind: appveyor.NotFound, reason: "AppVeyor doesn't show it to mergegate: it was deleted, or mergegate has no token for it"},
+		{name: "breaks off", fault: appveyortest.Fault{Reset: true}, reason: "mergegate can't reach AppVeyor"},
+		{name: "hangs", fault: appveyortest.Fault{Hang: true}, reason: "AppVeyor didn't answer in time"},
+		{name: "redirects elsewhere", fault: appveyortest.Fault{Redirect: "http://127.0.0.2:1/"}, reason: "AppVeyor redirected mergegate to another host"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,10 +11,10 @@ type Kind int
 
 // The kinds of failure.
 const (
-	Temporary Kind = iota // ask again: unreachable, slow, 429, 5xx, not JSON
-	Refused               // 401 or 403: the token isn't accepted
+	Temporary Kind = iota // retry: unreachable, slow, 429, 5xx, not JSON
+	Refused               // 401 or 403: AppVeyor rejects the token
 	NotFound              // 404: AppVeyor doesn't know the build, or won't show it
-	Unusable              // what it says can't be kept; asking again gets the same
+	Unusable              // the answer can't be stored; a retry gets the same one
 )
 
 // Error is a request that AppVeyor did not answer with a build. Its text is
@@ -32,7 +32,7 @@ func (e *Error) Error() string { return e.Reason }
 var errNotJSON = errors.New("not JSON")
 
 func notJSON() *Error {
-	return &Error{Status: 200, Reason: "AppVeyor answered with something other than JSON"}
+	return &Error{Status: 200, Reason: "AppVeyor's answer isn't JSON"}
 }
 
 func (e *Error) Unwrap() error {
@@ -45,11 +45,13 @@ func (e *Error) Unwrap() error {
 func statusError(status int, retryAfter time.Duration) *Error {
 	switch {
 	case status == 401 || status == 403:
-		return &Error{Kind: Refused, Status: status, Reason: "token refused"}
+		return &Error{Kind: Refused, Status: status, Reason: fmt.Sprintf("AppVeyor rejected mergegate's token (%d)", status)}
 	case status == 404:
-		return &Error{Kind: NotFound, Status: status, Reason: "build not found, or not shown without a token"}
+		return &Error{Kind: NotFound, Status: status, Reason: "AppVeyor doesn't show it to mergegate: it was deleted, or mergegate has no token for it"}
 	case status >= 300 && status < 400:
-		return &Error{Status: status, Reason: "AppVeyor redirects to another host"}
+		return &Error{Status: status, Reason: "AppVeyor redirected mergegate to another host"}
+	case status == 429:
+		return &Error{Status: status, RetryAfter: retryAfter, Reason: "mergegate has used up its AppVeyor rate limit (429)"}
 	default:
 		return &Error{Status: status, RetryAfter: retryAfter, Reason: fmt.Sprintf("AppVeyor answered %d", status)}
 	}

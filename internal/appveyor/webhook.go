@@ -11,7 +11,7 @@ import (
 // Why a webhook body can't be stored as a hint at a build.
 var (
 	ErrNotJSON  = errors.New("the body is not JSON")
-	ErrNotBuild = errors.New("the body names no build")
+	ErrNotBuild = errors.New("the body is not an AppVeyor build event")
 )
 
 // The events AppVeyor sends; there is none for started or cancelled builds.
@@ -47,7 +47,7 @@ func ParseWebhook(body []byte) (Webhook, error) {
 	data := envelope.Member("eventData", "buildId", "projectId", "repositoryProvider", "repositoryName", "buildVersion", "buildUrl",
 		"pullRequestId", "isPullRequest")
 	if data == nil {
-		return Webhook{}, fmt.Errorf("%w: eventData is not an object", ErrNotBuild)
+		return Webhook{}, fmt.Errorf("%w: eventData is missing or not an object", ErrNotBuild)
 	}
 	hook := Webhook{
 		EventName:      hintOf(envelope["eventName"], maxEventName),
@@ -61,7 +61,7 @@ func ParseWebhook(body []byte) (Webhook, error) {
 		NotPullRequest: string(data["isPullRequest"]) == "false",
 	}
 	if hook.BuildID <= 0 {
-		return Webhook{}, fmt.Errorf("%w: eventData.buildId is not a positive number", ErrNotBuild)
+		return Webhook{}, fmt.Errorf("%w: eventData.buildId is missing or not a positive number", ErrNotBuild)
 	}
 	return hook, nil
 }

@@ -261,16 +261,16 @@ func TestCauses(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		}, want: "Bitbucket didn't answer in time"},
-		"hang up":       {handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "Bitbucket could not be reached"},
-		"400":           {handler: refuse(400), want: "Bitbucket refused mergegate's request (400)"},
-		"401":           {handler: refuse(401), want: "Bitbucket refused mergegate's credential (401)"},
-		"403":           {handler: refuse(403), want: "Bitbucket doesn't allow this with mergegate's credential (403)"},
+		"hang up":       {handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: "mergegate can't reach Bitbucket"},
+		"400":           {handler: refuse(400), want: "Bitbucket rejected mergegate's request (400)"},
+		"401":           {handler: refuse(401), want: "Bitbucket rejected mergegate's credential (401)"},
+		"403":           {handler: refuse(403), want: "mergegate's Bitbucket credential lacks a scope or access to this repository (403)"},
 		"404":           {handler: refuse(404), want: "Bitbucket doesn't show this repository to mergegate (404)"},
 		"429":           {handler: refuse(429), want: "mergegate has used up its Bitbucket rate limit (429)"},
 		"503":           {handler: refuse(503), want: "Bitbucket answered with a server error (503)"},
 		"a page":        {handler: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, want: "mergegate can't read Bitbucket's answer"},
 		"another":       {handler: answer(`{"id":8}`), want: "mergegate can't read Bitbucket's answer"},
-		"sent to login": {handler: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, want: "Bitbucket sent mergegate to another address (302)"},
+		"sent to login": {handler: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, want: "Bitbucket redirected mergegate to another address (302)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -292,7 +292,7 @@ func TestCauses(t *testing.T) {
 		}
 		_, err = client.PullRequest(t.Context(), "ws", "repo", 7)
 		var failed *bitbucket.Error
-		if !errors.As(err, &failed) || failed.Cause() != "Bitbucket could not be reached" {
+		if !errors.As(err, &failed) || failed.Cause() != "mergegate can't reach Bitbucket" {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -301,7 +301,7 @@ func TestCauses(t *testing.T) {
 		client := serve(t, bitbucket.Config{OAuthClientID: "id", OAuthClientSecret: "secret"}, refuse(400))
 		_, err := client.PullRequest(t.Context(), "ws", "repo", 7)
 		var failed *bitbucket.Error
-		if !errors.As(err, &failed) || failed.Cause() != "Bitbucket refused mergegate's credential (400)" {
+		if !errors.As(err, &failed) || failed.Cause() != "Bitbucket rejected mergegate's credential (400)" {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -47,21 +47,21 @@ func (e *Error) Cause() string {
 	case code == 0 && isTimeout(e.err):
 		return "Bitbucket didn't answer in time"
 	case code == 0:
-		return "Bitbucket could not be reached"
+		return "mergegate can't reach Bitbucket"
 	case code < http.StatusMultipleChoices:
 		return "mergegate can't read Bitbucket's answer"
 	case code < http.StatusBadRequest:
-		return fmt.Sprintf("Bitbucket sent mergegate to another address (%d)", code)
+		return fmt.Sprintf("Bitbucket redirected mergegate to another address (%d)", code)
 	case code == http.StatusUnauthorized, e.Op == opAccessToken && code < http.StatusNotFound:
-		return fmt.Sprintf("Bitbucket refused mergegate's credential (%d)", code)
+		return fmt.Sprintf("Bitbucket rejected mergegate's credential (%d)", code)
 	case code == http.StatusForbidden:
-		return "Bitbucket doesn't allow this with mergegate's credential (403)"
+		return "mergegate's Bitbucket credential lacks a scope or access to this repository (403)"
 	case code == http.StatusNotFound:
 		return "Bitbucket doesn't show this repository to mergegate (404)"
 	case code == http.StatusTooManyRequests:
 		return "mergegate has used up its Bitbucket rate limit (429)"
 	case code < http.StatusInternalServerError:
-		return fmt.Sprintf("Bitbucket refused mergegate's request (%d)", code)
+		return fmt.Sprintf("Bitbucket rejected mergegate's request (%d)", code)
 	default:
 		return fmt.Sprintf("Bitbucket answered with a server error (%d)", code)
 	}

@@ -13,10 +13,10 @@ import (
 	"mergegate/internal/mergecheck"
 )
 
-// ErrHeadUnknown says that the full SHA of a pull request's source commit can't be told for certain.
-var ErrHeadUnknown = errors.New("the head of the pull request can't be told for certain")
+// ErrHeadUnknown is returned where Bitbucket's answers don't determine the full SHA of a pull request's head.
+var ErrHeadUnknown = errors.New("the head of the pull request is ambiguous")
 
-// HeadUnknown says why the full SHA of a pull request's source commit can't be told for certain. It wraps
+// HeadUnknown says why Bitbucket's answers don't determine the full SHA of a pull request's head. It wraps
 // ErrHeadUnknown, and the *Error where Bitbucket refused.
 type HeadUnknown struct {
 	NextStep string // what a person can do about it, a sentence
@@ -46,6 +46,18 @@ func (e *HeadUnknown) Unwrap() []error {
 // Cause says what is the case, such as "two commits share the prefix 3d688362cb1f".
 func (e *HeadUnknown) Cause() string { return e.cause }
 
+func sourceDeleted(op string, err error) *HeadUnknown {
+	return &HeadUnknown{op: op, err: err, cause: "the source branch or fork was deleted", NextStep: "Restore it, or decline the pull request."}
+}
+
+func listIncomplete(op string) *HeadUnknown {
+	return &HeadUnknown{op: op, cause: "Bitbucket's list of commits is incomplete", NextStep: "Re-run this check in a minute."}
+}
+
+func keepsChanging(op string) *HeadUnknown {
+	return &HeadUnknown{op: op, cause: "the pull request keeps changing while mergegate reads it", NextStep: "Re-run this check in a minute."}
+}
+
 // Message says what is the case and what to do.
 func (e *HeadUnknown) Message() string {
 	return "mergegate can't tell which commit is the head of this pull request: " + e.cause + ". " + e.NextStep
@@ -73,7 +85,7 @@ func (c *Client) PullRequestHead(ctx context.Context, workspace, repo string, pr
 	}
 	op := fmt.Sprintf("find the head of pull request %d of %s/%s", pr.ID, workspace, repo)
 	if short == "" {
-		return "", &HeadUnknown{op: op, cause: "its source branch or fork was deleted", NextStep: "Restore it, or decline the pull request."}
+		return "", sourceDeleted(op, nil)
 	}
 	head, err := c.branchHead(ctx, workspace, repo, pr)
 	if err == nil && strings.HasPrefix(head, short) {
@@ -186,7 +198,7 @@ func (c *Client) commitPage(ctx context.Context, op string, u *url.URL) (page co
 	}
 	next, ok := c.linked(page.Next, u)
 	if !ok {
-		return page, nil, &HeadUnknown{op: op, cause: "Bitbucket's list of its commits breaks off", NextStep: "Re-run this check in a minute."}
+		return page, nil, listIncomplete(op)
 	}
 	return page, next, nil
 }
@@ -195,7 +207,7 @@ func (c *Client) commitPage(ctx context.Context, op string, u *url.URL) (page co
 // gone.
 func headError(op string, err error) error {
 	if StatusOf(err) == http.StatusNotFound {
-		return &HeadUnknown{op: op, cause: "its source branch or fork was deleted", NextStep: "Restore it, or decline the pull request.", err: err}
+		return sourceDeleted(op, err)
 	}
 	return err
 }

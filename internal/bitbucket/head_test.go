@@ -201,7 +201,7 @@ func TestCommitsAreReadOn(t *testing.T) {
 		}
 		if unknown := (*bitbucket.HeadUnknown)(nil); i == 1 && errors.As(err, &unknown) {
 			want := "mergegate can't tell which commit is the head of this pull request: " +
-				"it has many commits, and mergegate has read 3900 of them so far. Re-run this check to read on."
+				"the pull request has many commits, and mergegate has read 3900 so far. Re-run this check: mergegate continues where it stopped."
 			if got := unknown.Message(); got != want {
 				t.Errorf("message %q", got)
 			}
@@ -327,7 +327,7 @@ func TestTooManyCommits(t *testing.T) {
 	for range 20 {
 		_, err = client.PullRequestHead(t.Context(), "ws", "repo", pr)
 	}
-	if !errors.Is(err, bitbucket.ErrHeadUnknown) || !strings.Contains(err.Error(), "it has more than 100 commits") {
+	if !errors.Is(err, bitbucket.ErrHeadUnknown) || !strings.Contains(err.Error(), "the pull request has more than 100 commits") {
 		t.Errorf("got %v", err)
 	}
 	if list.asked > 120 {

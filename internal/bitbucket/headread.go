@@ -109,15 +109,15 @@ func (r *headRead) head(op, short string) (string, error) {
 	unknown := &HeadUnknown{op: op, NextStep: "Push a new commit."}
 	switch {
 	case r.vague:
-		unknown.cause = "Bitbucket's list of its commits abbreviates them"
-		unknown.NextStep = "Ask your mergegate admin."
+		unknown.cause = "Bitbucket abbreviates the commits of the pull request"
+		unknown.NextStep = "Ask your mergegate admin to run `mergegate doctor`."
 	case len(tips) == 1:
 		return tips[0], nil
 	case len(r.fit) == 0:
-		unknown.cause = fmt.Sprintf("none of the %d commits that Bitbucket lists begins with %s", r.commits, short)
+		unknown.cause = fmt.Sprintf("no commit of the pull request starts with %s", short)
 		unknown.NextStep = "Re-run this check in a minute."
 	case len(r.fit) == 1:
-		unknown.cause = "it changed while mergegate read it"
+		unknown.cause = "the pull request changed while mergegate read it"
 		unknown.NextStep = "Re-run this check."
 	case len(r.fit) == 2:
 		unknown.cause = "two commits share the prefix " + short
@@ -130,12 +130,12 @@ func (r *headRead) head(op, short string) (string, error) {
 // unfinished says that there are more commits than were read.
 func (r *headRead) unfinished(op string, err error) *HeadUnknown {
 	unknown := &HeadUnknown{
-		op: op, err: err, NextStep: "Re-run this check to read on.",
-		cause: fmt.Sprintf("it has many commits, and mergegate has read %d of them so far", r.commits),
+		op: op, err: err, NextStep: "Re-run this check: mergegate continues where it stopped.",
+		cause: fmt.Sprintf("the pull request has many commits, and mergegate has read %d so far", r.commits),
 	}
 	if r.pages >= maxCommitPages {
-		unknown.cause = fmt.Sprintf("it has more than %d commits", r.commits)
-		unknown.NextStep = "Give mergegate's app access to the source repository, which names the head."
+		unknown.cause = fmt.Sprintf("the pull request has more than %d commits", r.commits)
+		unknown.NextStep = "Ask your mergegate admin to give the app access to the source repository."
 	}
 	return unknown
 }

@@ -139,14 +139,14 @@ func TestPullRequestHead(t *testing.T) {
 		"two, both with a child": {pages: []string{page("", commit(pad("88", "8"), two), commit(two, one), commit(one))}, unknown: "two commits share the prefix"},
 		"a short parent hides":   {pages: []string{page("", commit(two, short), commit(one))}, unknown: "two commits share the prefix"},
 		"three":                  {pages: []string{page("", commit(one, other), commit(two, other), commit(pad(short, "3")))}, unknown: "3 commits share the prefix " + short},
-		"it has a child":         {pages: []string{page("", commit(other, one), commit(one))}, unknown: "it changed while mergegate read it"},
-		"one more, abbreviated":  {pages: []string{page("", commit(short, one), commit(one))}, unknown: "abbreviates them"},
-		"none fits":              {pages: []string{page("", commit(other))}, unknown: "none of the 1 commits that Bitbucket lists begins with"},
-		"a short one only":       {pages: []string{page("", commit(short))}, unknown: "abbreviates them"},
-		"no commits":             {pages: []string{`{"values":null}`}, unknown: "none of the 0 commits"},
-		"next is elsewhere":      {pages: []string{page("https://elsewhere.invalid/", commit(one))}, unknown: "list of its commits breaks off"},
-		"next has no end":        {pages: []string{page("", commit(one))}, next: "again", unknown: "mergegate has read 20 of them so far"},
-		"no source commit":       {commit: "none", unknown: "its source branch or fork was deleted"},
+		"it has a child":         {pages: []string{page("", commit(other, one), commit(one))}, unknown: "the pull request changed while mergegate read it"},
+		"one more, abbreviated":  {pages: []string{page("", commit(short, one), commit(one))}, unknown: "Bitbucket abbreviates the commits"},
+		"none fits":              {pages: []string{page("", commit(other))}, unknown: "no commit of the pull request starts with 31c54529bd80"},
+		"a short one only":       {pages: []string{page("", commit(short))}, unknown: "Bitbucket abbreviates the commits"},
+		"no commits":             {pages: []string{`{"values":null}`}, unknown: "no commit of the pull request starts with 31c54529bd80"},
+		"next is elsewhere":      {pages: []string{page("https://elsewhere.invalid/", commit(one))}, unknown: "Bitbucket's list of commits is incomplete"},
+		"next has no end":        {pages: []string{page("", commit(one))}, next: "again", unknown: "mergegate has read 20 so far"},
+		"no source commit":       {commit: "none", unknown: "the source branch or fork was deleted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

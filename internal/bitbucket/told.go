@@ -34,9 +34,7 @@ func (c *Client) PullRequestAndHead(ctx context.Context, workspace, repo string,
 		}
 		pr = again
 	}
-	return pr, "", &HeadUnknown{
-		op: fmt.Sprintf("read pull request %d of %s/%s", id, workspace, repo), cause: "it changes while mergegate reads it", NextStep: "Re-run this check in a minute.",
-	}
+	return pr, "", keepsChanging(fmt.Sprintf("read pull request %d of %s/%s", id, workspace, repo))
 }
 
 func (pr PullRequest) isClosed() bool {

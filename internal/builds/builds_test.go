@@ -113,7 +113,7 @@ func TestDeliveryIsAskedAboutForADay(t *testing.T) {
 		if err := b.confirm(t.Context(), id); !errors.As(err, &snooze) {
 			t.Fatalf("after %s: %v, want a snooze", age, err)
 		}
-		if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Pending || reason != "token refused" {
+		if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Pending || reason != "AppVeyor rejected mergegate's token (401)" {
 			t.Errorf("after %s: %s, %q", age, outcome, reason)
 		}
 	}
@@ -121,7 +121,7 @@ func TestDeliveryIsAskedAboutForADay(t *testing.T) {
 	if err := b.confirm(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	if outcome, reason, attempts := b.delivery(t, id); outcome != postgres.Failed || reason != "token refused" || attempts != 4 {
+	if outcome, reason, attempts := b.delivery(t, id); outcome != postgres.Failed || reason != "AppVeyor rejected mergegate's token (401)" || attempts != 4 {
 		t.Errorf("after a day: %s, %q, %d attempts", outcome, reason, attempts)
 	}
 }

@@ -42,7 +42,7 @@ func (s *Service) confirm(ctx context.Context, ref appveyor.Ref, delivery int64,
 		return r, err
 	}
 	s.confirmed.WithLabelValues(askedBy, r.word()).Inc()
-	s.log.InfoContext(ctx, "build looked at", "build_id", ref.BuildID, "project", ref.Account+"/"+ref.Slug,
+	s.log.InfoContext(ctx, "build read from AppVeyor", "build_id", ref.BuildID, "project", ref.Account+"/"+ref.Slug,
 		"asked_by", askedBy, "result", r.word(), "state", r.recorded.Build.State, "problem", r.problem)
 	return r, nil
 }
@@ -64,7 +64,7 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, ask
 	case b.PullRequestID == 0:
 		return result{ignored: ReasonNotPullRequest}, nil
 	case b.Project.ID == 0 || b.Repository == "":
-		return result{problem: "AppVeyor's answer names no project or repository"}, nil
+		return result{problem: "AppVeyor's answer doesn't name the project or the repository"}, nil
 	}
 	trusted, problem, err := s.trusted(ctx, answer)
 	switch {
@@ -79,10 +79,10 @@ func (s *Service) ask(ctx context.Context, ref appveyor.Ref, delivery int64, ask
 	// Before recording, so that what is recorded is found by the merge check at
 	// once; if Bitbucket can't be asked now a job asks later.
 	if _, err := s.learn(ctx, b.Repository); err != nil {
-		s.log.WarnContext(ctx, "repository not known to Bitbucket yet", "repository", b.Repository, "error", err)
+		s.log.WarnContext(ctx, "looking up repository on Bitbucket failed", "repository", b.Repository, "error", err)
 		switch _, err := s.store.RepositoryFormerly(ctx, b.Repository); {
 		case err == nil: // whose the name is by now only Bitbucket can tell
-			return result{problem: "Bitbucket did not tell which repository is called " + b.Repository}, nil
+			return result{problem: "mergegate can't look up on Bitbucket which repository is called " + b.Repository + " now"}, nil
 		case !errors.Is(err, postgres.ErrNotFound):
 			return result{}, err
 		}
@@ -96,7 +96,7 @@ func unconfirmed(err error) result {
 	if errors.As(err, &e) {
 		return result{problem: e.Reason, retryIn: e.RetryAfter, notFound: e.Kind == appveyor.NotFound}
 	}
-	return result{problem: "AppVeyor could not be asked"}
+	return result{problem: "reading it from AppVeyor failed"}
 }
 
 // trusted reports whether the account that AppVeyor says the build is of may
@@ -117,7 +117,7 @@ func (s *Service) trusted(ctx context.Context, answer appveyor.Answer) (ok bool,
 	if id == "" {
 		repository, err := s.learn(ctx, answer.Build.Repository)
 		if err != nil {
-			return false, fmt.Sprintf("Bitbucket did not tell which workspace %s is", slug), nil //nolint:nilerr // asked again later
+			return false, fmt.Sprintf("mergegate can't look up workspace %s on Bitbucket", slug), nil //nolint:nilerr // asked again later
 		}
 		id = repository.WorkspaceUUID
 	}
@@ -150,7 +150,7 @@ func (s *Service) learn(ctx context.Context, fullName string) (postgres.Reposito
 // readRepository asks Bitbucket for a repository, by its name or by its UUIDs.
 func (s *Service) readRepository(ctx context.Context, workspace, repo string) (r postgres.Repository, err error) {
 	if s.bitbucket.Wait(bitbucket.Background) > 0 {
-		return r, errors.New("waits for Bitbucket's rate limit")
+		return r, errors.New("waiting for Bitbucket's rate limit")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -159,7 +159,7 @@ func (s *Service) readRepository(ctx context.Context, workspace, repo string) (r
 		return r, err
 	}
 	if answer.WorkspaceUUID == "" {
-		return r, errors.New("Bitbucket's answer names no workspace") //nolint:staticcheck // a proper name
+		return r, errors.New("Bitbucket's answer doesn't name the workspace") //nolint:staticcheck // a proper name
 	}
 	return postgres.Repository{WorkspaceUUID: answer.WorkspaceUUID, RepositoryUUID: answer.UUID, FullName: answer.FullName}, nil
 }

@@ -287,7 +287,7 @@ func TestDeletedBuildStopsItsStatus(t *testing.T) {
 	}
 	b.look(t)
 	status := mergecheck.StatusOf(b.stored(t), nil)
-	if want := "1.0.1 was deleted on AppVeyor, merged into main"; status.State != mergecheck.StatusStopped || status.Description != want {
+	if want := "Build 1.0.1 for main was deleted on AppVeyor"; status.State != mergecheck.StatusStopped || status.Description != want {
 		t.Errorf("status %s, %q; want STOPPED, %q", status.State, status.Description, want)
 	}
 }

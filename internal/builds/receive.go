@@ -25,7 +25,7 @@ const (
 const SourceAppVeyor = "appveyor"
 
 // reasonNoBuildURL is why a delivery fails that doesn't lead to a project.
-const reasonNoBuildURL = "buildUrl is missing or names no project: a custom body needs {{buildUrl}}"
+const reasonNoBuildURL = "buildUrl is missing or doesn't name a project; a custom webhook body needs {{buildUrl}}"
 
 // Receive stores one webhook body as a delivery and returns its id once that is
 // committed. [appveyor.ErrNotJSON] and [appveyor.ErrNotBuild] are the sender's

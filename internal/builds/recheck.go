@@ -15,12 +15,12 @@ import (
 const (
 	// recheckTimeout bounds one look, whoever waits for it.
 	recheckTimeout = 1500 * time.Millisecond
-	// unreachableFor is how long a project that couldn't be read isn't tried again for
-	// somebody who waits.
+	// unreachableFor is how long a merge check doesn't wait again for a project that
+	// couldn't be read.
 	unreachableFor = 15 * time.Second
 )
 
-// rechecks are looks at projects that merges wait for: one at a time for a project.
+// rechecks are looks at projects that merges wait for, one at a time for each project.
 // The zero value is ready to use.
 type rechecks struct {
 	group singleflight.Group
@@ -58,13 +58,14 @@ func (r *rechecks) note(project int64, problem string, now time.Time) {
 	r.failed[project] = failedLook{problem: problem, until: now.Add(unreachableFor)}
 }
 
-// Recheck reads the newest builds of projects from AppVeyor, for somebody who waits to
-// merge, and returns why where it couldn't, by project. What it finds is in the store.
+// Recheck reads the newest builds of projects from AppVeyor while a merge check waits, and
+// stores what it finds. It returns why it couldn't, by project id; a project that isn't in
+// the map was read.
 func (s *Service) Recheck(ctx context.Context, workspaceUUID, repositoryUUID string, projects []int64) map[int64]string {
 	problems := map[int64]string{}
 	known, err := s.store.ProjectsOf(ctx, workspaceUUID, repositoryUUID)
 	if err != nil {
-		s.log.WarnContext(ctx, "projects not looked at for a merge", "error", err)
+		s.log.WarnContext(ctx, "reading projects before a merge failed", "error", err)
 		return problems
 	}
 	var mu sync.Mutex
@@ -107,8 +108,8 @@ func (s *Service) recheckProject(ctx context.Context, p postgres.SeenProject) (p
 }
 
 const (
-	problemLate        = "AppVeyor did not answer in time"
-	problemUnreachable = "AppVeyor could not be reached"
+	problemLate        = "AppVeyor didn't answer in time"
+	problemUnreachable = "mergegate can't reach AppVeyor"
 )
 
 // lookAtNewest confirms what is new or has changed among a project's builds since the
@@ -119,7 +120,7 @@ func (s *Service) lookAtNewest(ctx context.Context, p postgres.SeenProject) (pro
 	case ctx.Err() != nil:
 		return problemLate
 	case err != nil || !whole:
-		s.log.WarnContext(ctx, "project not looked at for a merge", "project", p.Account+"/"+p.Slug, "error", err)
+		s.log.WarnContext(ctx, "reading AppVeyor before a merge failed", "project", p.Account+"/"+p.Slug, "error", err)
 		return problemUnreachable
 	default:
 		return ""

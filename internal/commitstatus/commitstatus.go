@@ -75,14 +75,29 @@ func (p *Publisher) make(ctx context.Context, e *postgres.Entry) (postgres.Attem
 	result := p.post(ctx, status)
 	result.Shown = status.State
 	p.posts.WithLabelValues(resultLabel(result)).Inc()
-	p.log.InfoContext(ctx, "commit status", "repository", status.Repository, "commit", status.Commit, "key", status.Key,
+	level, message := logged(result.Outcome)
+	p.log.Log(ctx, level, message, "repository", status.Repository, "commit", status.Commit, "key", status.Key,
 		"state", status.State, "outcome", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
 	return result, nil
 }
 
-// Settled keeps what Bitbucket shows now, and notifies of a status that it doesn't take,
-// unless that is what was notified of before. Where the lease ran out somebody else posted,
-// or is at it: which of the two Bitbucket shows isn't known, so it is posted once more.
+// logged is how an attempt is logged: a status that failed for good wants a look, a retry
+// is normal.
+func logged(outcome postgres.Outcome) (slog.Level, string) {
+	switch outcome {
+	case postgres.Posted:
+		return slog.LevelInfo, "commit status posted"
+	case postgres.Pending:
+		return slog.LevelInfo, "commit status will be retried"
+	default:
+		return slog.LevelWarn, "commit status failed"
+	}
+}
+
+// Settled stores what Bitbucket shows now, and sends a notification of a status that failed,
+// unless it failed for the same reason before. Where the lease was lost, another replica may
+// have posted another state: which of the two Bitbucket shows isn't known, so the status is
+// posted once more.
 func Settled(ctx context.Context, tx *postgres.Tx, e postgres.Entry, a postgres.Attempt, how postgres.Settling) error {
 	if how == postgres.LeaseLost {
 		return tx.WantAgain(ctx, e.ID)
@@ -113,10 +128,10 @@ func resultLabel(r postgres.Attempt) string {
 func (p *Publisher) post(ctx context.Context, s postgres.CommitStatus) postgres.Attempt {
 	client := p.client.AsMaker(ctx, p.tokens, s.WorkspaceUUID)
 	if !client.HasCredential() {
-		return again(s, 0, 0, "mergegate has no Bitbucket credential; install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
+		return again(s, 0, 0, "mergegate has no Bitbucket credential: install the Forge app or set MERGEGATE_BITBUCKET_TOKEN")
 	}
 	if left := client.Wait(urgency(s)); left > 0 {
-		return postgres.Attempt{Outcome: postgres.Pending, Reason: "waits for Bitbucket's rate limit", RetryIn: left, Unasked: true}
+		return postgres.Attempt{Outcome: postgres.Pending, Reason: "waiting for Bitbucket's rate limit", RetryIn: left, Unasked: true}
 	}
 	return p.postWith(ctx, client, s)
 }
@@ -134,7 +149,7 @@ func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s po
 	if owner := p.otherOwner(ctx, client, s); owner != "" {
 		return postgres.Attempt{
 			Outcome: postgres.Failed,
-			Reason:  fmt.Sprintf("another account posted the status %s, named %q, and Bitbucket lets only that account change it", s.Key, owner),
+			Reason:  fmt.Sprintf("another account posted status %s (%q), and Bitbucket lets only that account change it", s.Key, owner),
 		}
 	}
 	err := p.postTo(ctx, client, s.WorkspaceUUID, s.RepositoryUUID, s)
@@ -146,7 +161,7 @@ func (p *Publisher) postWith(ctx context.Context, client *bitbucket.Client, s po
 	result := resultOf(s, err)
 	if isClosedTo(err) {
 		result.Outcome, result.RetryIn = postgres.NotPostable, 0
-		result.Reason = fmt.Sprintf("%s doesn't have the fork's commit, and %s refused the status: %s", s.Repository, s.Fork, reason(err))
+		result.Reason = fmt.Sprintf("%s doesn't have the fork's commit, and %s rejected the status: %s", s.Repository, s.Fork, reason(err))
 	}
 	return result
 }
@@ -215,7 +230,7 @@ func reason(err error) string {
 	var e *bitbucket.Error
 	switch {
 	case !errors.As(err, &e):
-		return "mergegate could not ask Bitbucket"
+		return "mergegate can't reach Bitbucket"
 	case e.StatusCode == 0:
 		return e.Cause()
 	default:

@@ -10,10 +10,10 @@ import (
 	"mergegate/internal/postgres"
 )
 
-// What a status says that nobody waits for any more.
+// What a status says whose build decides nothing any more.
 const (
-	closedDescription    = "the pull request was closed before the build ended"
-	forgottenDescription = "the AppVeyor project was forgotten before the build ended"
+	closedDescription    = "Pull request closed before the build finished"
+	forgottenDescription = "AppVeyor project forgotten before the build finished"
 )
 
 // Want makes the commit status of b's project, pull request and head that of the newest
@@ -54,9 +54,13 @@ func withdraw(ctx context.Context, tx *postgres.Tx, r postgres.Repository, b mer
 		return err
 	}
 	if unsettled == "" {
-		unsettled = fmt.Sprintf("AppVeyor build %d is of another commit", b.BuildID)
+		unsettled = otherCommit(b)
 	}
 	return want(ctx, tx, r, b, mergecheck.StatusOf(b, nil).Stopped(unsettled))
+}
+
+func otherCommit(b mergecheck.Build) string {
+	return fmt.Sprintf("AppVeyor build %d is for another commit", b.BuildID)
 }
 
 // liveWaiver is the waiver that is live now for b's project and head, nil where none is.

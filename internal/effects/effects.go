@@ -124,7 +124,7 @@ func (s *Service) show(ctx context.Context, entry *postgres.Entry) (time.Duratio
 	t := task{Service: s, entry: entry, pr: pr, facts: facts, client: s.client.AsMaker(ctx, s.tokens, pr.WorkspaceUUID)}
 	if !t.client.HasCredential() {
 		return t.hold(ctx, asked, postgres.Attempt{
-			Reason: "no Bitbucket credential: set MERGEGATE_BITBUCKET_TOKEN or install the Forge app",
+			Reason: "mergegate has no Bitbucket credential: install the Forge app or set MERGEGATE_BITBUCKET_TOKEN",
 		})
 	}
 	if left := t.client.Wait(bitbucket.Background); left > 0 {
@@ -132,7 +132,7 @@ func (s *Service) show(ctx context.Context, entry *postgres.Entry) (time.Duratio
 	}
 	verdict := s.gate.Explain(ctx, facts.Repository, pr.PullRequestID)
 	if verdict.PullRequest.State == "" {
-		return t.hold(ctx, asked, postgres.Attempt{Reason: "the pull request could not be read: " + verdict.PullRequest.HeadProblem})
+		return t.hold(ctx, asked, postgres.Attempt{Reason: "mergegate can't read the pull request: " + verdict.PullRequest.HeadProblem})
 	}
 	if verdict.Policy.Version != facts.Policy.Version { // it was changed meanwhile, or the facts could not be read
 		return t.hold(ctx, asked, postgres.Attempt{Reason: verdict.Message})
@@ -161,7 +161,7 @@ func (s *Service) show(ctx context.Context, entry *postgres.Entry) (time.Duratio
 func (s *Service) effectsOf(ctx context.Context, facts postgres.EffectFacts, branch string) (mergecheck.Effects, error) {
 	p, err := s.policies.For(facts.Repository.WorkspaceUUID, facts.Policy.Version, facts.Policy.Document, facts.Repository.FullName, branch)
 	if err != nil {
-		s.log.ErrorContext(ctx, "effects left as they are", "workspace", facts.Repository.WorkspaceUUID, "error", err)
+		s.log.ErrorContext(ctx, "reading the policy failed, effects not changed", "workspace", facts.Repository.WorkspaceUUID, "error", err)
 		return mergecheck.Effects{}, river.JobCancel(err)
 	}
 	return p.Effects, nil
@@ -264,7 +264,7 @@ func (t task) close(ctx context.Context) (time.Duration, error) {
 		if e.Outcome != postgres.Pending || e.Effect == postgres.EffectReport {
 			continue
 		}
-		err := t.settle(ctx, e, postgres.Attempt{Outcome: postgres.Failed, Reason: "the pull request was closed before this was done"})
+		err := t.settle(ctx, e, postgres.Attempt{Outcome: postgres.Failed, Reason: "pull request closed before mergegate did this"})
 		if err != nil {
 			return 0, err
 		}
@@ -333,7 +333,8 @@ func (t task) makeOne(ctx context.Context, before postgres.Effect, w want) (agai
 		e.Mark = "" // nothing can have been made
 	}
 	t.made.WithLabelValues(w.effect, string(result.Outcome)).Inc()
-	t.log.InfoContext(ctx, "effect", "repository", t.facts.Repository.FullName, "pull_request", t.pr.PullRequestID, "effect", w.effect,
+	level, message := logged(result.Outcome)
+	t.log.Log(ctx, level, message, "repository", t.facts.Repository.FullName, "pull_request", t.pr.PullRequestID, "effect", w.effect,
 		"wanted", w.state, "outcome", result.Outcome, "http_status", result.HTTPStatus, "reason", result.Reason)
 	return result.RetryIn, t.settle(ctx, e, result)
 }
@@ -354,6 +355,19 @@ func (t task) settle(ctx context.Context, e postgres.Effect, result postgres.Att
 // note keeps where making an effect has got to.
 func (t task) note(ctx context.Context, e postgres.Effect) error {
 	return t.whileHeld(ctx, "note effect "+e.Effect, func(tx *postgres.Tx) error { return tx.NoteEffect(ctx, t.pr, e) })
+}
+
+// logged is how an attempt is logged: an effect that failed for good wants a look, a retry
+// is normal.
+func logged(outcome postgres.Outcome) (slog.Level, string) {
+	switch outcome {
+	case postgres.Posted:
+		return slog.LevelInfo, "effect made"
+	case postgres.Pending:
+		return slog.LevelInfo, "effect will be retried"
+	default:
+		return slog.LevelWarn, "effect failed"
+	}
 }
 
 func (t task) resultOf(e postgres.Effect, err error) postgres.Attempt {

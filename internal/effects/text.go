@@ -28,14 +28,14 @@ const (
 func marker(mark string) string { return "[mergegate-" + mark + "]: https://bitbucket.org/" }
 
 // commentText explains a verdict. It names moments, never how long ago they were:
-// the same verdict is the same text whenever it is told.
+// the same verdict gives the same text at any time.
 func commentText(v mergecheck.Verdict) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "**%s** %s\n", title(v), escape(headline(v)))
 	if v.NextStep != "" {
 		fmt.Fprintf(&b, "\n**Next:** %s\n", escape(v.NextStep))
 	}
-	fmt.Fprintf(&b, "\nHead %s, into %s%s.\n", commit(v.PullRequest.Head), escape(orUnknown(v.PullRequest.DestinationBranch)), policyOf(v))
+	fmt.Fprintf(&b, "\nHead %s, target branch %s%s.\n", commit(v.PullRequest.Head), escape(orUnknown(v.PullRequest.DestinationBranch)), policyOf(v))
 	if len(v.Projects) > 0 {
 		b.WriteString("\n| project | newest build | verdict |\n|---|---|---|\n")
 		lines(&b, v.Projects, projectLine)
@@ -65,31 +65,31 @@ func title(v mergecheck.Verdict) string {
 	}
 }
 
-// headline is the verdict's message without what is said elsewhere, and without
-// how long something has lasted.
+// headline is the verdict's message without its link and its next step, which are shown
+// elsewhere, and without how long something has lasted.
 func headline(v mergecheck.Verdict) string {
-	message := strings.TrimSuffix(v.Message, " "+v.NextStep)
 	switch v.Code {
 	case mergecheck.RunningCode:
 		return "A build is running."
 	case mergecheck.QueuedCode:
 		return "A build is queued."
 	case mergecheck.TimedOut:
-		return "AppVeyor took longer than the policy allows."
+		return "AppVeyor exceeded the policy's time limit."
 	}
+	message := v.Message
 	for _, p := range v.Projects {
 		if p.Build != nil && p.Build.URL != "" {
-			message = strings.TrimSuffix(message, ": "+p.Build.URL)
+			message = strings.TrimSuffix(message, " "+p.Build.URL)
 		}
 	}
-	return message
+	return strings.TrimSuffix(message, " "+v.NextStep)
 }
 
 func policyOf(v mergecheck.Verdict) string {
 	if v.Policy.Version == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", by version %d of the policy", v.Policy.Version)
+	return fmt.Sprintf(", policy version %d", v.Policy.Version)
 }
 
 func projectLine(p mergecheck.ProjectVerdict) string {
@@ -99,7 +99,7 @@ func projectLine(p mergecheck.ProjectVerdict) string {
 	}
 	detail := string(p.Code)
 	if p.Waiver != nil {
-		detail += fmt.Sprintf(" (waiver %d, else %s)", p.Waiver.ID, p.Waived)
+		detail += fmt.Sprintf(" (waiver %d, otherwise %s)", p.Waiver.ID, p.Waived)
 	}
 	if p.Detail != "" {
 		detail += ", " + p.Detail
@@ -135,7 +135,7 @@ func waiverLine(w mergecheck.WaiverWithState) string {
 	if w.ProjectName != "" {
 		of = w.ProjectName
 	}
-	return fmt.Sprintf("- %d, %s, of %s: %s (%s, until %s)\n", w.ID, w.State, escape(of), escape(w.Reason), escape(w.By), instant(w.ExpiresOn))
+	return fmt.Sprintf("- Waiver %d (%s) for %s: %s (by %s, until %s)\n", w.ID, w.State, escape(of), escape(w.Reason), escape(w.By), instant(w.ExpiresOn))
 }
 
 func timerLine(t mergecheck.Timer) string {
@@ -143,7 +143,7 @@ func timerLine(t mergecheck.Timer) string {
 	if t.Project != (mergecheck.Project{}) {
 		of = escape(t.Project.Name()) + ": "
 	}
-	return fmt.Sprintf("- %s%s, deadline %s%s\n", of, escape(t.Timer), instant(t.DeadlineOn), map[bool]string{true: ", over"}[t.Expired])
+	return fmt.Sprintf("- %s%s, deadline %s%s\n", of, escape(t.Timer), instant(t.DeadlineOn), map[bool]string{true: ", exceeded"}[t.Expired])
 }
 
 func section[T any](b *strings.Builder, name string, list []T, line func(T) string) {

@@ -40,9 +40,11 @@ func verdict(now time.Time, builds ...mergecheck.Build) mergecheck.Verdict {
 
 func TestCommentText(t *testing.T) {
 	t.Parallel()
-	want := `**AppVeyor: not ready to merge.** AppVeyor build 1.0.1 failed (1 of 4 tests)
+	want := `**AppVeyor: not ready to merge.** AppVeyor build 1.0.1 failed (1 of 4 tests).
 
-Head ` + "`111111111111`" + `, into main, by version 3 of the policy.
+**Next:** Push a fix, or rebuild the pull request on AppVeyor.
+
+Head ` + "`111111111111`" + `, target branch main, policy version 3.
 
 | project | newest build | verdict |
 |---|---|---|
@@ -56,8 +58,8 @@ Head ` + "`111111111111`" + `, into main, by version 3 of the policy.
 
 **What would change it**
 
-- A newer build of 111111111111 passes in acme/widgets, or a new commit does.
-- A waiver, given with a token of scope waive.
+- A new build of acme/widgets passes, for 111111111111 or for a new commit.
+- A person gives a waiver, with a token of scope waive.
 `
 	if diff := cmp.Diff(want, commentText(verdict(noon, build(mergecheck.Failed)))); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -222,7 +224,7 @@ func TestReportOf(t *testing.T) {
 	t.Parallel()
 	want := bitbucket.Report{
 		Title: "AppVeyor, pull request 7", Reporter: "mergegate", Type: "TEST", Result: "FAILED",
-		Details: "AppVeyor build 1.0.1 failed (1 of 4 tests)", Link: "https://ci.appveyor.com/project/acme/widgets/builds/1",
+		Details: "AppVeyor build 1.0.1 failed (1 of 4 tests). Push a fix, or rebuild the pull request on AppVeyor.", Link: "https://ci.appveyor.com/project/acme/widgets/builds/1",
 		Data: []bitbucket.ReportData{
 			{Title: "Verdict", Type: "TEXT", Value: "failed"},
 			{Title: "Builds", Type: "NUMBER", Value: 1},

@@ -13,7 +13,6 @@ package gate
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -85,7 +84,7 @@ func New(store *postgres.Store, client *bitbucket.Client, tokens *apptokens.Toke
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4},
 		}, []string{"asked_bitbucket"}),
 		lost: metrics.NewCounter(prometheus.CounterOpts{
-			Name: "mergegate_decisions_lost_total", Help: "Merge check answers that could not be kept as decisions.",
+			Name: "mergegate_decisions_lost_total", Help: "Merge check answers that mergegate failed to store as decisions.",
 		}),
 	}
 }
@@ -170,7 +169,7 @@ type evaluation struct {
 func (g *Gate) evaluate(ctx context.Context, q Question, record bool) evaluation {
 	s := g.snapshot(ctx, q)
 	k := g.known(ctx, q, s)
-	if s.Problem == "" && k.problem == "" && k.contradicts(s) {
+	if s.Problem == "" && k.problem == nil && k.contradicts(s) {
 		g.keepBrought(ctx, q, s, k.stored.Recorded)
 		s = g.readAgain(ctx, q, s, k.stored.Recorded)
 		k = g.known(ctx, q, s)
@@ -189,21 +188,21 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) evaluation
 type known struct {
 	stored  postgres.Facts
 	policy  mergecheck.Policy
-	problem string
+	problem *problem // nil: everything was read
 	rename  bool
 }
 
 // known reads what is stored, and what the workspace asks for.
 func (g *Gate) known(ctx context.Context, q Question, s Snapshot) (k known) {
-	var unnamed string
-	if k.stored, unnamed, k.problem = g.facts(ctx, q, s); k.problem != "" {
+	var unnamed *problem
+	if k.stored, unnamed, k.problem = g.facts(ctx, q, s); k.problem != nil {
 		return k
 	}
-	if unnamed != "" && (k.stored.Repository.FullName == "" || k.stored.Policy.Version != 0) {
+	if unnamed != nil && (k.stored.Repository.FullName == "" || k.stored.Policy.Version != 0) {
 		k.problem = unnamed // rules go by names, and so do AppVeyor's builds
 		return k
 	}
-	k.rename = unnamed != ""
+	k.rename = unnamed != nil
 	k.policy, k.problem = g.policy(ctx, q, k.stored, s.DestinationBranch)
 	return k
 }
@@ -218,7 +217,11 @@ func (k known) contradicts(s Snapshot) bool {
 func (g *Gate) weigh(ctx context.Context, q Question, s Snapshot, k known) evaluation {
 	pr, stored := s.pullRequest(q.PullRequest.PullRequestID), k.stored
 	if stored.Now.IsZero() { // the facts themselves couldn't be read
-		return evaluation{verdict: mergecheck.Unanswerable(pr, k.problem, time.Now())}
+		why := problemDatabase
+		if k.problem != nil {
+			why = *k.problem
+		}
+		return evaluation{verdict: mergecheck.Unanswerable(pr, why.text, why.nextStep, time.Now())}
 	}
 	if pr.Author == "" {
 		pr.Author = stored.Author
@@ -226,7 +229,10 @@ func (g *Gate) weigh(ctx context.Context, q Question, s Snapshot, k known) evalu
 	facts := mergecheck.Facts{
 		PullRequest: pr, Heads: stored.Recorded.Heads, Waiting: stored.Recorded.Waiting, Builds: stored.Builds, Seen: stored.Seen,
 		Looks: stored.Looks, Waivers: stored.Waivers, Unconfirmed: stored.Unconfirmed, Distances: stored.Distances, Changed: stored.Changed,
-		Policy: k.policy, Problem: k.problem, Now: stored.Now,
+		Policy: k.policy, Now: stored.Now,
+	}
+	if k.problem != nil {
+		facts.Problem, facts.ProblemNextStep = k.problem.text, k.problem.nextStep
 	}
 	j := evaluation{verdict: g.complete(ctx, q, &facts, stored.Repository), unsettled: isUnsettled(facts), subscribed: stored.Subscribed, rename: k.rename}
 	j.facts, j.repository = facts, stored.Repository
@@ -237,16 +243,16 @@ func (g *Gate) weigh(ctx context.Context, q Question, s Snapshot, k known) evalu
 }
 
 // policy is what the workspace asks of this repository and branch.
-func (g *Gate) policy(ctx context.Context, q Question, stored postgres.Facts, branch string) (mergecheck.Policy, string) {
+func (g *Gate) policy(ctx context.Context, q Question, stored postgres.Facts, branch string) (mergecheck.Policy, *problem) {
 	if stored.Policy.Version == 0 {
-		return mergecheck.Policy{}, ""
+		return mergecheck.Policy{}, nil
 	}
 	p, err := g.policies.For(q.PullRequest.WorkspaceUUID, stored.Policy.Version, stored.Policy.Document, stored.Repository.FullName, branch)
 	if err != nil {
-		g.log.ErrorContext(ctx, "policy can't be read", "workspace", q.PullRequest.WorkspaceUUID, "version", stored.Policy.Version, "error", err)
-		return p, fmt.Sprintf("Version %d of the workspace's policy can't be read. Tell who runs mergegate to apply it again: mergegate policy apply.", stored.Policy.Version)
+		g.log.ErrorContext(ctx, "reading the policy failed", "workspace", q.PullRequest.WorkspaceUUID, "version", stored.Policy.Version, "error", err)
+		return p, new(problemPolicy(stored.Policy.Version))
 	}
-	return p, ""
+	return p, nil
 }
 
 // isUnsettled reports whether the heads recorded meanwhile tell of a build that
@@ -261,15 +267,15 @@ func isUnsettled(f mergecheck.Facts) bool {
 // facts reads what the store knows. A repository whose name it doesn't know, or
 // that was renamed, is linked to its name first: AppVeyor knows only names. unnamed
 // says why its name can't be told now.
-func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgres.Facts, unnamed, problem string) {
+func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgres.Facts, unnamed, unread *problem) {
 	asked := postgres.Asked{PullRequest: q.PullRequest, Told: s.told(), SourceRepository: s.SourceRepositoryUUID, SourceBranch: s.SourceBranch}
 	facts, err := g.trusted(ctx, asked)
 	if err != nil {
-		return postgres.Facts{}, "", g.storeProblem(ctx, err)
+		return postgres.Facts{}, nil, new(g.storeProblem(ctx, err))
 	}
 	name, unnamed := g.newName(ctx, q, s, facts.Repository)
 	if name == "" {
-		return facts, unnamed, ""
+		return facts, unnamed, nil
 	}
 	err = g.store.LinkRepository(ctx, postgres.Repository{
 		WorkspaceUUID: q.PullRequest.WorkspaceUUID, RepositoryUUID: q.PullRequest.RepositoryUUID, FullName: name,
@@ -281,9 +287,9 @@ func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgre
 		facts, err = g.trusted(ctx, asked)
 	}
 	if err != nil {
-		return postgres.Facts{}, "", g.storeProblem(ctx, err)
+		return postgres.Facts{}, nil, new(g.storeProblem(ctx, err))
 	}
-	return facts, "", ""
+	return facts, nil, nil
 }
 
 // trusted reads the facts. Builds of accounts that may not speak for the repository any
@@ -303,11 +309,6 @@ func (g *Gate) trusted(ctx context.Context, asked postgres.Asked) (postgres.Fact
 		return true
 	})
 	return facts, nil
-}
-
-func (g *Gate) storeProblem(ctx context.Context, err error) string {
-	g.log.ErrorContext(ctx, "merge check could not read its facts", "error", err)
-	return "mergegate cannot read its database now, so this pull request is not let through. Re-run this check in a minute; if it lasts, tell who runs mergegate."
 }
 
 // triggerLabel bounds a metric's label to the triggers Forge documents.

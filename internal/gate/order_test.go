@@ -182,7 +182,7 @@ func TestRecheckAtMerging(t *testing.T) {
 		{name: "merging", trigger: "on-merge", looks: 1, want: mergecheck.FailedCode},
 		{name: "not merging", trigger: "on-code-pushed", want: mergecheck.Passed},
 		{name: "looked at a moment ago", trigger: "on-merge", looked: true, want: mergecheck.Passed, checked: "checked with AppVeyor 0 s ago"},
-		{name: "AppVeyor is down", trigger: "on-merge", problem: "AppVeyor could not be reached", looks: 1, want: mergecheck.Passed, checked: "AppVeyor could not be reached, result of ", message: "AppVeyor could not be reached, result of "},
+		{name: "AppVeyor is down", trigger: "on-merge", problem: "AppVeyor could not be reached", looks: 1, want: mergecheck.Passed, checked: "AppVeyor could not be reached, so this result is from ", message: "AppVeyor could not be reached, so this result is from "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -239,7 +239,7 @@ func TestSkipRulesOfForks(t *testing.T) {
 		message string
 	}{
 		{name: "documents", want: mergecheck.NotRequired, message: `"documents"`},
-		{name: "what it changes can't be read", fails: true, want: mergecheck.NoBuild, message: `mergegate couldn't check the policy's rule "documents": Bitbucket answered with a server error (502).`},
+		{name: "what it changes can't be read", fails: true, want: mergecheck.NoBuild, message: `mergegate couldn't check skip rule "documents": Bitbucket answered with a server error (502).`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

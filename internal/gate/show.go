@@ -9,8 +9,8 @@ import (
 	"mergegate/internal/postgres"
 )
 
-// Show evaluates a pull request as [Gate.Explain] does, for whoever only looks: what is
-// recorded is read anew, and Bitbucket at most every 15 s for one pull request unless
+// Show evaluates a pull request as [Gate.Explain] does, for readers that don't decide: what is
+// recorded is read each time, and Bitbucket at most every 15 s for one pull request unless
 // something newer was recorded of it. It leaves a fifth of Bitbucket's limit to merge
 // checks.
 func (g *Gate) Show(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
@@ -19,14 +19,14 @@ func (g *Gate) Show(ctx context.Context, r postgres.Repository, pullRequestID in
 	q := Question{PullRequest: postgres.PullRequestKey{
 		WorkspaceUUID: r.WorkspaceUUID, RepositoryUUID: r.RepositoryUUID, PullRequestID: pullRequestID,
 	}}
-	unread := Snapshot{Problem: "Bitbucket didn't answer in time"}.pullRequest(pullRequestID)
 	mark, err := g.store.PullRequestMark(ctx, q.PullRequest)
 	if err != nil {
-		return mergecheck.Unanswerable(unread, g.storeProblem(ctx, err), time.Now())
+		p := g.storeProblem(ctx, err)
+		return mergecheck.Unanswerable(unread(problemLate).pullRequest(pullRequestID), p.text, p.nextStep, time.Now())
 	}
 	s, ok := g.shown.get(ctx, q.PullRequest, mark, func(ctx context.Context) seen { return g.see(ctx, q) })
 	if !ok {
-		s.snapshot.Problem = unread.HeadProblem
+		s.snapshot.set(problemLate)
 	}
 	q.seen = &s.extra
 	j := g.weigh(ctx, q, s.snapshot, g.known(ctx, q, s.snapshot))
@@ -34,11 +34,17 @@ func (g *Gate) Show(ctx context.Context, r postgres.Repository, pullRequestID in
 	return j.verdict
 }
 
+// unread is a pull request that can't be read because of p.
+func unread(p problem) (s Snapshot) {
+	s.set(p)
+	return s
+}
+
 // see reads a pull request to be shown, unless what is left of Bitbucket's limit is for
 // merge checks.
 func (g *Gate) see(ctx context.Context, q Question) seen {
 	if g.clientFor(ctx, q.PullRequest.WorkspaceUUID).Wait(bitbucket.Background) > 0 {
-		return seen{snapshot: Snapshot{Problem: "mergegate keeps the rest of its Bitbucket rate limit for merge checks; try again in a few minutes"}}
+		return seen{snapshot: unread(problemRateKept)}
 	}
 	s := seen{snapshot: g.read(ctx, q)}
 	s.extra = extraOf(g.weigh(ctx, q, s.snapshot, g.known(ctx, q, s.snapshot)).facts)

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -46,6 +45,9 @@ func (s Snapshot) pullRequest(id int64) mergecheck.PullRequest {
 	}
 }
 
+// set says why the head can't be told.
+func (s *Snapshot) set(p problem) { s.Problem, s.NextStep = p.text, p.nextStep }
+
 func (s Snapshot) told() mergecheck.Told {
 	return mergecheck.Told{
 		State: s.State, Head: s.SourceCommit, DestinationBranch: s.DestinationBranch, DestinationCommit: s.DestinationCommit, On: s.On,
@@ -82,7 +84,7 @@ func (g *Gate) read(ctx context.Context, q Question) Snapshot {
 		On: pr.Told().On, Latest: pr.Latest(), read: true,
 	}
 	if err != nil {
-		s.Problem, s.NextStep = g.bitbucketProblem(ctx, client, err)
+		s.set(g.bitbucketProblem(ctx, client, err))
 	}
 	return s
 }
@@ -108,34 +110,6 @@ func (g *Gate) clientFor(ctx context.Context, workspaceUUID string) *bitbucket.C
 	return g.client.AsApp(ctx, g.tokens, workspaceUUID)
 }
 
-const (
-	rerun    = "Re-run this check in a minute. If this continues, ask your mergegate admin."
-	askAdmin = "Ask your mergegate admin."
-)
-
-// bitbucketProblem says in a few words why Bitbucket couldn't be read, and what to do.
-// The log has the whole error.
-func (g *Gate) bitbucketProblem(ctx context.Context, client *bitbucket.Client, err error) (problem, nextStep string) {
-	g.log.WarnContext(ctx, "Bitbucket could not be read", "error", err)
-	var unknown *bitbucket.HeadUnknown
-	if errors.As(err, &unknown) {
-		return unknown.Cause(), unknown.NextStep
-	}
-	var e *bitbucket.Error
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return "Bitbucket didn't answer in time", rerun
-	case !errors.As(err, &e):
-		return "Bitbucket could not be reached", rerun
-	case e.Temporary():
-		return e.Cause(), rerun
-	case !client.HasCredential():
-		return "mergegate has no Bitbucket credential", "Ask your mergegate admin to install the Forge app or to set MERGEGATE_BITBUCKET_TOKEN."
-	default:
-		return e.Cause(), askAdmin
-	}
-}
-
 // isCalled is what the repository is said to be called, by whoever read the pull
 // request, "" where that wasn't said.
 func (s Snapshot) isCalled(q Question) string {
@@ -148,27 +122,27 @@ func (s Snapshot) isCalled(q Question) string {
 // newName is what the repository is called now where that isn't what is stored, else
 // "". Only Bitbucket's answer to a request by UUID says so: a policy goes by names,
 // and a name that is brought along is a hint to ask.
-func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postgres.Repository) (name, problem string) {
+func (g *Gate) newName(ctx context.Context, q Question, s Snapshot, stored postgres.Repository) (name string, unnamed *problem) {
 	hint := s.isCalled(q)
 	if hint == "" && stored.FullName != "" || stored.FullName != "" && strings.EqualFold(hint, stored.FullName) {
-		return "", ""
+		return "", nil
 	}
 	if s.read && s.Repository != "" { // by UUID
-		return s.Repository, ""
+		return s.Repository, nil
 	}
 	if q.seen != nil { // it is only shown
-		return "", ""
+		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, bitbucketBudget/2)
 	defer cancel()
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	name, err := client.NameOf(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID)
 	if err != nil {
-		problem, nextStep := g.bitbucketProblem(ctx, client, err)
-		return "", "mergegate couldn't read what this repository is called now: " + problem + ". " + nextStep
+		p := problemName(g.bitbucketProblem(ctx, client, err))
+		return "", &p
 	}
 	if strings.EqualFold(name, stored.FullName) {
-		return "", ""
+		return "", nil
 	}
-	return name, ""
+	return name, nil
 }

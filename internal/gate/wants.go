@@ -46,7 +46,7 @@ func (g *Gate) readWanted(ctx context.Context, q Question, wants mergecheck.Want
 	client := g.clientFor(ctx, q.PullRequest.WorkspaceUUID)
 	note := func(err error) {
 		if err != nil {
-			facts.Unread, _ = g.bitbucketProblem(ctx, client, err)
+			facts.Unread = g.bitbucketProblem(ctx, client, err).text
 		}
 	}
 	if wants.Author {
@@ -114,14 +114,14 @@ func (g *Gate) readBranchBuilds(ctx context.Context, facts *mergecheck.Facts, r 
 	defer cancel()
 	builds, err := g.opts.BranchBuilds(ctx, r, facts.PullRequest.SourceBranch, facts.PullRequest.Head)
 	if err != nil {
-		g.log.WarnContext(ctx, "builds of the head itself not read", "error", err)
+		g.log.WarnContext(ctx, "reading branch builds from AppVeyor failed", "error", err)
 	}
 	facts.BranchBuilds = builds
 }
 
 func (g *Gate) logUnkept(ctx context.Context, err error) {
 	if err != nil {
-		g.log.WarnContext(ctx, "what Bitbucket told is not kept and will be asked for again", "error", err)
+		g.log.WarnContext(ctx, "storing an answer of Bitbucket failed; mergegate will read it again", "error", err)
 	}
 }
 
@@ -155,7 +155,7 @@ func rebuild(q Question, j evaluation) *postgres.RebuildPullRequest {
 	return job
 }
 
-// isOverdue reports whether AppVeyor had the time to begin by itself.
+// isOverdue reports whether AppVeyor had the time to start a build on its own.
 func isOverdue(j evaluation) bool {
 	after := j.verdict.Policy.NotStartedAfter
 	if after == 0 {

@@ -125,6 +125,9 @@ type Build struct {
 	ConfirmedBy string `json:"confirmed_by,omitzero"`
 }
 
+// name is the build as people know it: its version, or its id where that isn't known.
+func (b Build) name() string { return orDefault(b.Version, itoa(b.BuildID)) }
+
 // Tests adds up the tests of all jobs.
 func (b Build) Tests() Tests {
 	var sum Tests

@@ -32,8 +32,8 @@ func Example() {
 	verdict = mergecheck.Evaluate(facts)
 	fmt.Println(verdict.Success, verdict.Code, verdict.Message)
 	// Output:
-	// true passed AppVeyor build 1.0.1 passed
-	// false no_build AppVeyor has not built 222222222222 of pull request 7 yet. Wait for the build, or start it on AppVeyor, then re-run this check.
+	// true passed AppVeyor build 1.0.1 passed.
+	// false no_build No AppVeyor build for 222222222222 yet. Wait for it, or start it on AppVeyor, then re-run this check.
 }
 
 // Observations of a build arrive in any order, and more than once.
@@ -51,7 +51,7 @@ func ExampleBuild_Merge() {
 // A push triggers a check that informs, and a merge one that decides: a policy may let only the first pass while builds run.
 func ExampleVerdict_Answer() {
 	verdict := mergecheck.Verdict{
-		Code: mergecheck.RunningCode, Message: "AppVeyor build 1.0.1 has been running for 2 minutes.",
+		Code: mergecheck.RunningCode, Message: "AppVeyor build 1.0.1 is running (2 min so far).",
 		Policy: mergecheck.Policy{PassPendingOnPush: true},
 	}
 	onPush, _ := verdict.Answer(false)

@@ -39,14 +39,14 @@ func rules(f Facts, v Verdict) []Rule {
 		list = append(list, Rule{Rule: "checked", Met: !f.lookFailed(), Detail: v.Checked})
 	}
 	for _, t := range v.Timers {
-		list = append(list, Rule{Rule: t.Timer, Met: !t.Expired, Detail: t.of() + instant(t.DeadlineOn)})
+		list = append(list, Rule{Rule: t.Timer, Met: !t.Expired, Detail: t.of() + "deadline " + instant(t.DeadlineOn)})
 	}
 	return list
 }
 
 func freezeRule(v Verdict) Rule {
 	if v.FrozenBy == nil {
-		return Rule{Rule: "freeze", Met: true, Detail: "no freeze is on"}
+		return Rule{Rule: "freeze", Met: true, Detail: "no freeze now"}
 	}
 	return Rule{Rule: "freeze", Detail: fmt.Sprintf("until %s: %s", instant(v.FrozenUntil), orDefault(v.FrozenBy.Reason, v.FrozenBy.Name))}
 }
@@ -86,19 +86,19 @@ func wouldChange(v Verdict) []string {
 	}
 	for _, t := range v.Timers {
 		if !t.Expired {
-			add("%sat %s it is timed_out by %s.", t.of(), instant(t.DeadlineOn), t.Timer)
+			add("%sthe code becomes timed_out at %s (%s).", t.of(), instant(t.DeadlineOn), t.Timer)
 		}
 	}
 	for _, w := range v.Waivers {
 		switch w.State {
 		case WaiverLive:
-			add("Waiver %d ends at %s, and with a new head or another destination.", w.ID, instant(w.ExpiresOn))
+			add("Waiver %d ends at %s, or earlier with a new head or another target branch.", w.ID, instant(w.ExpiresOn))
 		case WaiverWaiting:
-			add("Waiver %d waits for a second person who is not the author.", w.ID)
+			add("A second person, who isn't the author, gives a waiver like waiver %d.", w.ID)
 		}
 	}
 	if !v.Success && !v.Policy.Waivers.Refused && (v.Code != Frozen || v.Policy.Waivers.Freezes) {
-		add("A waiver, given with a token of scope waive.")
+		add("A person gives a waiver, with a token of scope waive.")
 	}
 	return list
 }
@@ -106,13 +106,13 @@ func wouldChange(v Verdict) []string {
 func wayOut(p ProjectVerdict, pr PullRequest) string {
 	switch p.Code {
 	case RunningCode, QueuedCode:
-		return fmt.Sprintf("AppVeyor build %s passes in %s.", p.Build.Version, p.Project.Name())
+		return fmt.Sprintf("Build %s of %s passes.", p.Build.Version, p.Project.Name())
 	case StaleDestination, CancelledCode:
-		return fmt.Sprintf("%s builds %s again, merged into %s as it is now.", p.Project.Name(), abbreviate(pr.Head), pr.DestinationBranch)
+		return fmt.Sprintf("AppVeyor rebuilds %s for %s with the newest commit of %s, and it passes.", p.Project.Name(), abbreviate(pr.Head), orDefault(pr.DestinationBranch, "its target branch"))
 	case FailedCode:
-		return fmt.Sprintf("A newer build of %s passes in %s, or a new commit does.", abbreviate(pr.Head), p.Project.Name())
+		return fmt.Sprintf("A new build of %s passes, for %s or for a new commit.", p.Project.Name(), abbreviate(pr.Head))
 	default:
-		return fmt.Sprintf("%s builds %s, and passes.", p.name(), abbreviate(pr.Head))
+		return fmt.Sprintf("AppVeyor builds %s for %s, and it passes.", p.name(), abbreviate(pr.Head))
 	}
 }
 

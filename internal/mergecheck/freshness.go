@@ -22,19 +22,19 @@ func moved(f Facts, b Build) *Moved {
 	branch := f.PullRequest.DestinationBranch
 	switch d := distance(f, m.Tested); {
 	case m.Tested == "":
-		m.Detail = fmt.Sprintf("which commit of %s build %s merged into is not known", branch, b.Version)
+		m.Detail = fmt.Sprintf("mergegate doesn't know which commit of %s build %s merged into", branch, b.Version)
 	case m.Current == "":
-		m.Detail = fmt.Sprintf("which commit %s is at now is not known", branch)
+		m.Detail = fmt.Sprintf("mergegate doesn't know the newest commit of %s", branch)
 	case sameCommit(m.Tested, m.Current):
-		m.Commits, m.Detail = new(0), fmt.Sprintf("%s has not moved since build %s", branch, b.Version)
+		m.Commits, m.Detail = new(0), fmt.Sprintf("%s hasn't moved since build %s", branch, b.Version)
 	case d != nil:
 		m.Commits, m.AtLeast = &d.Behind, !d.Complete
-		m.Detail = fmt.Sprintf("%s has %s since build %s", branch, commits(d.Behind, m.AtLeast), b.Version)
+		m.Detail = fmt.Sprintf("%s has moved %s since build %s", branch, commits(d.Behind, m.AtLeast), b.Version)
 	default:
 		m.Detail = fmt.Sprintf("%s has moved since build %s", branch, b.Version)
 	}
 	if m.Commits == nil && f.Unread != "" {
-		m.Detail += " (" + f.Unread + ")"
+		m.Detail += ", and mergegate can't count the commits: " + f.Unread
 	}
 	m.Within = f.Policy.Freshness.met(f, b, *m)
 	return m
@@ -57,19 +57,41 @@ func (limit Freshness) met(f Facts, b Build, m Moved) bool {
 	return limit.MaxAge <= 0 || !begun.IsZero() && !f.Now.After(begun.Add(limit.MaxAge))
 }
 
-// words says the limit as a policy does.
+// words says what the policy allows.
 func (limit Freshness) words() string {
 	if limit.Mode != FreshnessLimit {
-		return string(limit.Mode)
+		return "limit 0 commits"
 	}
 	var parts []string
 	if limit.MaxBehind != nil {
-		parts = append(parts, fmt.Sprintf("max_behind %d", *limit.MaxBehind))
+		parts = append(parts, commits(*limit.MaxBehind, false))
 	}
 	if limit.MaxAge > 0 {
-		parts = append(parts, "max_age "+limit.MaxAge.String())
+		parts = append(parts, span(limit.MaxAge))
 	}
-	return strings.Join(parts, ", ")
+	return "limit " + strings.Join(parts, " and ")
+}
+
+// outOfDate says how far the target branch has moved since the build, how old the build is
+// where the policy limits that, and what to do. more counts the other builds like it.
+func (p ProjectVerdict) outOfDate(f Facts, more string) (message, nextStep string) {
+	version, m := p.Build.Version, p.Moved
+	switch {
+	case m.Commits == nil && f.Unread != "": // a count may show that it is fresh
+		return fmt.Sprintf("AppVeyor build %s may be out of date%s: %s.", version, more, m.Detail), RetryLater
+	case m.Tested == "" || m.Current == "":
+		return fmt.Sprintf("AppVeyor build %s may be out of date%s: %s.", version, more, m.Detail), rebuildAndRerun
+	}
+	since := ""
+	if begun := started(*p.Build); f.Policy.Freshness.MaxAge > 0 && !begun.IsZero() {
+		since = lasted(" since the build started ", begun, f.Now) + " ago"
+	}
+	return fmt.Sprintf("AppVeyor build %s is out of date: %s (%s)%s.", version, p.movedSince(since), f.Policy.Freshness.words(), more), rebuildAndRerun
+}
+
+// movedSince is how far the target branch has moved, for a sentence that has named the build.
+func (p ProjectVerdict) movedSince(since string) string {
+	return strings.Replace(p.Moved.Detail, " since build "+p.Build.Version, since, 1)
 }
 
 // sameCommit compares a commit with one that Bitbucket may have abbreviated. Both
@@ -96,12 +118,12 @@ func distance(f Facts, tested string) *Distance {
 func commits(n int, atLeast bool) string {
 	switch {
 	case atLeast:
-		return fmt.Sprintf("more than %d new commits", n)
+		return fmt.Sprintf("more than %d commits", n)
 	case n == 0:
-		return "no new commit"
+		return "0 commits"
 	case n == 1:
-		return "1 new commit"
+		return "1 commit"
 	default:
-		return fmt.Sprintf("%d new commits", n)
+		return fmt.Sprintf("%d commits", n)
 	}
 }

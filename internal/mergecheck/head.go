@@ -70,7 +70,7 @@ func Attribute(b Build, of History) (commit, reason string) {
 	case len(b.ReportedCommit) == FullCommit:
 		return b.ReportedCommit, ""
 	case of.Waiting:
-		return "", fmt.Sprintf("mergegate is still reading the head of pull request %d from Bitbucket, and AppVeyor doesn't name the commit of build %d in full", b.PullRequestID, b.BuildID)
+		return "", fmt.Sprintf("mergegate is still reading the head of pull request %d from Bitbucket, and AppVeyor abbreviates the commit of build %s", b.PullRequestID, b.name())
 	case b.ReportedCommit != "":
 		return attributeShort(b, of.Heads)
 	default:
@@ -84,34 +84,34 @@ func attributeShort(b Build, heads []Head) (commit, reason string) {
 			continue
 		}
 		if commit != "" {
-			return "", fmt.Sprintf("AppVeyor names the head of build %d only as %s, which fits several commits of the pull request", b.BuildID, b.ReportedCommit)
+			return "", fmt.Sprintf("AppVeyor names the commit of build %s only as %s, a prefix that several commits of the pull request share", b.name(), b.ReportedCommit)
 		}
 		commit = h.Commit
 	}
 	if commit == "" {
-		return "", fmt.Sprintf("AppVeyor names the head of build %d only as %s, which fits no head seen so far", b.BuildID, b.ReportedCommit)
+		return "", fmt.Sprintf("AppVeyor names the commit of build %s only as %s, and mergegate has seen no such head of the pull request", b.name(), b.ReportedCommit)
 	}
 	return commit, ""
 }
 
 func attributeByTime(b Build, heads []Head) (commit, reason string) {
-	unknown := fmt.Sprintf("AppVeyor does not name the head of build %d", b.BuildID)
+	unknown := fmt.Sprintf("AppVeyor doesn't name the commit of build %s", b.name())
 	if b.CreatedOn.IsZero() {
-		return "", unknown + " nor when it was created"
+		return "", unknown + " or say when the build was created"
 	}
 	commit, since := headAt(b.CreatedOn, heads)
 	if commit == "" {
-		return "", unknown + ", and no head was seen before it was created"
+		return "", unknown + ", and mergegate saw no head of the pull request before the build was created"
 	}
 	for _, h := range heads {
 		if h.Commit == commit {
 			continue
 		}
 		if seenDuring(h, b, since) {
-			return "", unknown + ", and the pull request had several while it ran"
+			return "", unknown + ", and the pull request's head changed while the build ran"
 		}
 		if b.CommitID != "" && strings.HasPrefix(h.Commit, b.CommitID) {
-			return "", unknown + ", and the commit it built is another head"
+			return "", unknown + ", and the build's own commit was another head of the pull request"
 		}
 	}
 	return commit, ""

@@ -75,7 +75,7 @@ func checked(f Facts, v Verdict) string {
 	}
 	for _, l := range looks {
 		if l.Problem != "" {
-			return fmt.Sprintf("%s, result of %s", l.Problem, clock(v.confirmedOn(l.ProjectID), f.Now))
+			return fmt.Sprintf("%s, so this result is from %s", l.Problem, clock(v.confirmedOn(l.ProjectID), f.Now))
 		}
 	}
 	oldest := slices.MinFunc(looks, func(a, b Look) int { return a.On.Compare(b.On) })

@@ -65,12 +65,12 @@ func TestLooks(t *testing.T) {
 		},
 		{
 			name: "AppVeyor is down", builds: []mergecheck.Build{build(10)}, looks: []mergecheck.Look{failed(1)},
-			due: []int64{1}, checked: down + ", result of 11:59 UTC", message: "; " + down + ", result of 11:59 UTC",
+			due: []int64{1}, checked: down + ", so this result is from 11:59 UTC", message: " " + down + ", so this result is from 11:59 UTC",
 		},
 		{
 			name: "AppVeyor is down for one that is absent", policy: ifPresent, seen: []mergecheck.Project{docs}, builds: []mergecheck.Build{build(10)},
 			looks: []mergecheck.Look{looked(1, time.Second), failed(2)}, due: []int64{2},
-			checked: down + ", result of 11:59 UTC", message: "; " + down + ", result of 11:59 UTC",
+			checked: down + ", so this result is from 11:59 UTC", message: " " + down + ", so this result is from 11:59 UTC",
 		},
 	}
 	for _, tt := range tests {

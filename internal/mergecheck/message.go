@@ -13,27 +13,62 @@ import (
 // documents no limit; what Bitbucket shows is one line.
 const MaxMessage = 255
 
-// explain puts a verdict into words: what is the case, and what to do about it.
+// explain puts a verdict into words: what is the case, what to do about it, and where to
+// look.
 func explain(f Facts, v Verdict) (message, nextStep string) {
 	message, nextStep = sentences(f, v)
+	link := linkOf(v)
+	message = shortened(message, link)
 	if rules := f.unevaluated(); !v.Success && v.Code != PullRequestClosed && len(rules) > 0 {
-		message = withNextStep(message, fmt.Sprintf("mergegate couldn't check the policy's rule %q: %s.", rules[0], f.Unread))
+		message = withSentence(message, fmt.Sprintf("mergegate couldn't check skip rule %q: %s.", rules[0], f.Unread), link)
 	}
-	if !v.Success && nextStep != "" {
-		message = withNextStep(message, nextStep)
+	if !v.Success {
+		message = withSentence(message, nextStep, link)
+	}
+	if link != "" {
+		message += " " + link
 	}
 	return OneLine(message, MaxMessage), OneLine(nextStep, MaxMessage)
 }
 
-// withNextStep adds the next step where it fits whole: half an instruction is
-// worse than none, and the verdict document has it anyway.
-func withNextStep(message, nextStep string) string {
-	if len([]rune(message))+1+len([]rune(nextStep)) > MaxMessage {
+// withSentence adds a sentence where it fits whole beside the link: half an instruction is
+// worse than none, and the verdict document has the next step anyway.
+func withSentence(message, sentence, link string) string {
+	if sentence == "" || len([]rune(message))+1+len([]rune(sentence)) > room(link) {
 		return message
 	}
-	return message + " " + nextStep
+	return message + " " + sentence
 }
 
+// leastText is how many characters a message keeps for its words: a longer link is left out.
+const leastText = 40
+
+// room is how long a message can be before its link.
+func room(link string) int {
+	if link == "" {
+		return MaxMessage
+	}
+	return MaxMessage - 1 - len([]rune(link))
+}
+
+// shortened makes room for the link, which is only of use whole. A build script can make
+// its version as long as it likes.
+func shortened(message, link string) string { return OneLine(message, room(link)) }
+
+// linkOf is AppVeyor's page of the build that decides, where a person has to act on that
+// build; "" where none does, or the page is gone.
+func linkOf(v Verdict) string {
+	if v.Code != FailedCode && v.Code != CancelledCode && v.Code != TimedOut {
+		return ""
+	}
+	p, _ := deciding(v)
+	if p.Build == nil || !p.Build.DeletedOn.IsZero() || room(p.Build.URL) < leastText {
+		return ""
+	}
+	return p.Build.URL
+}
+
+// sentences are the message without its link, and the next step.
 func sentences(f Facts, v Verdict) (message, nextStep string) {
 	pr := f.PullRequest
 	switch v.Code {
@@ -42,30 +77,37 @@ func sentences(f Facts, v Verdict) (message, nextStep string) {
 	case WaivedCode:
 		return waivedMessage(v), ""
 	case NotRequired:
-		return fmt.Sprintf("No AppVeyor build is required, by the policy's rule %q.", v.SkippedBy), ""
+		return fmt.Sprintf("No AppVeyor build is required (policy rule %q).", v.SkippedBy), ""
 	case Frozen:
 		return frozenMessage(v)
 	case TimedOut:
 		return timedOutMessage(f, v)
 	case PullRequestClosed:
-		return fmt.Sprintf("Pull request %d is %s.", pr.ID, strings.ToLower(pr.State)), "There is nothing left to merge."
+		return closedMessage(pr)
 	case HeadUnknown:
-		return "mergegate can't tell which commit is the head of this pull request: " + orDefault(pr.HeadProblem, "Bitbucket doesn't say") + ".",
+		return "mergegate can't tell which commit is the head of this pull request: " + orDefault(pr.HeadProblem, "Bitbucket doesn't name it") + ".",
 			orDefault(pr.HeadNextStep, "Re-run this check in a minute.")
 	case Unavailable:
 		return unavailableMessage(f, v)
 	case NoBuild:
 		if u := untrusted(f); u != nil {
-			return fmt.Sprintf("mergegate ignored AppVeyor build %d: the AppVeyor account %s may not speak for this workspace.", u.BuildID, u.Untrusted),
+			return fmt.Sprintf("mergegate ignored AppVeyor build %d: it doesn't trust the AppVeyor account %s for this workspace.", u.BuildID, u.Untrusted),
 				"Ask your mergegate admin to check MERGEGATE_APPVEYOR_ACCOUNTS."
 		}
-		return fmt.Sprintf("AppVeyor has not built %s of pull request %d yet.", abbreviate(pr.Head), pr.ID),
-			"Wait for the build, or start it on AppVeyor, then re-run this check."
+		return fmt.Sprintf("No AppVeyor build for %s yet.", abbreviate(pr.Head)), waitOrStart
 	case MissingProject:
 		return missingMessage(v), missingStep(v)
 	default:
 		return buildMessage(f, v)
 	}
+}
+
+func closedMessage(pr PullRequest) (message, nextStep string) {
+	message = fmt.Sprintf("Pull request %d is %s.", pr.ID, strings.ToLower(pr.State))
+	if strings.EqualFold(pr.State, "MERGED") {
+		return message, "Nothing is left to merge."
+	}
+	return message, "To merge these commits, open a new pull request."
 }
 
 // untrusted is the newest delivery of an account that may not speak for the workspace.
@@ -79,18 +121,22 @@ func untrusted(f Facts) (newest *Unconfirmed) {
 }
 
 func passedMessage(f Facts, v Verdict) string {
-	var parts []string
+	var versions, parts []string
 	for _, p := range v.Projects {
 		if p.Required && p.Build != nil {
-			parts = append(parts, fmt.Sprintf("%s passed%s%s", p.Build.Version, tests(p.Build.Tests()), remark(p)))
+			parts = append(parts, testsOf(*p.Build, Success)+remark(p))
+			versions = append(versions, p.Build.Version)
 		}
 	}
-	message := fmt.Sprintf("%d AppVeyor builds: %s", len(parts), strings.Join(parts, ", "))
-	if len(parts) == 1 {
-		message = "AppVeyor build " + parts[0]
+	message := "AppVeyor build " + strings.Join(versions, "") + " passed" + strings.Join(parts, "") + "."
+	if len(parts) != 1 {
+		for i, version := range versions {
+			parts[i] = version + parts[i]
+		}
+		message = fmt.Sprintf("%d AppVeyor builds passed: %s.", len(parts), strings.Join(parts, ", "))
 	}
 	if f.lookFailed() && v.Checked != "" {
-		message += "; " + v.Checked
+		message += " " + v.Checked + "."
 	}
 	return message
 }
@@ -98,34 +144,46 @@ func passedMessage(f Facts, v Verdict) string {
 // remark is what to know about a build that passed.
 func remark(p ProjectVerdict) (text string) {
 	if p.Detail != "" {
-		text = " " + p.Detail
+		text = ", " + p.Detail
 	}
 	if p.Build.ConfirmedBy == ConfirmedByReport {
-		text += " (reported by its build script)"
+		text += ", reported by its build script"
 	}
 	if replaced := p.replaced(); replaced != "" {
-		text += " (" + replaced + ")"
+		text += "; " + replaced
 	}
 	if m := p.Moved; m != nil && (m.Commits == nil || *m.Commits > 0) {
-		text += "; " + m.Detail
+		text += "; " + p.movedSince(" since")
 	}
 	return text
 }
 
+// waivedMessage says of each waiver who gave it and why, then what it waives.
 func waivedMessage(v Verdict) string {
-	var parts []string
+	var used []*Waiver
+	waived := map[int64][]string{} // by the waiver's id
+	add := func(w *Waiver, what string) {
+		if waived[w.ID] == nil {
+			used = append(used, w)
+		}
+		waived[w.ID] = append(waived[w.ID], what)
+	}
 	if v.FrozenBy != nil {
-		parts = append(parts, "The freeze of "+v.PullRequest.DestinationBranch+" is "+LiveWaiver(v.Waivers, 0).words())
+		add(LiveWaiver(v.Waivers, 0), v.PullRequest.DestinationBranch+" is frozen until "+instant(v.FrozenUntil))
 	}
 	for _, p := range v.Projects {
 		if p.Required && p.Waiver != nil {
-			parts = append(parts, projectState(p)+", "+p.Waiver.words())
+			add(p.Waiver, projectState(p))
 		}
 	}
-	if len(parts) == 0 {
-		return "No AppVeyor build is there, " + LiveWaiver(v.Waivers, 0).words()
+	if len(used) == 0 {
+		add(LiveWaiver(v.Waivers, 0), "No AppVeyor build for "+abbreviate(v.PullRequest.Head))
 	}
-	return strings.Join(parts, "; ")
+	var parts []string
+	for _, w := range used {
+		parts = append(parts, "Waived "+w.words()+". "+strings.Join(waived[w.ID], "; ")+".")
+	}
+	return strings.Join(parts, " ")
 }
 
 // projectState is how a project stands, in a few words.
@@ -136,13 +194,13 @@ func projectState(p ProjectVerdict) string {
 	}
 	switch {
 	case p.Build == nil:
-		return p.Project.Name() + " has not built this commit"
+		return p.Project.Name() + " hasn't built this commit"
 	case code == StaleDestination && p.Moved != nil:
-		return fmt.Sprintf("AppVeyor build %s is not fresh", p.Build.Version)
+		return fmt.Sprintf("AppVeyor build %s is out of date: %s", p.Build.Version, p.movedSince(""))
 	case code == StaleDestination:
-		return fmt.Sprintf("AppVeyor build %s merged into %s", p.Build.Version, orDefault(p.Build.DestinationBranch, "a branch that AppVeyor doesn't name"))
+		return builtFor(*p.Build)
 	case code == Unavailable:
-		return fmt.Sprintf("AppVeyor build %s may be of another commit", p.Build.Version)
+		return fmt.Sprintf("AppVeyor build %s may be for another commit", p.Build.Version)
 	case p.Build.State.Finished():
 		return fmt.Sprintf("AppVeyor build %s %s", p.Build.Version, ended(*p.Build))
 	default:
@@ -151,40 +209,46 @@ func projectState(p ProjectVerdict) string {
 }
 
 func frozenMessage(v Verdict) (message, nextStep string) {
-	reason := orDefault(v.FrozenBy.Reason, orDefault(v.FrozenBy.Name, "by the policy"))
-	message = fmt.Sprintf("%s is frozen until %s: %s.", v.PullRequest.DestinationBranch, instant(v.FrozenUntil), strings.TrimSuffix(reason, "."))
-	if v.Policy.Waivers.Freezes && !v.Policy.Waivers.Refused {
-		return message, "Merge after that, or have the freeze waived."
+	message = fmt.Sprintf("%s is frozen until %s", v.PullRequest.DestinationBranch, instant(v.FrozenUntil))
+	if reason := orDefault(v.FrozenBy.Reason, v.FrozenBy.Name); reason != "" {
+		message += ": " + strings.TrimSuffix(reason, ".")
 	}
-	return message, "Merge after that."
+	if v.Policy.Waivers.Freezes && !v.Policy.Waivers.Refused {
+		return message + ".", "Merge after that, or ask your mergegate admin for a waiver."
+	}
+	return message + ".", "Merge after that."
 }
 
 func timedOutMessage(f Facts, v Verdict) (message, nextStep string) {
 	p, more := deciding(v)
 	if p.Build == nil {
-		in := ""
+		what := "a build"
 		if p.Required {
-			in = " in " + p.Project.Name()
+			what = p.name()
 		}
-		return fmt.Sprintf("AppVeyor has not begun to build %s%s%s%s; the policy allows %s.", abbreviate(v.PullRequest.Head), in, more,
-			since(f.HeadSince(), f.Now), span(v.Policy.NotStartedAfter)), "Start it on AppVeyor, then re-run this check."
+		return fmt.Sprintf("AppVeyor hasn't started %s for %s%s (limit %s)%s.", what, abbreviate(v.PullRequest.Head),
+			lasted(" in ", f.HeadSince(), f.Now), span(v.Policy.NotStartedAfter), more), "Start it on AppVeyor, then re-run this check."
 	}
-	return withURL(fmt.Sprintf("AppVeyor build %s has been running%s%s; the policy allows %s", p.Build.Version,
-		since(started(*p.Build), f.Now), more, span(v.Policy.RunningLongerThan)), p.Build.URL), "Cancel it on AppVeyor and build the pull request again."
+	return fmt.Sprintf("AppVeyor build %s has been running%s (limit %s)%s.", p.Build.Version,
+		lasted(" for ", started(*p.Build), f.Now), span(v.Policy.RunningLongerThan), more), "Cancel it on AppVeyor and rebuild the pull request."
 }
 
 func unavailableMessage(f Facts, v Verdict) (message, nextStep string) {
 	if f.Problem != "" {
-		return f.Problem, ""
+		return f.Problem, orDefault(f.ProblemNextStep, RetryLater)
 	}
 	for _, p := range v.Projects {
-		if p.Required && p.Code == Unavailable {
-			return p.Detail + ".", "Push a commit or build the pull request again on AppVeyor, then re-run this check."
+		switch {
+		case !p.Required || p.Code != Unavailable:
+		case f.Waiting:
+			return p.Detail + ".", "Re-run this check in a minute."
+		default:
+			return p.Detail + ".", "Rebuild the pull request on AppVeyor or push a new commit, then re-run this check."
 		}
 	}
 	pending := slices.DeleteFunc(slices.Clone(f.Unconfirmed), func(u Unconfirmed) bool { return u.Untrusted != "" })
 	if len(pending) == 0 {
-		return "mergegate can't tell whether this pull request was built.", "Re-run this check in a minute. If this continues, ask your mergegate admin."
+		return "mergegate can't tell whether AppVeyor built this pull request.", RetryLater
 	}
 	// The newest delivery says most about what is wrong now.
 	newest := slices.MaxFunc(pending, func(a, b Unconfirmed) int {
@@ -194,11 +258,11 @@ func unavailableMessage(f Facts, v Verdict) (message, nextStep string) {
 		return strings.Compare(a.Reason, b.Reason)
 	})
 	if newest.Reason == "" {
-		return fmt.Sprintf("AppVeyor has not confirmed build %d yet.", newest.BuildID), "Re-run this check in a minute."
+		return fmt.Sprintf("mergegate is still reading AppVeyor build %d.", newest.BuildID), "Re-run this check in a minute."
 	}
-	message = fmt.Sprintf("AppVeyor did not confirm build %d: %s.", newest.BuildID, newest.Reason)
+	message = fmt.Sprintf("mergegate can't confirm AppVeyor build %d: %s.", newest.BuildID, newest.Reason)
 	if newest.Failed {
-		return message, "mergegate has stopped asking. Build the pull request again on AppVeyor, or ask your mergegate admin to replay the delivery."
+		return message, "mergegate has stopped retrying. Rebuild the pull request on AppVeyor, or ask your mergegate admin to replay the delivery."
 	}
 	return message, "mergegate keeps retrying. If this continues, ask your mergegate admin."
 }
@@ -210,7 +274,7 @@ func missingMessage(v Verdict) string {
 			names = append(names, p.name())
 		}
 	}
-	return fmt.Sprintf("AppVeyor has not built %s in %s yet.", abbreviate(v.PullRequest.Head), strings.Join(names, ", "))
+	return fmt.Sprintf("No AppVeyor build of %s for %s yet.", strings.Join(names, ", "), abbreviate(v.PullRequest.Head))
 }
 
 // buildMessage is for the codes that one build stands for; the others like it
@@ -220,45 +284,41 @@ func buildMessage(f Facts, v Verdict) (message, nextStep string) {
 	b := *first.Build
 	switch v.Code {
 	case FailedCode:
-		return withURL(fmt.Sprintf("AppVeyor build %s failed%s%s", b.Version, tests(b.Tests()), more), b.URL), ""
+		return fmt.Sprintf("AppVeyor build %s failed%s%s.", b.Version, testsOf(b, Failed), more), "Push a fix, or rebuild the pull request on AppVeyor."
 	case CancelledCode:
-		if !b.DeletedOn.IsZero() { // its link leads nowhere
-			return fmt.Sprintf("AppVeyor build %s %s%s.", b.Version, ended(b), more), "Build the pull request again on AppVeyor."
-		}
-		return withURL(fmt.Sprintf("AppVeyor build %s %s%s", b.Version, ended(b), more), b.URL), "Build the pull request again on AppVeyor."
+		return fmt.Sprintf("AppVeyor build %s %s%s.", b.Version, ended(b), more), rebuildAndRerun
 	case StaleDestination:
 		if first.Moved != nil {
-			return fmt.Sprintf("AppVeyor build %s passed, but %s%s; the policy asks for %s.", b.Version, first.Moved.Detail, more, v.Policy.Freshness.words()),
-				"Build the pull request again on AppVeyor, then re-run this check."
+			return first.outOfDate(f, more)
 		}
-		return fmt.Sprintf("AppVeyor build %s merged into %s, but %s%s.", b.Version, orDefault(b.DestinationBranch, "a branch that AppVeyor doesn't name"),
-				goesTo(f.PullRequest), more),
-			"Build the pull request again on AppVeyor, then re-run this check."
+		return fmt.Sprintf("%s, but %s%s.", builtFor(b), targets(f.PullRequest), more), rebuildAndRerun
 	case QueuedCode:
-		return fmt.Sprintf("AppVeyor build %s has been queued%s%s.", b.Version, since(b.CreatedOn, f.Now), more), waitAndRerun
+		return fmt.Sprintf("AppVeyor build %s is queued%s%s.", b.Version, soFar(b.CreatedOn, f.Now), more), waitAndRerun
 	default:
-		return fmt.Sprintf("AppVeyor build %s has been running%s%s.", b.Version, since(started(b), f.Now), more), waitAndRerun
+		return fmt.Sprintf("AppVeyor build %s is running%s%s.", b.Version, soFar(started(b), f.Now), more), waitAndRerun
 	}
 }
 
-func goesTo(pr PullRequest) string {
+// builtFor says which target branch a build merged into.
+func builtFor(b Build) string {
+	return fmt.Sprintf("AppVeyor build %s was for %s", b.Version, orDefault(b.DestinationBranch, "a target branch that AppVeyor doesn't name"))
+}
+
+func targets(pr PullRequest) string {
 	if pr.DestinationBranch == "" {
-		return "Bitbucket doesn't say where the pull request goes now"
+		return "Bitbucket doesn't name the pull request's target branch now"
 	}
-	return "the pull request now goes to " + pr.DestinationBranch
+	return "the pull request now targets " + pr.DestinationBranch
 }
 
-// withURL keeps the link whole: it shortens what stands before it, since a build
-// script can make its version as long as it likes.
-func withURL(text, url string) string {
-	room := MaxMessage - len([]rune(url)) - 2
-	if url == "" || room < 40 {
-		return text
-	}
-	return OneLine(text, room) + ": " + url
-}
-
-const waitAndRerun = "Re-run this check when it ends, or press Merge: it is asked again then."
+// The next steps that several messages share.
+const (
+	// RetryLater is for what time may mend, and an admin if it doesn't.
+	RetryLater      = "Re-run this check in a minute. If this continues, ask your mergegate admin."
+	waitAndRerun    = "Re-run this check when it finishes, or click Merge to check again."
+	waitOrStart     = "Wait for it, or start it on AppVeyor, then re-run this check."
+	rebuildAndRerun = "Rebuild the pull request on AppVeyor, then re-run this check."
+)
 
 func started(b Build) time.Time {
 	if b.StartedOn.IsZero() {
@@ -297,24 +357,37 @@ func ended(b Build) string {
 	}
 }
 
-// tests is " (2 of 312 tests)" for failures, " (312 tests)" where all passed,
-// and nothing where AppVeyor counted none.
-func tests(t Tests) string {
+// testsOf counts a build's tests for a sentence that says how the build ended: "failed (2 of
+// 312 tests)", "passed (312 tests)". It is empty where AppVeyor counted none.
+func testsOf(b Build, ended State) string {
+	t := b.Tests()
 	switch {
 	case t.Total == 0:
 		return ""
-	case t.Failed > 0:
+	case t.Failed > 0 && ended == Failed:
 		return fmt.Sprintf(" (%d of %d tests)", t.Failed, t.Total)
+	case t.Failed > 0:
+		return fmt.Sprintf(" (%d of %d tests failed)", t.Failed, t.Total)
 	default:
 		return fmt.Sprintf(" (%d tests)", t.Total)
 	}
 }
 
-func since(t, now time.Time) string {
+// lasted is how long something has lasted since t, with what stands before that; "" where
+// it isn't known.
+func lasted(before string, t, now time.Time) string {
 	if t.IsZero() || now.Before(t) {
 		return ""
 	}
-	return " for " + span(now.Sub(t))
+	return before + span(now.Sub(t))
+}
+
+// soFar is how long a build has been at it.
+func soFar(t, now time.Time) string {
+	if t.IsZero() || now.Before(t) {
+		return ""
+	}
+	return lasted(" (", t, now) + " so far)"
 }
 
 // span is a length of time as people say it.

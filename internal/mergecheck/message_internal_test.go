@@ -48,23 +48,23 @@ func TestCausesHaveTheirOwnSentences(t *testing.T) {
 	}{
 		{
 			name: "the pull request goes nowhere", f: Facts{PullRequest: nowhere, Builds: []Build{build}, Seen: []Project{widgets}},
-			want: "AppVeyor build 1.0.10 merged into main, but Bitbucket doesn't say where the pull request goes now. Build the pull request again on AppVeyor, then re-run this check.",
+			want: "AppVeyor build 1.0.10 was for main, but Bitbucket doesn't name the pull request's target branch now. Rebuild the pull request on AppVeyor, then re-run this check.",
 		},
 		{
 			name: "AppVeyor names no branch", f: Facts{PullRequest: open, Builds: []Build{unnamed}, Seen: []Project{widgets}},
-			want: "AppVeyor build 1.0.10 merged into a branch that AppVeyor doesn't name, but the pull request now goes to main. Build the pull request again on AppVeyor, then re-run this check.",
+			want: "AppVeyor build 1.0.10 was for a target branch that AppVeyor doesn't name, but the pull request now targets main. Rebuild the pull request on AppVeyor, then re-run this check.",
 		},
 		{
 			name: "the account may not speak", f: Facts{PullRequest: open, Seen: []Project{widgets}, Unconfirmed: []Unconfirmed{{BuildID: 10, Untrusted: "mallory"}}},
-			want: "mergegate ignored AppVeyor build 10: the AppVeyor account mallory may not speak for this workspace. Ask your mergegate admin to check MERGEGATE_APPVEYOR_ACCOUNTS.",
+			want: "mergegate ignored AppVeyor build 10: it doesn't trust the AppVeyor account mallory for this workspace. Ask your mergegate admin to check MERGEGATE_APPVEYOR_ACCOUNTS.",
 		},
 		{
 			name: "AppVeyor is still asked", f: Facts{PullRequest: open, Unconfirmed: []Unconfirmed{{BuildID: 10, Reason: "AppVeyor answered 502"}}},
-			want: "AppVeyor did not confirm build 10: AppVeyor answered 502. mergegate keeps retrying. If this continues, ask your mergegate admin.",
+			want: "mergegate can't confirm AppVeyor build 10: AppVeyor answered 502. mergegate keeps retrying. If this continues, ask your mergegate admin.",
 		},
 		{
 			name: "AppVeyor is asked no more", f: Facts{PullRequest: open, Unconfirmed: []Unconfirmed{{BuildID: 10, Reason: "AppVeyor answered 502", Failed: true}}},
-			want: "AppVeyor did not confirm build 10: AppVeyor answered 502. mergegate has stopped asking. Build the pull request again on AppVeyor, or ask your mergegate admin to replay the delivery.",
+			want: "mergegate can't confirm AppVeyor build 10: AppVeyor answered 502. mergegate has stopped retrying. Rebuild the pull request on AppVeyor, or ask your mergegate admin to replay the delivery.",
 		},
 		{
 			name: "twins", f: Facts{PullRequest: unknown},
@@ -72,7 +72,7 @@ func TestCausesHaveTheirOwnSentences(t *testing.T) {
 		},
 		{
 			name: "a skip rule that can't be checked", f: Facts{PullRequest: open, Seen: []Project{widgets}, Policy: skip, Unread: "Bitbucket didn't answer in time"},
-			want: `AppVeyor has not built aaaaaaaaaaaa of pull request 7 yet. mergegate couldn't check the policy's rule "docs only": Bitbucket didn't answer in time. Wait for the build, or start it on AppVeyor, then re-run this check.`,
+			want: `No AppVeyor build for aaaaaaaaaaaa yet. mergegate couldn't check skip rule "docs only": Bitbucket didn't answer in time. Wait for it, or start it on AppVeyor, then re-run this check.`,
 		},
 	}
 	for _, tt := range tests {

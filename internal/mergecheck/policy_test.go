@@ -107,7 +107,7 @@ func TestRequiredProjects(t *testing.T) {
 	evaluate(t, []policyTest{
 		{
 			name: "a required project that nobody has seen", policy: mergecheck.Policy{Required: []string{"acme/widgets", "acme/lint"}},
-			facts: builds(build(10)), want: mergecheck.MissingProject, message: "in acme/lint yet", rule: "build_passed",
+			facts: builds(build(10)), want: mergecheck.MissingProject, message: "No AppVeyor build of acme/lint for aaaaaaaaaaaa yet.", rule: "build_passed",
 		},
 		{
 			name: "required by id", policy: mergecheck.Policy{Required: []string{"1"}}, facts: builds(build(10)), want: mergecheck.Passed,
@@ -144,7 +144,7 @@ func TestJobsThatMayFail(t *testing.T) {
 		{
 			name: "only a job that may fail failed", policy: mergecheck.Policy{AllowFailure: nightly},
 			facts: builds(build(10, failing(job("release", mergecheck.Success), job("nightly", mergecheck.Failed)))),
-			want:  mergecheck.Passed, message: "but for nightly, which may fail",
+			want:  mergecheck.Passed, message: "except nightly (allowed to fail)",
 		},
 		{
 			name: "another job failed too", policy: mergecheck.Policy{AllowFailure: nightly},
@@ -174,19 +174,19 @@ func TestFreshness(t *testing.T) {
 		},
 		{
 			name: "strict, and it moved", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessStrict}), facts: builds(build(10, on(tested))),
-			want: mergecheck.StaleDestination, message: "AppVeyor build 1.0.26 passed, but main has moved since build 1.0.26; the policy asks for strict.", rule: "freshness",
+			want: mergecheck.StaleDestination, message: "AppVeyor build 1.0.26 is out of date: main has moved (limit 0 commits).", rule: "freshness",
 		},
 		{
 			name: "strict, and not known", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessStrict}), facts: builds(build(10)),
-			want: mergecheck.StaleDestination, message: "which commit of main build 1.0.26 merged into is not known",
+			want: mergecheck.StaleDestination, message: "mergegate doesn't know which commit of main build 1.0.26 merged into.",
 		},
 		{
 			name: "warned of", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessWarn}), facts: behind(3, build(10, on(tested))),
-			want: mergecheck.Passed, message: "main has 3 new commits since build 1.0.26",
+			want: mergecheck.Passed, message: "main has moved 3 commits since.",
 		},
 		{
 			name: "warned that it isn't known", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessWarn}), facts: builds(build(10)),
-			want: mergecheck.Passed, message: "is not known",
+			want: mergecheck.Passed, message: "; mergegate doesn't know which commit of main build 1.0.26 merged into.",
 		},
 		{
 			name: "within max_behind", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessLimit, MaxBehind: new(3)}), facts: behind(3, build(10, on(tested))),
@@ -194,14 +194,14 @@ func TestFreshness(t *testing.T) {
 		},
 		{
 			name: "over max_behind", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessLimit, MaxBehind: new(2)}), facts: behind(3, build(10, on(tested))),
-			want: mergecheck.StaleDestination, message: "the policy asks for max_behind 2",
+			want: mergecheck.StaleDestination, message: "main has moved 3 commits (limit 2 commits).",
 		},
 		{
 			name: "max_behind can't be told", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessLimit, MaxBehind: new(2)}),
 			facts: func(f *mergecheck.Facts) {
 				f.Builds, f.Unread = []mergecheck.Build{build(10, on(tested))}, "Bitbucket could not be reached"
 			},
-			want: mergecheck.StaleDestination, message: "main has moved since build 1.0.26 (Bitbucket could not be reached)",
+			want: mergecheck.StaleDestination, message: "AppVeyor build 1.0.26 may be out of date: main has moved since build 1.0.26, and mergegate can't count the commits: Bitbucket could not be reached.",
 		},
 		{
 			name: "within max_age", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessLimit, MaxAge: time.Hour}), facts: builds(build(10, on(tested))),
@@ -209,7 +209,7 @@ func TestFreshness(t *testing.T) {
 		},
 		{
 			name: "over max_age", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessLimit, MaxAge: time.Minute}), facts: builds(build(10, on(tested))),
-			want: mergecheck.StaleDestination, message: "max_age 1m0s",
+			want: mergecheck.StaleDestination, message: "main has moved since the build started 3 min ago (limit 1 min).",
 		},
 		{
 			name: "over max_age, but the destination hasn't moved", policy: fresh(mergecheck.Freshness{Mode: mergecheck.FreshnessLimit, MaxAge: time.Minute}),
@@ -224,16 +224,16 @@ func TestTimeOuts(t *testing.T) {
 	evaluate(t, []policyTest{
 		{
 			name: "not started in time", policy: mergecheck.Policy{NotStartedAfter: 15 * time.Minute}, want: mergecheck.TimedOut,
-			message: "AppVeyor has not begun to build aaaaaaaaaaaa in acme/widgets for 20 min; the policy allows 15 min.", rule: "not_started_after",
+			message: "AppVeyor hasn't started acme/widgets for aaaaaaaaaaaa in 20 min (limit 15 min).", rule: "not_started_after",
 		},
 		{
 			name: "nobody has seen a project that could start", policy: mergecheck.Policy{NotStartedAfter: 15 * time.Minute},
-			facts: func(f *mergecheck.Facts) { f.Seen = nil }, want: mergecheck.TimedOut, message: "has not begun to build aaaaaaaaaaaa for 20 min",
+			facts: func(f *mergecheck.Facts) { f.Seen = nil }, want: mergecheck.TimedOut, message: "AppVeyor hasn't started a build for aaaaaaaaaaaa in 20 min",
 		},
 		{name: "time is left to start", policy: mergecheck.Policy{NotStartedAfter: 30 * time.Minute}, want: mergecheck.NoBuild},
 		{
 			name: "running for too long", policy: mergecheck.Policy{RunningLongerThan: time.Minute}, facts: builds(build(10, in(mergecheck.Running))),
-			want: mergecheck.TimedOut, message: "has been running for 3 min; the policy allows 1 min", rule: "running_longer_than",
+			want: mergecheck.TimedOut, message: "has been running for 3 min (limit 1 min).", rule: "running_longer_than",
 		},
 		{
 			name: "time is left to run", policy: mergecheck.Policy{RunningLongerThan: time.Hour}, facts: builds(build(10, in(mergecheck.Running))),
@@ -248,7 +248,7 @@ func TestSkipRules(t *testing.T) {
 	evaluate(t, []policyTest{
 		{
 			name: "skipped by path", policy: skip(mergecheck.SkipRule{Name: "docs", Path: inDocs}), facts: changed("docs/a", "docs/b/c"),
-			want: mergecheck.NotRequired, message: `No AppVeyor build is required, by the policy's rule "docs".`,
+			want: mergecheck.NotRequired, message: `No AppVeyor build is required (policy rule "docs").`,
 		},
 		{name: "another path", policy: skip(mergecheck.SkipRule{Name: "docs", Path: inDocs}), facts: changed("docs/a", "main.go"), want: mergecheck.NoBuild, rule: "skip"},
 		{name: "paths are not known", policy: skip(mergecheck.SkipRule{Name: "docs", Path: inDocs}), want: mergecheck.NoBuild},
@@ -298,7 +298,7 @@ func TestFrozenDestinations(t *testing.T) {
 		{
 			name:   "a waived freeze",
 			policy: mergecheck.Policy{Freezes: []mergecheck.Freeze{weekend}, Waivers: mergecheck.WaiverRules{Freezes: true}},
-			facts:  waived(build(10), waiver()), want: mergecheck.WaivedCode, message: "The freeze of main is waived by release: the agents are down",
+			facts:  waived(build(10), waiver()), want: mergecheck.WaivedCode, message: "Waived by release: the agents are down. main is frozen until ",
 		},
 		{
 			name:   "a waiver of one project waives no freeze",
@@ -314,11 +314,11 @@ func TestWaivers(t *testing.T) {
 	evaluate(t, []policyTest{
 		{
 			name: "waived", facts: waived(build(10, in(mergecheck.Failed)), waiver()), want: mergecheck.WaivedCode,
-			message: "AppVeyor build 1.0.26 failed, waived by release: the agents are down",
+			message: "Waived by release: the agents are down. AppVeyor build 1.0.26 failed.",
 		},
 		{
 			name: "waived without any build", facts: func(f *mergecheck.Facts) { f.Waivers, f.Seen = []mergecheck.Waiver{waiver()}, nil }, want: mergecheck.WaivedCode,
-			message: "No AppVeyor build is there, waived by release",
+			message: "Waived by release: the agents are down. No AppVeyor build for aaaaaaaaaaaa.",
 		},
 		{name: "a waiver of what passes anyway", facts: waived(build(10), waiver()), want: mergecheck.Passed},
 		{
@@ -505,7 +505,7 @@ func TestPendingMayPassUntilMerging(t *testing.T) {
 			if success != tt.want {
 				t.Errorf("success %v: %s", success, message)
 			}
-			if success && !v.Success && !strings.HasPrefix(message, "Passes until merging: ") {
+			if success && !v.Success && !strings.HasPrefix(message, "Passes for now; mergegate checks again on merge. ") {
 				t.Errorf("message %q doesn't say that it passes only until merging", message)
 			}
 		})

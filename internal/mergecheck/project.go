@@ -122,7 +122,7 @@ func evaluateProjects(f Facts, waivers []WaiverWithState) ([]ProjectVerdict, []T
 		}
 	}
 	if timer := f.notStarted(Project{}); timer != nil && !slices.ContainsFunc(list, func(p ProjectVerdict) bool { return p.Required }) {
-		timers = append(timers, *timer) // nobody has seen a project that could begin
+		timers = append(timers, *timer) // no project is known yet that could start
 	}
 	return list, timers
 }
@@ -328,7 +328,7 @@ func (p *ProjectVerdict) failed(f Facts) {
 		return
 	}
 	slices.Sort(may)
-	p.Detail = "but for " + strings.Join(may, ", ") + ", which may fail"
+	p.Detail = "except " + strings.Join(may, ", ") + " (allowed to fail)"
 	p.passed(f)
 }
 

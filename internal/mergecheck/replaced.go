@@ -40,5 +40,5 @@ func missingStep(v Verdict) string {
 			return fmt.Sprintf("If project %d was deleted on AppVeyor, ask your mergegate admin to run `mergegate projects forget %d`.", p.Project.ID, p.Project.ID)
 		}
 	}
-	return "Start it on AppVeyor, then re-run this check."
+	return waitOrStart
 }

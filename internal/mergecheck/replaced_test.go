@@ -27,7 +27,7 @@ func TestProjectsOfOneName(t *testing.T) {
 		{
 			name: "nobody knows that it was replaced", seen: []mergecheck.Project{old, again}, builds: []mergecheck.Build{build(10, of(again))},
 			want: mergecheck.MissingProject,
-			message: "AppVeyor has not built aaaaaaaaaaaa in acme/widgets (project 501) yet. " +
+			message: "No AppVeyor build of acme/widgets (project 501) for aaaaaaaaaaaa yet. " +
 				"If project 501 was deleted on AppVeyor, ask your mergegate admin to run `mergegate projects forget 501`.",
 			rule: "acme/widgets (project 501): no_build",
 		},
@@ -39,7 +39,7 @@ func TestProjectsOfOneName(t *testing.T) {
 		{
 			name: "what the old one built doesn't count for the new one", seen: []mergecheck.Project{replacing, docs},
 			builds: []mergecheck.Build{build(10, of(old)), build(11, of(docs))}, want: mergecheck.MissingProject,
-			message: "in acme/Widgets (project 502) yet", rule: "acme/Widgets (project 502): no_build; project 502 replaces 501",
+			message: "No AppVeyor build of acme/Widgets (project 502) for aaaaaaaaaaaa yet.", rule: "acme/Widgets (project 502): no_build; project 502 replaces 501",
 		},
 		{
 			name: "required by its name", policy: mergecheck.Policy{Required: []string{"acme/widgets"}}, seen: []mergecheck.Project{replacing},
@@ -61,7 +61,7 @@ func TestProjectsOfOneName(t *testing.T) {
 		},
 		{
 			name: "projects of other names", seen: []mergecheck.Project{widgets, docs}, builds: []mergecheck.Build{build(10)}, want: mergecheck.MissingProject,
-			message: "in acme/docs yet. Start it on AppVeyor, then re-run this check.",
+			message: "No AppVeyor build of acme/docs for aaaaaaaaaaaa yet. Wait for it, or start it on AppVeyor, then re-run this check.",
 		},
 	}
 	for _, tt := range tests {
@@ -84,7 +84,7 @@ func TestDeletedBuildIsNamedSo(t *testing.T) {
 	t.Parallel()
 	deleted := build(10, in(mergecheck.Cancelled), func(b *mergecheck.Build) { b.DeletedOn = now })
 	v := mergecheck.Evaluate(mergecheck.Facts{PullRequest: pullRequest(), Seen: []mergecheck.Project{widgets}, Builds: []mergecheck.Build{deleted}, Now: now})
-	if want := "AppVeyor build 1.0.26 was deleted on AppVeyor. Build the pull request again on AppVeyor."; v.Code != mergecheck.CancelledCode || v.Message != want {
+	if want := "AppVeyor build 1.0.26 was deleted on AppVeyor. Rebuild the pull request on AppVeyor, then re-run this check."; v.Code != mergecheck.CancelledCode || v.Message != want {
 		t.Errorf("%s, %q; want %q", v.Code, v.Message, want)
 	}
 }

@@ -3,6 +3,7 @@ package mergecheck
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // The states of a Bitbucket commit status.
@@ -56,14 +57,14 @@ func StatusOf(b Build, waiver *Waiver) CommitStatus {
 	status := statusOf(b)
 	if waiver != nil && b.State != Success {
 		status.State = StatusSuccessful
-		status.Description = OneLine(statusDescription(b)+"; "+waiver.words(), maxStatusDescription)
+		status.Description = OneLine("Waived "+strings.TrimSuffix(waiver.words(), ".")+". "+statusDescription(b), maxStatusDescription)
 	}
 	return status
 }
 
-// Stopped is the status of a build that nobody waits for any more, and says why.
+// Stopped is the status of a build that decides nothing any more, and says why.
 func (s CommitStatus) Stopped(why string) CommitStatus {
-	s.State, s.Description = StatusStopped, why
+	s.State, s.Description = StatusStopped, OneLine(why, maxStatusDescription)
 	return s
 }
 
@@ -92,20 +93,20 @@ func statusState(s State) string {
 }
 
 func statusDescription(b Build) string {
-	into := ""
+	target := ""
 	if b.DestinationBranch != "" {
-		into = ", merged into " + b.DestinationBranch
+		target = " for " + b.DestinationBranch
 	}
 	switch b.State {
 	case Success, Failed, Cancelled:
-		return fmt.Sprintf("%s %s%s%s", b.Version, ended(b), tests(b.Tests()), into)
+		return fmt.Sprintf("Build %s%s %s%s", b.Version, target, ended(b), testsOf(b, b.State))
 	default:
-		return fmt.Sprintf("%s is %s%s", b.Version, b.State, into)
+		return fmt.Sprintf("Build %s%s is %s", b.Version, target, b.State)
 	}
 }
 
 // statusURL leaves out a URL that Bitbucket would refuse: a longer one only
-// comes from a project slug nobody can have chosen.
+// comes from a project slug that AppVeyor doesn't allow.
 func statusURL(url string) string {
 	if len(url) > maxStatusURL {
 		return ""

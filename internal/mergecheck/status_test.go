@@ -44,11 +44,11 @@ func TestStatusOf(t *testing.T) {
 		want        string
 		description string
 	}{
-		{name: "queued", state: mergecheck.Queued, want: mergecheck.StatusInProgress, description: "1.0.26 is queued, merged into main"},
-		{name: "running", state: mergecheck.Running, want: mergecheck.StatusInProgress, description: "1.0.26 is running, merged into main"},
-		{name: "success", state: mergecheck.Success, want: mergecheck.StatusSuccessful, description: "1.0.26 passed (2 of 312 tests), merged into main"},
-		{name: "failed", state: mergecheck.Failed, want: mergecheck.StatusFailed, description: "1.0.26 failed (2 of 312 tests), merged into main"},
-		{name: "cancelled", state: mergecheck.Cancelled, want: mergecheck.StatusStopped, description: "1.0.26 was cancelled (2 of 312 tests), merged into main"},
+		{name: "queued", state: mergecheck.Queued, want: mergecheck.StatusInProgress, description: "Build 1.0.26 for main is queued"},
+		{name: "running", state: mergecheck.Running, want: mergecheck.StatusInProgress, description: "Build 1.0.26 for main is running"},
+		{name: "success", state: mergecheck.Success, want: mergecheck.StatusSuccessful, description: "Build 1.0.26 for main passed (2 of 312 tests failed)"},
+		{name: "failed", state: mergecheck.Failed, want: mergecheck.StatusFailed, description: "Build 1.0.26 for main failed (2 of 312 tests)"},
+		{name: "cancelled", state: mergecheck.Cancelled, want: mergecheck.StatusStopped, description: "Build 1.0.26 for main was cancelled (2 of 312 tests failed)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -113,9 +113,10 @@ type Facts struct {
 	// is missing.
 	Unread string `json:"unread,omitempty"`
 	// Problem is set when something the verdict needs could not be read: one
-	// sentence that says what, and what to do.
-	Problem string    `json:"problem,omitempty"`
-	Now     time.Time `json:"now"`
+	// sentence that says what. ProblemNextStep says what to do; "" is [RetryLater].
+	Problem         string    `json:"problem,omitempty"`
+	ProblemNextStep string    `json:"problem_next_step,omitempty"`
+	Now             time.Time `json:"now"`
 }
 
 // Verdict says whether a pull request may be merged, and why.
@@ -174,15 +175,15 @@ func Evaluate(f Facts) Verdict {
 
 // Unanswerable is the verdict when the facts themselves can't be read: what
 // isn't known is not a pass.
-func Unanswerable(pr PullRequest, problem string, now time.Time) Verdict {
-	return Evaluate(Facts{PullRequest: pr, Problem: problem, Now: now})
+func Unanswerable(pr PullRequest, problem, nextStep string, now time.Time) Verdict {
+	return Evaluate(Facts{PullRequest: pr, Problem: problem, ProblemNextStep: nextStep, Now: now})
 }
 
 // Answer is what a merge check is told. Where the policy lets what is pending
 // pass, a check that doesn't decide a merge passes, and says what it waits for.
 func (v Verdict) Answer(onMerge bool) (success bool, message string) {
 	if !onMerge && v.Policy.PassPendingOnPush && v.Code.Pending() {
-		return true, OneLine("Passes until merging: "+v.Message, MaxMessage)
+		return true, OneLine("Passes for now; mergegate checks again on merge. "+v.Message, MaxMessage)
 	}
 	return v.Success, v.Message
 }

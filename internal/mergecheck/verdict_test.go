@@ -94,7 +94,7 @@ func TestEvaluate(t *testing.T) {
 		},
 		{
 			name: "failed", builds: []mergecheck.Build{build(10, in(mergecheck.Failed))}, required: one, want: mergecheck.FailedCode,
-			message: "AppVeyor build 1.0.26 failed (2 of 312 tests): https://ci.appveyor.com/project/acme/widgets/builds/14636",
+			message: "AppVeyor build 1.0.26 failed (2 of 312 tests). Push a fix, or rebuild the pull request on AppVeyor. https://ci.appveyor.com/project/acme/widgets/builds/14636",
 		},
 		{
 			name: "the newest build decides", builds: []mergecheck.Build{build(11, in(mergecheck.Failed)), build(10)}, required: one,
@@ -110,14 +110,14 @@ func TestEvaluate(t *testing.T) {
 		},
 		{
 			name: "running", builds: []mergecheck.Build{build(10, in(mergecheck.Running))}, required: one, want: mergecheck.RunningCode,
-			message: "AppVeyor build 1.0.26 has been running for 3 min. Re-run this check when it ends, or press Merge: it is asked again then.",
+			message: "AppVeyor build 1.0.26 is running (3 min so far). Re-run this check when it finishes, or click Merge to check again.",
 		},
 		{
 			name: "queued", builds: []mergecheck.Build{build(10, in(mergecheck.Queued))}, required: one,
-			want: mergecheck.QueuedCode, message: "queued for 10 min",
+			want: mergecheck.QueuedCode, message: "AppVeyor build 1.0.26 is queued (10 min so far).",
 		},
 		{
-			name: "nothing was ever built", want: mergecheck.NoBuild, message: "AppVeyor has not built aaaaaaaaaaaa of pull request 7 yet",
+			name: "nothing was ever built", want: mergecheck.NoBuild, message: "No AppVeyor build for aaaaaaaaaaaa yet.",
 		},
 		{
 			name: "only an earlier head was built", builds: []mergecheck.Build{build(10, reported(other))}, required: one,
@@ -134,7 +134,7 @@ func TestEvaluate(t *testing.T) {
 		{
 			name: "12 characters fit two heads", builds: []mergecheck.Build{build(10, reported(head[:12]))}, required: one,
 			heads: []mergecheck.Head{seen(twin, -time.Hour, -time.Hour), seen(head, 0, 0)}, want: mergecheck.Unavailable,
-			message: "fits several commits",
+			message: "a prefix that several commits of the pull request share",
 		},
 		{
 			name: "no head named, one head all along", builds: []mergecheck.Build{build(10, reported(""))}, required: one,
@@ -143,11 +143,11 @@ func TestEvaluate(t *testing.T) {
 		{
 			name: "no head named, pushed while it ran", builds: []mergecheck.Build{build(10, reported(""))}, required: one,
 			heads: []mergecheck.Head{seen(other, -time.Hour, -time.Hour), seen(head, -2*time.Minute, 0)}, want: mergecheck.Unavailable,
-			message: "had several while it ran",
+			message: "the pull request's head changed while the build ran",
 		},
 		{
 			name: "a project is missing", builds: []mergecheck.Build{build(10)}, required: []mergecheck.Project{widgets, docs},
-			want: mergecheck.MissingProject, message: "AppVeyor has not built aaaaaaaaaaaa in acme/docs yet",
+			want: mergecheck.MissingProject, message: "No AppVeyor build of acme/docs for aaaaaaaaaaaa yet.",
 		},
 		{
 			name: "failing comes before missing", builds: []mergecheck.Build{build(10, in(mergecheck.Failed))},
@@ -155,7 +155,7 @@ func TestEvaluate(t *testing.T) {
 		},
 		{
 			name: "retargeted", builds: []mergecheck.Build{build(10, into("release"))}, required: one,
-			want: mergecheck.StaleDestination, message: "merged into release, but the pull request now goes to main",
+			want: mergecheck.StaleDestination, message: "AppVeyor build 1.0.26 was for release, but the pull request now targets main.",
 		},
 		{
 			name: "a failed build of another destination proves nothing", builds: []mergecheck.Build{build(10, into("release"), in(mergecheck.Failed))},
@@ -170,7 +170,7 @@ func TestEvaluate(t *testing.T) {
 		},
 		{
 			name: "AppVeyor refused", unconfirmed: []mergecheck.Unconfirmed{{BuildID: 123, Reason: "token refused"}, {BuildID: 122}},
-			want: mergecheck.Unavailable, message: "AppVeyor did not confirm build 123: token refused.",
+			want: mergecheck.Unavailable, message: "mergegate can't confirm AppVeyor build 123: token refused.",
 		},
 		{
 			name: "an unconfirmed delivery changes no result", builds: []mergecheck.Build{build(10)}, required: one,

@@ -153,7 +153,7 @@ func LiveWaiver(waivers []WaiverWithState, projectID int64) *Waiver {
 	return nil
 }
 
-// words says that and why something was waived, and by whom.
+// words says who gave the waiver, and why.
 func (w Waiver) words() string {
-	return fmt.Sprintf("waived by %s: %s", w.By, strings.TrimSuffix(w.Reason, "."))
+	return fmt.Sprintf("by %s: %s", w.By, strings.TrimSuffix(w.Reason, "."))
 }

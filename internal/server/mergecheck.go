@@ -69,7 +69,7 @@ var saneTraceID = regexp.MustCompile(`^[0-9a-f]{16,32}$`)
 
 func tooManyChecks(c *gin.Context) error {
 	note(c, "success", false, "reason", "too many merge checks at once")
-	c.JSON(http.StatusOK, gin.H{"success": false, "message": "mergegate is answering too many merge checks. Re-run this check in a minute."})
+	c.JSON(http.StatusOK, gin.H{"success": false, "message": gate.TooManyChecks})
 	return nil
 }
 

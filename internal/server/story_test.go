@@ -150,9 +150,9 @@ func TestWhatAppVeyorDoesNotConfirm(t *testing.T) {
 	b := w.Build(commit('1'), "success")
 	w.Notify(b)
 	w.Eventually("AppVeyor was asked", func() bool {
-		return strings.Contains(w.Check(event("on-merge")).Message, "token refused")
+		return strings.Contains(w.Check(event("on-merge")).Message, "AppVeyor rejected mergegate's token")
 	})
-	w.Expect("unavailable", "AppVeyor did not confirm build 1001: token refused.")
+	w.Expect("unavailable", "mergegate can't confirm AppVeyor build 1001: AppVeyor rejected mergegate's token (401).")
 	if got := w.Do(http.MethodGet, "/api/v1/repositories/acme/widgets/builds", w.Token, nil); got.Status != http.StatusNotFound && strings.Contains(string(got.Body), "1001") {
 		t.Errorf("a build was recorded: %s", got.Body)
 	}

@@ -26,7 +26,7 @@ export function mergeCheck(limits = LIMITS) {
   };
 }
 
-// attempt answers undefined where Bitbucket doesn't tell: mergegate then reads what is missing itself,
+// attempt answers undefined where Bitbucket doesn't: mergegate then reads what is missing itself,
 // with the app's token that Forge sends along or with its own, and refuses if it can't either.
 async function attempt(doing, read) {
   try {
@@ -170,30 +170,30 @@ function oneLine(text) {
 function explain(error, limits) {
   const { name, reason, status } = error ?? {};
   if (name === 'INVALID_REMOTE_ERR' || name === 'REQUEST_EGRESS_ALLOWLIST_ERR') {
-    return 'This app isn\'t allowed to call mergegate. Deploy it with BACKEND_URL set, have a workspace admin approve the new version, then re-run this check.';
+    return 'This app isn\'t allowed to call mergegate. Ask your mergegate admin to deploy it with BACKEND_URL set, and a workspace admin to approve the new version.';
   }
   switch (name === 'SyntaxError' ? 'not an answer' : reason) {
     case 'too late':
       return `mergegate didn't answer within ${limits.askMs / 1000} seconds. Re-run this check in a minute. If this continues, ask your mergegate admin.`;
     case 'not an answer':
-      return 'The server at the app\'s BACKEND_URL isn\'t mergegate. Deploy the app with the right BACKEND_URL, then re-run this check.';
+      return 'The server at the app\'s BACKEND_URL isn\'t mergegate. Ask your mergegate admin to deploy the app with the right BACKEND_URL.';
     case 'status':
       return explainStatus(status);
     default:
-      return 'The app couldn\'t reach mergegate. Re-run this check in a minute. If this continues, ask your mergegate admin.';
+      return 'This app can\'t reach mergegate. Re-run this check in a minute. If this continues, ask your mergegate admin.';
   }
 }
 
 function explainStatus(status) {
   switch (status) {
     case 400:
-      return 'mergegate didn\'t understand the question. Deploy the app and mergegate in the same version, then re-run this check.';
+      return 'mergegate and this app have different versions. Ask your mergegate admin to deploy both in the same version.';
     case 401:
-      return 'mergegate doesn\'t accept this app. Check its MERGEGATE_FORGE_APP_ID, MERGEGATE_FORGE_ENVIRONMENTS and clock; its log says which. Then re-run this check.';
+      return 'mergegate doesn\'t accept this app. Ask your mergegate admin to check MERGEGATE_FORGE_APP_ID, MERGEGATE_FORGE_ENVIRONMENTS and the clock; mergegate\'s log says which.';
     case 403:
-      return 'mergegate refused: the app is installed for another workspace. Install it again for this one, then re-run this check.';
+      return 'This app is installed for another workspace. Ask your mergegate admin to install it for this one.';
     case 404:
-      return 'mergegate doesn\'t answer merge checks. Set its MERGEGATE_FORGE_APP_ID, or deploy the app with the right BACKEND_URL, then re-run this check.';
+      return 'mergegate doesn\'t answer merge checks. Ask your mergegate admin to check MERGEGATE_FORGE_APP_ID and the app\'s BACKEND_URL.';
     default:
       return `mergegate answered with HTTP status ${status}. Re-run this check in a minute. If this continues, ask your mergegate admin.`;
   }
