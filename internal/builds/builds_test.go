@@ -254,7 +254,7 @@ func TestUnattributedBuild(t *testing.T) {
 	if err := b.confirm(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("AppVeyor does not name the head of build %d, and no head was seen before it was created", b.build.ID)
+	want := "AppVeyor doesn't name the commit of build 1.0.1, and mergegate saw no head of the pull request before the build was created"
 	if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Processed || reason != want {
 		t.Errorf("%s, %q; want processed, %q", outcome, reason, want)
 	}

@@ -12,7 +12,7 @@ import (
 
 // ErrUntrustedAccount says that the AppVeyor account may not speak for the
 // workspace.
-var ErrUntrustedAccount = errors.New("the AppVeyor account is not one that MERGEGATE_APPVEYOR_ACCOUNTS trusts for this workspace")
+var ErrUntrustedAccount = errors.New("MERGEGATE_APPVEYOR_ACCOUNTS doesn't trust the AppVeyor account for this workspace")
 
 // ResultReport is a build as its script reports it, with a token.
 type ResultReport struct {
@@ -58,7 +58,7 @@ func (s *Service) isNamed(ctx context.Context, p mergecheck.Project) bool {
 	defer cancel()
 	named, err := s.appveyor.Project(ctx, p.Account, p.Slug)
 	if err != nil {
-		s.log.InfoContext(ctx, "AppVeyor didn't confirm the name of a reported project", "project_id", p.ID, "name", p.Name(), "error", err)
+		s.log.InfoContext(ctx, "reading a reported project's name from AppVeyor failed", "project_id", p.ID, "name", p.Name(), "error", err)
 		return false
 	}
 	return named.ID == p.ID

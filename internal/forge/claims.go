@@ -88,7 +88,7 @@ func (c *claims) UnmarshalJSON(data []byte) error {
 	}
 	for _, at := range []json.RawMessage{times.ExpiresAt, times.NotBefore, times.IssuedAt} {
 		if seconds, err := strconv.ParseInt(string(at), 10, 64); present(at) && (err != nil || seconds < 0 || seconds > lastSecond) {
-			return errors.New("a time of the token isn't a whole number of seconds since 1970")
+			return errors.New("a time in the token isn't a whole number of seconds since 1970")
 		}
 	}
 	type plain claims

@@ -23,7 +23,7 @@ type Event struct {
 func ParseEvent(body []byte) (Event, error) {
 	outer := read(body)
 	if outer == nil {
-		return Event{}, fmt.Errorf("%w: no JSON object", ErrNotAnEvent)
+		return Event{}, fmt.Errorf("%w: the body isn't a JSON object", ErrNotAnEvent)
 	}
 	f := outer
 	if _, flat := outer["eventType"]; !flat && outer.object("payload") != nil {

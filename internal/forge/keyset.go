@@ -41,7 +41,7 @@ const (
 )
 
 var (
-	errKeysUnread = errors.New("the keys to verify it with couldn't be read yet")
+	errKeysUnread = errors.New("mergegate can't read Atlassian's keys to verify it")
 	errUnknownKey = errors.New("it is signed with an unknown key")
 )
 
@@ -107,9 +107,9 @@ func (k *keySet) settle(ctx context.Context, keys map[string]*rsa.PublicKey, err
 	switch {
 	case ctx.Err() != nil: // cut short by the end: says nothing about the URL
 	case err != nil && k.err == nil:
-		k.log.WarnContext(ctx, "forge keys can't be read", "url", k.url, "error", err, "known_keys", len(k.keys))
+		k.log.WarnContext(ctx, "reading forge keys failed", "url", k.url, "error", err, "known_keys", len(k.keys))
 	case err == nil && (k.err != nil || k.read.IsZero()):
-		k.log.InfoContext(ctx, "forge keys are read", "url", k.url, "keys", len(keys))
+		k.log.InfoContext(ctx, "forge keys read", "url", k.url, "keys", len(keys))
 	}
 	k.err, k.nextRead = err, now.Add(pause)
 	if err == nil {
@@ -221,7 +221,7 @@ func parseSet(body []byte) (map[string]*rsa.PublicKey, error) {
 		return nil, fmt.Errorf("the answer is longer than %d bytes", maxSet)
 	}
 	if err := json.Unmarshal(body, &set); err != nil || set.Keys == nil {
-		return nil, errors.New("the answer is no JSON web key set")
+		return nil, errors.New("the answer isn't a JSON web key set")
 	}
 	keys := map[string]*rsa.PublicKey{}
 	for _, raw := range set.Keys {

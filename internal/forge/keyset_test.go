@@ -247,7 +247,7 @@ func TestKnownKeysOutliveAnOutage(t *testing.T) {
 					t.Error("the new set isn't in force after the outage")
 				}
 			})
-			if got := strings.Count(log.String(), "can't be read"); got != 1 {
+			if got := strings.Count(log.String(), "reading forge keys failed"); got != 1 {
 				t.Errorf("the outage was logged %d times", got)
 			}
 		})

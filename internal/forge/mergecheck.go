@@ -52,7 +52,7 @@ type PullRequest struct {
 func ParseMergeCheck(body []byte) (MergeCheck, error) {
 	outer := read(body)
 	if outer == nil {
-		return MergeCheck{}, fmt.Errorf("%w: no JSON object", ErrNotAnEvent)
+		return MergeCheck{}, fmt.Errorf("%w: the body isn't a JSON object", ErrNotAnEvent)
 	}
 	event := outer
 	if _, flat := outer["workspace"]; !flat && outer.object("payload") != nil {
@@ -66,11 +66,11 @@ func ParseMergeCheck(body []byte) (MergeCheck, error) {
 	}
 	switch {
 	case check.WorkspaceUUID == "":
-		return MergeCheck{}, fmt.Errorf("%w: workspace.uuid is no UUID", ErrNotAnEvent)
+		return MergeCheck{}, fmt.Errorf("%w: workspace.uuid isn't a UUID", ErrNotAnEvent)
 	case check.RepositoryUUID == "":
-		return MergeCheck{}, fmt.Errorf("%w: repository.uuid is no UUID", ErrNotAnEvent)
+		return MergeCheck{}, fmt.Errorf("%w: repository.uuid isn't a UUID", ErrNotAnEvent)
 	case check.PullRequestID <= 0:
-		return MergeCheck{}, fmt.Errorf("%w: pullrequest.id is no positive number", ErrNotAnEvent)
+		return MergeCheck{}, fmt.Errorf("%w: pullrequest.id isn't a positive number", ErrNotAnEvent)
 	}
 	// Atlassian's own example of a check on merge has another trigger.type, but mergeProperties.
 	if event.has("mergeProperties") || outer.has("mergeProperties") {

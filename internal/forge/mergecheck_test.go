@@ -111,12 +111,12 @@ func TestNotAnEvent(t *testing.T) {
 	t.Parallel()
 	good := event("")
 	for name, test := range map[string]struct{ body, reason string }{
-		"empty":                   {body: "", reason: "no JSON object"},
-		"null":                    {body: "null", reason: "no JSON object"},
-		"array":                   {body: "[]", reason: "no JSON object"},
-		"cut":                     {body: good[:20], reason: "no JSON object"},
-		"trailing garbage":        {body: good + "x", reason: "no JSON object"},
-		"a second one":            {body: good + good, reason: "no JSON object"},
+		"empty":                   {body: "", reason: "the body isn't a JSON object"},
+		"null":                    {body: "null", reason: "the body isn't a JSON object"},
+		"array":                   {body: "[]", reason: "the body isn't a JSON object"},
+		"cut":                     {body: good[:20], reason: "the body isn't a JSON object"},
+		"trailing garbage":        {body: good + "x", reason: "the body isn't a JSON object"},
+		"a second one":            {body: good + good, reason: "the body isn't a JSON object"},
 		"nothing in it":           {body: "{}", reason: "workspace.uuid"},
 		"payload of another type": {body: `{"payload":[` + good + `]}`, reason: "workspace.uuid"},
 		"workspace a slug":        {body: strings.Replace(good, "{"+strings.ToUpper(workspace)+"}", "ws", 1), reason: "workspace.uuid"},

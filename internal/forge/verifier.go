@@ -38,7 +38,7 @@ var (
 	// ErrUnauthorized says that a token isn't valid, or can't be verified now: HTTP 401.
 	ErrUnauthorized = errors.New("the invocation token is not accepted")
 	// ErrForbidden says that a valid token speaks for a person's browser, not for the app: HTTP 403.
-	ErrForbidden = errors.New("the invocation token is a person's, not the app's")
+	ErrForbidden = errors.New("the invocation token belongs to a person, not to the app")
 )
 
 // Config says whose tokens are accepted.
@@ -64,7 +64,7 @@ type Verifier struct {
 // can't be read now is no error: tokens are refused until they could.
 func NewVerifier(ctx context.Context, cfg Config) (*Verifier, error) {
 	if len(cfg.AppIDs) == 0 || slices.Contains(cfg.AppIDs, "") {
-		return nil, errors.New("forge: at least one app id is needed, and none may be empty")
+		return nil, errors.New("forge: give at least one app id, and no empty one")
 	}
 	if len(cfg.Environments) == 0 {
 		cfg.Environments = []string{"PRODUCTION"}
@@ -129,13 +129,13 @@ func (v *Verifier) accept(c *claims) error {
 	accepted := slices.ContainsFunc(v.environments, func(e string) bool { return strings.EqualFold(e, environment) })
 	switch {
 	case len(c.Audience) != 1:
-		return fmt.Errorf("%w: it is for several audiences", ErrUnauthorized)
+		return fmt.Errorf("%w: it has several audiences", ErrUnauthorized)
 	case c.App.ID != "" && c.App.ID != c.Audience[0]:
-		return fmt.Errorf("%w: its app is not its audience", ErrUnauthorized)
+		return fmt.Errorf("%w: its app and its audience differ", ErrUnauthorized)
 	case !accepted:
-		return fmt.Errorf("%w: its environment is %q, accepted are %q", ErrUnauthorized, clean(environment, 64), v.environments)
+		return fmt.Errorf("%w: its environment is %q, accepted are %q (MERGEGATE_FORGE_ENVIRONMENTS)", ErrUnauthorized, clean(environment, 64), v.environments)
 	case present(c.ICLabel):
-		return fmt.Errorf("%w: it is of an isolated cloud", ErrUnauthorized)
+		return fmt.Errorf("%w: it comes from an isolated cloud", ErrUnauthorized)
 	case present(c.Principal):
 		return ErrForbidden
 	default:
@@ -149,17 +149,17 @@ func (v *Verifier) reason(err error, c *claims) string {
 	case errors.Is(err, errKeysUnread), errors.Is(err, errUnknownKey), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return keyReason(err)
 	case errors.Is(err, jwt.ErrTokenMalformed):
-		return "it is no JSON web token with the expected claims"
+		return "it isn't a JSON web token with the expected claims"
 	case errors.Is(err, jwt.ErrTokenUnverifiable), errors.Is(err, jwt.ErrTokenSignatureInvalid):
-		return "its signature is not a valid " + algorithm + " signature"
+		return "its signature isn't a valid " + algorithm + " signature"
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return fmt.Sprintf("it expired %s ago; if that is always so, a clock is wrong", v.now().Sub(c.ExpiresAt.Time).Round(time.Second))
+		return fmt.Sprintf("it expired %s ago; if every token has, check the clock", v.now().Sub(c.ExpiresAt.Time).Round(time.Second))
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
-		return fmt.Sprintf("it is valid in %s only; if that is always so, a clock is wrong", c.NotBefore.Sub(v.now()).Round(time.Second))
+		return fmt.Sprintf("it isn't valid before %s from now; if no token is, check the clock", c.NotBefore.Sub(v.now()).Round(time.Second))
 	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
 		return "its issuer is not " + issuer
 	case errors.Is(err, jwt.ErrTokenInvalidAudience):
-		return fmt.Sprintf("it is for another app, %q", clean(strings.Join(c.Audience, " "), 100))
+		return fmt.Sprintf("it is for another app, %q (MERGEGATE_FORGE_APP_ID)", clean(strings.Join(c.Audience, " "), 100))
 	default:
 		return "it lacks a required claim"
 	}
@@ -172,5 +172,5 @@ func keyReason(err error) string {
 	if errors.Is(err, errUnknownKey) {
 		return errUnknownKey.Error()
 	}
-	return "its key wasn't found in time"
+	return "finding its key took too long"
 }

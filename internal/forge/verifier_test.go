@@ -67,25 +67,25 @@ func TestVerify(t *testing.T) {
 		"early within leeway":        {options: list(ago(-20 * time.Second))},
 		"no nbf":                     {options: list(forgetest.WithoutClaim("nbf"))},
 
-		"empty":                 {token: " ", want: forge.ErrUnauthorized, reason: "it is no JSON web token"},
-		"three dots":            {token: "a.b.c", want: forge.ErrUnauthorized, reason: "it is no JSON web token"},
+		"empty":                 {token: " ", want: forge.ErrUnauthorized, reason: "it isn't a JSON web token"},
+		"three dots":            {token: "a.b.c", want: forge.ErrUnauthorized, reason: "it isn't a JSON web token"},
 		"too long":              {token: strings.Repeat("a", 20<<10), want: forge.ErrUnauthorized, reason: "too long"},
 		"expired":               {options: list(ago(2 * time.Minute)), want: forge.ErrUnauthorized, reason: "it expired 1m35s ago"},
-		"not valid yet":         {options: list(ago(-time.Hour)), want: forge.ErrUnauthorized, reason: "it is valid in "},
+		"not valid yet":         {options: list(ago(-time.Hour)), want: forge.ErrUnauthorized, reason: "it isn't valid before "},
 		"no exp":                {options: list(forgetest.WithoutClaim("exp")), want: forge.ErrUnauthorized, reason: "it lacks a required claim"},
 		"other issuer":          {options: list(forgetest.WithClaim("iss", "forge")), want: forge.ErrUnauthorized, reason: "its issuer is not"},
 		"no issuer":             {options: list(forgetest.WithoutClaim("iss")), want: forge.ErrUnauthorized},
 		"other app":             {options: list(forgetest.WithApp("ari:x")), want: forge.ErrUnauthorized, reason: `it is for another app, "ari:x"`},
 		"no audience":           {options: list(forgetest.WithoutClaim("aud")), want: forge.ErrUnauthorized},
 		"two audiences":         {options: list(forgetest.WithClaim("aud", []string{forgetest.AppID, "x"})), want: forge.ErrUnauthorized, reason: "several audiences"},
-		"app is not audience":   {options: list(forgetest.WithClaim("app.id", "ari:cloud:ecosystem::app/other")), want: forge.ErrUnauthorized, reason: "its app is not its audience"},
+		"app is not audience":   {options: list(forgetest.WithClaim("app.id", "ari:cloud:ecosystem::app/other")), want: forge.ErrUnauthorized, reason: "its app and its audience differ"},
 		"other environment":     {options: list(forgetest.WithEnvironment("DEVELOPMENT")), want: forge.ErrUnauthorized, reason: `its environment is "DEVELOPMENT"`},
 		"no environment":        {options: list(forgetest.WithoutClaim("app.environment")), want: forge.ErrUnauthorized, reason: `its environment is ""`},
 		"isolated cloud":        {options: list(forgetest.WithClaim("icLabel", "orange")), want: forge.ErrUnauthorized, reason: "isolated cloud"},
 		"a person":              {options: list(forgetest.WithClaim("principal", "655362:312d3308")), want: forge.ErrForbidden},
 		"a person, other type":  {options: list(forgetest.WithClaim("principal", map[string]any{})), want: forge.ErrForbidden},
-		"claims of other types": {options: list(forgetest.WithClaim("app", "x")), want: forge.ErrUnauthorized, reason: "it is no JSON web token"},
-		"foreign key":           {options: list(forgetest.WithForeignKey()), want: forge.ErrUnauthorized, reason: "its signature is not a valid RS256 signature"},
+		"claims of other types": {options: list(forgetest.WithClaim("app", "x")), want: forge.ErrUnauthorized, reason: "it isn't a JSON web token"},
+		"foreign key":           {options: list(forgetest.WithForeignKey()), want: forge.ErrUnauthorized, reason: "its signature isn't a valid RS256 signature"},
 		"unknown key":           {options: list(forgetest.WithKeyID("forged")), want: forge.ErrUnauthorized, reason: "it is signed with an unknown key"},
 		"no key id":             {options: list(forgetest.WithKeyID("")), want: forge.ErrUnauthorized, reason: "it is signed with an unknown key"},
 		"none":                  {options: list(forgetest.WithAlgorithm("none")), want: forge.ErrUnauthorized, reason: "RS256"},
@@ -328,7 +328,7 @@ func TestWithoutKeys(t *testing.T) {
 			issuer.OnRequest(func(*http.Request) forgetest.Fault { return fault })
 			verifier := newVerifier(t, issuer, forge.Config{})
 			_, err := verifier.Verify(t.Context(), issuer.Token())
-			if !errors.Is(err, forge.ErrUnauthorized) || !strings.Contains(err.Error(), "couldn't be read yet") {
+			if !errors.Is(err, forge.ErrUnauthorized) || !strings.Contains(err.Error(), "mergegate can't read Atlassian's keys") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -342,7 +342,7 @@ func TestVerifyRespectsItsContext(t *testing.T) {
 	verifier := newVerifier(t, issuer, forge.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := verifier.Verify(ctx, issuer.Token()); !errors.Is(err, forge.ErrUnauthorized) || !strings.Contains(err.Error(), "in time") {
+	if _, err := verifier.Verify(ctx, issuer.Token()); !errors.Is(err, forge.ErrUnauthorized) || !strings.Contains(err.Error(), "took too long") {
 		t.Errorf("got %v", err)
 	}
 }

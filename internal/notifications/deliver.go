@@ -57,7 +57,7 @@ func (s *Service) make(ctx context.Context, e *postgres.Entry) (postgres.Attempt
 		a = s.attempt(ctx, m, sub)
 	}
 	s.attempts.WithLabelValues(string(a.Outcome)).Inc()
-	s.opts.Log.InfoContext(ctx, "notification", "notification", m.ID, "subscription", sub.ID, "event", m.Event, "outcome", a.Outcome,
+	s.opts.Log.InfoContext(ctx, "notification attempted", "notification", m.ID, "subscription", sub.ID, "event", m.Event, "outcome", a.Outcome,
 		"http_status", a.HTTPStatus, "reason", a.Reason)
 	if a.HTTPStatus == http.StatusGone {
 		return a, s.store.DisableSubscription(ctx, sub.ID, "the receiver answered 410 Gone")
@@ -77,13 +77,13 @@ func (s *Service) attempt(ctx context.Context, m postgres.Notification, sub post
 	start := time.Now()
 	secrets, err := s.secrets(sub, start)
 	if err != nil {
-		return again(m, postgres.Attempt{Reason: "its secrets can't be read: " + err.Error()}, 0)
+		return again(m, postgres.Attempt{Reason: "reading the subscription's secrets failed: " + err.Error()}, 0)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := s.request(ctx, m, sub, secrets, start)
 	if err != nil {
-		return postgres.Attempt{Outcome: postgres.Failed, Reason: "the request could not be made"}
+		return postgres.Attempt{Outcome: postgres.Failed, Reason: "creating the request failed"}
 	}
 	client := s.client
 	if req.URL.Scheme != "https" {
@@ -102,12 +102,12 @@ func (s *Service) attempt(ctx context.Context, m postgres.Notification, sub post
 		a.Outcome = postgres.Delivered
 		return a
 	case res.StatusCode == http.StatusGone:
-		a.Outcome, a.Reason = postgres.Failed, "410 Gone: the subscription is disabled"
+		a.Outcome, a.Reason = postgres.Failed, "the receiver answered 410 Gone, so mergegate disabled the subscription"
 		return a
 	case res.StatusCode >= 300 && res.StatusCode < 400:
-		a.Reason = res.Status + ": redirects are not followed"
+		a.Reason = "the receiver redirected (" + res.Status + "); mergegate doesn't follow redirects"
 	default:
-		a.Reason = "answered " + strconv.Itoa(res.StatusCode)
+		a.Reason = "the receiver answered " + strconv.Itoa(res.StatusCode)
 	}
 	return again(m, a, retryafter.Read(res.Header, time.Now()))
 }
@@ -155,15 +155,15 @@ func transportProblem(err error) string {
 	var netErr net.Error
 	switch {
 	case errors.Is(err, ssrf.ErrProhibitedIP):
-		return "the name leads to a private address; MERGEGATE_WEBHOOK_NETWORKS can allow its network"
+		return "the name resolves to a private address; add its network to MERGEGATE_WEBHOOK_NETWORKS to allow it"
 	case errors.Is(err, errPlain):
-		return "the name leads out of MERGEGATE_WEBHOOK_NETWORKS, where messages go by https alone"
+		return "the name resolves outside MERGEGATE_WEBHOOK_NETWORKS, where mergegate uses only https"
 	case errors.As(err, &dns):
-		return "the name is not known"
+		return "the name doesn't resolve"
 	case errors.As(err, &netErr) && netErr.Timeout():
 		return fmt.Sprintf("no answer within %s", timeout)
 	default:
-		return "no connection, or it broke off"
+		return "the connection failed"
 	}
 }
 
@@ -196,7 +196,7 @@ func guard(networks []netip.Prefix) func(network, address string, _ syscall.RawC
 }
 
 // errPlain is what http to anywhere but the networks ends with.
-var errPlain = errors.New("http leads out of MERGEGATE_WEBHOOK_NETWORKS")
+var errPlain = errors.New("http outside MERGEGATE_WEBHOOK_NETWORKS")
 
 // guardPlain lets through those networks alone.
 func guardPlain(networks []netip.Prefix) func(network, address string, _ syscall.RawConn) error {

@@ -54,7 +54,7 @@ var (
 	// ErrInvalid says that the request itself is wrong.
 	ErrInvalid = errors.New("the subscription is not valid")
 	// ErrNoKey says that secrets can't be kept.
-	ErrNoKey = errors.New("set MERGEGATE_SECRET_KEY: the secrets of subscriptions are kept encrypted with it")
+	ErrNoKey = errors.New("mergegate needs MERGEGATE_SECRET_KEY to store a subscription's secret; ask your mergegate admin to set it")
 )
 
 // Options are what a service can do without. Log is required.
@@ -163,25 +163,25 @@ func (s *Service) secrets(sub postgres.Subscription, now time.Time) ([]secret, e
 	return slices.DeleteFunc(secrets, func(s secret) bool { return !s.Until.IsZero() && !now.Before(s.Until) }), nil
 }
 
-// checkURL refuses what can't be told to anybody. Where a name leads is checked
-// each time when it is called; for http once before, so that whoever subscribes learns it.
+// checkURL rejects a URL that mergegate can't or mayn't call. What its name resolves to is
+// checked at every call; for http also here, so the subscriber learns of it at once.
 func (s *Service) checkURL(ctx context.Context, address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "" || len(address) > maxURL || strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return fmt.Errorf("%w: url is no web address like https://example.com/hook", ErrInvalid)
+		return refuse("url: %q is not a URL like https://example.com/hook", strings.ToValidUTF8(address[:min(80, len(address))], ""))
 	case u.Scheme != "https" && (u.Scheme != "http" || len(s.opts.Networks) == 0):
-		return fmt.Errorf("%w: url has to begin with https://", ErrInvalid)
+		return refuse("url: must start with https://")
 	case u.User != nil:
-		return fmt.Errorf("%w: url has a password in it; messages are signed instead", ErrInvalid)
+		return refuse("url: must not have a user or a password; mergegate signs its notifications")
 	case u.Fragment != "":
-		return fmt.Errorf("%w: url has a fragment, which is never sent", ErrInvalid)
+		return refuse("url: must not have a fragment (#…)")
 	}
 	if ip, err := netip.ParseAddr(strings.Trim(u.Hostname(), "[]")); err == nil && !s.reachable(ip) {
-		return fmt.Errorf("%w: url is a private address; MERGEGATE_WEBHOOK_NETWORKS can allow its network", ErrInvalid)
+		return refuse("url: %s is a private address; add its network to MERGEGATE_WEBHOOK_NETWORKS to allow it", u.Hostname())
 	}
 	if u.Scheme == "http" && !s.leadsInside(ctx, u.Hostname()) {
-		return fmt.Errorf("%w: url has to begin with https://, since it doesn't lead to a network in MERGEGATE_WEBHOOK_NETWORKS", ErrInvalid)
+		return refuse("url: must start with https://, or resolve to a network in MERGEGATE_WEBHOOK_NETWORKS")
 	}
 	return nil
 }
@@ -194,13 +194,22 @@ func (s *Service) leadsInside(ctx context.Context, host string) bool {
 	return err == nil && slices.ContainsFunc(ips, func(ip netip.Addr) bool { return inside(s.opts.Networks, ip) })
 }
 
+// refusal is an [ErrInvalid] that says only what is wrong and what to give instead.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func (refusal) Unwrap() error { return ErrInvalid }
+
+func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
+
 func checkEvents(events []string) error {
 	if len(events) == 0 {
-		return fmt.Errorf("%w: events is empty; there are %s", ErrInvalid, strings.Join(postgres.NotificationEvents, ", "))
+		return refuse("events: empty; give one or more of %s", strings.Join(postgres.NotificationEvents, ", "))
 	}
 	for i, event := range events {
 		if !slices.Contains(postgres.NotificationEvents, event) || slices.Contains(events[:i], event) {
-			return fmt.Errorf("%w: events: %q is none, or named twice; there are %s", ErrInvalid, event, strings.Join(postgres.NotificationEvents, ", "))
+			return refuse("events: %q is unknown or given twice; known are %s", event, strings.Join(postgres.NotificationEvents, ", "))
 		}
 	}
 	return nil

@@ -50,7 +50,7 @@ type given struct {
 // the document, each with its line and column.
 func Parse(document []byte) (*Document, error) {
 	if len(document) > MaxSize {
-		return nil, Faults{{Line: 1, Column: 1, Message: fmt.Sprintf("the document is over %d bytes", MaxSize)}}
+		return nil, Faults{{Line: 1, Column: 1, Message: fmt.Sprintf("the document is over the limit of %d bytes", MaxSize)}}
 	}
 	root, faults := parse(document)
 	if len(faults) > 0 {
@@ -76,7 +76,7 @@ func parse(document []byte) (root ast.Node, faults Faults) {
 	}()
 	if at := bytes.IndexFunc(document, func(r rune) bool { return r == utf8.RuneError || r == 0 }); at >= 0 {
 		line := 1 + bytes.Count(document[:at], []byte("\n"))
-		return nil, Faults{{Line: line, Column: 1, Message: "the line is not text in UTF-8"}}
+		return nil, Faults{{Line: line, Column: 1, Message: "the line isn't UTF-8"}}
 	}
 	tokens := lexer.Tokenize(strings.TrimPrefix(string(document), "\ufeff"))
 	r := &reader{}
@@ -99,7 +99,7 @@ func (r *reader) syntax(err error) {
 		r.fault(nil, "this can't be read as YAML")
 		return
 	}
-	r.fault(located.GetToken(), "this can't be read as YAML: %s; text with one of :#*&!|>%%@{[ at its beginning or \": \" in it needs quotes",
+	r.fault(located.GetToken(), "this can't be read as YAML: %s; put text that starts with one of :#*&!|>%%@{[ or contains \": \" in quotes",
 		shown(located.GetMessage()))
 }
 
@@ -118,7 +118,7 @@ func (r *reader) body(file *ast.File) ast.Node {
 	case 1:
 		return bodies[0]
 	default:
-		r.fault(place(bodies[1]), "a second YAML document begins; there may be one")
+		r.fault(place(bodies[1]), "only one YAML document is allowed; a second one starts here")
 		return nil
 	}
 }
@@ -150,17 +150,17 @@ func (r *reader) bound(tokens token.Tokens) {
 		case token.AnchorType:
 			names++
 		case token.MappingKeyType:
-			r.fault(t, "keys are written `key: value`, without ?")
+			r.fault(t, "write keys as `key: value`, without ?")
 		case token.TagType, token.DirectiveType:
-			r.fault(t, "tags and directives are not taken here")
+			r.fault(t, "tags and directives are not supported")
 		}
 		switch {
 		case nesting > maxNesting || dashes > maxNesting:
-			r.fault(t, "this is nested too deep")
+			r.fault(t, "too many levels of nesting")
 		case keys > maxKeys:
-			r.fault(t, "a document has at most %d keys", maxKeys)
+			r.fault(t, "over the limit of %d keys in a document", maxKeys)
 		case names > maxAnchors:
-			r.fault(t, "a document has at most %d anchors", maxAnchors)
+			r.fault(t, "over the limit of %d anchors in a document", maxAnchors)
 		}
 		if len(r.faults) > 0 {
 			return
@@ -188,7 +188,7 @@ func (r *reader) document(root ast.Node) *Document {
 	n, ok := e.get("rules")
 	if !ok {
 		if !e.has("rules") {
-			r.fault(e.at, "the document has no `rules`")
+			r.fault(e.at, "the document needs `rules`")
 		}
 		return d
 	}
@@ -198,7 +198,7 @@ func (r *reader) document(root ast.Node) *Document {
 		return d
 	}
 	if len(sequence.Values) > maxRules {
-		r.fault(sequence.Values[maxRules].GetToken(), "a document has at most %d rules", maxRules)
+		r.fault(sequence.Values[maxRules].GetToken(), "over the limit of %d rules in a document", maxRules)
 		return d
 	}
 	for _, node := range r.list(n) {

@@ -39,7 +39,7 @@ func ExampleParse_faults() {
 		}
 	}
 	// Output:
-	// line 2, column 33: `stern` is not known here; there are off, warn, strict
+	// line 2, column 33: `stern` is unknown here; known are off, warn, strict
 	// line 3, column 6: `branch`: did you mean `branches`?
 }
 

@@ -35,8 +35,8 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted are the faults in the document's order, shortened to what is told. A
-// fault of something that several aliases name is one fault.
+// sorted are the faults in the document's order, at most maxFaults of them. A fault that
+// several aliases lead to counts once.
 func (f Faults) sorted() Faults {
 	slices.SortStableFunc(f, func(a, b Fault) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -50,13 +50,12 @@ func (f Faults) sorted() Faults {
 	return f
 }
 
-// unknown says that a word is none of those there are, and which was meant if one
-// is near.
+// unknown says that a word isn't one of the known, and suggests the nearest.
 func unknown(word string, known []string) string {
 	if meant := nearest(word, known); meant != "" {
 		return "`" + word + "`: did you mean `" + meant + "`?"
 	}
-	return "`" + word + "` is not known here; there are " + strings.Join(known, ", ")
+	return "`" + word + "` is unknown here; known are " + strings.Join(known, ", ")
 }
 
 // nearest is the known word that a slip of the fingers makes into word, or "".

@@ -27,13 +27,13 @@ func (r *reader) freeze(e entries) mergecheck.Freeze {
 	zone := r.zone(e)
 	switch {
 	case e.has("weekly") && (e.has("from") || e.has("until")):
-		r.fault(e.at, "a freeze has `weekly` or `from` and `until`, not both")
+		r.fault(e.at, "a freeze takes `weekly`, or `from` and `until`, not both")
 	case e.has("weekly"):
 		if n, ok := e.get("weekly"); ok {
 			f.Weekly = r.weekly(n, zone)
 		}
 	case !e.has("from") || !e.has("until"):
-		r.fault(e.at, "a freeze has `from` and `until`, or `weekly`")
+		r.fault(e.at, "a freeze needs `from` and `until`, or `weekly`")
 	default:
 		r.window(&f, e, zone)
 	}
@@ -46,7 +46,7 @@ func (r *reader) name(e entries, what string) string {
 	n, ok := e.get("name")
 	if !ok {
 		if !e.has("name") {
-			r.fault(e.at, "%s has a `name`", what)
+			r.fault(e.at, "%s needs a `name`", what)
 		}
 		return ""
 	}
@@ -58,7 +58,7 @@ func (r *reader) window(f *mergecheck.Freeze, e entries, zone *time.Location) {
 	from, _, haveFrom := r.instant(e, "from", zone)
 	_, until, haveUntil := r.instant(e, "until", zone)
 	if haveFrom && haveUntil && !from.Before(until) {
-		r.fault(e.values["until"].GetToken(), "the freeze ends before it begins")
+		r.fault(e.values["until"].GetToken(), "`until` is before `from`")
 	}
 	f.From, f.Until = from, until
 }
@@ -136,13 +136,13 @@ func (r *reader) weekly(n ast.Node, zone *time.Location) *mergecheck.WeeklyWindo
 		return nil
 	}
 	if !e.has("from") || !e.has("until") {
-		r.fault(e.at, "`weekly` has `from` and `until`, like {from: Fri 16:00, until: Mon 06:00}")
+		r.fault(e.at, "`weekly` needs `from` and `until`, like {from: Fri 16:00, until: Mon 06:00}")
 		return nil
 	}
 	from, haveFrom := r.weekTime(e, "from")
 	until, haveUntil := r.weekTime(e, "until")
 	if haveFrom && haveUntil && from == until {
-		r.fault(e.values["until"].GetToken(), "the freeze would never end: it begins anew when it ends")
+		r.fault(e.values["until"].GetToken(), "the freeze would never end: `until` equals `from`")
 	}
 	return &mergecheck.WeeklyWindow{From: from, Until: until, Location: zone}
 }

@@ -53,18 +53,18 @@ func compile(glob string) ([]pattern, error) {
 	case glob == "":
 		return nil, errors.New("an empty pattern matches nothing")
 	case len(glob) > maxPattern:
-		return nil, fmt.Errorf("a pattern is at most %d bytes", maxPattern)
+		return nil, fmt.Errorf("a pattern is over the limit of %d bytes", maxPattern)
 	case !doublestar.ValidatePattern(glob):
-		return nil, fmt.Errorf("`%s` is not a glob: a bracket, a brace or a backslash is left open", glob)
+		return nil, fmt.Errorf("`%s` is not a glob: close its bracket or brace, or complete its backslash", glob)
 	}
 	globs := alternatives(glob)
 	if globs == nil {
-		return nil, fmt.Errorf("the braces of a pattern may make %d patterns at most", maxAlternatives)
+		return nil, fmt.Errorf("the braces of a pattern make more than %d patterns", maxAlternatives)
 	}
 	patterns := make([]pattern, len(globs))
 	for i, g := range globs {
 		if blank(g) {
-			return nil, fmt.Errorf("`%s` is also an empty pattern: one of the alternatives in its braces is missing", glob)
+			return nil, fmt.Errorf("`%s` has an empty alternative in its braces", glob)
 		}
 		patterns[i] = newPattern(g)
 	}

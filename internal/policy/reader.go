@@ -44,7 +44,7 @@ func (r *reader) fault(at *token.Token, format string, args ...any) {
 // aliases are written out; nothing more of it is read then.
 func (r *reader) exhausted(at *token.Token) bool {
 	if r.left == 0 {
-		r.fault(at, "the document has more than %d values once its aliases are written out", maxValues)
+		r.fault(at, "the document has more than %d values with its aliases expanded", maxValues)
 	}
 	r.left--
 	return r.left < 0
@@ -64,7 +64,7 @@ func (r *reader) resolve(n ast.Node) ast.Node {
 			name := node.Value.GetToken().Value
 			target, ok := r.anchors[name]
 			if !ok {
-				r.fault(at, "`*%s` is an alias of nothing; a pattern that begins with * needs quotes", name)
+				r.fault(at, "`*%s` is an alias without an anchor; put a pattern that starts with * in quotes", name)
 				return nil
 			}
 			n = target
@@ -75,7 +75,7 @@ func (r *reader) resolve(n ast.Node) ast.Node {
 			return n
 		}
 	}
-	r.fault(at, "an alias names itself")
+	r.fault(at, "the alias refers to itself")
 	return nil
 }
 
@@ -140,7 +140,7 @@ func (r *reader) entry(found entries, entry *ast.MappingValueNode, known []strin
 	key, ok := entry.Key.(*ast.StringNode)
 	if !ok {
 		if _, merge := entry.Key.(*ast.MergeKeyNode); merge {
-			r.fault(at, "`<<` is not taken here: a rule without it inherits from less specific rules")
+			r.fault(at, "merge keys (`<<`) are not supported: a rule already inherits from less specific rules")
 			return
 		}
 		r.fault(at, "`%s` is not a key", at.Value)
@@ -214,7 +214,7 @@ func (r *reader) text(n ast.Node, what string) (string, bool) {
 	case blank(s):
 		r.fault(place(n), "%s is empty", what)
 	case len(s) > maxText:
-		r.fault(place(n), "%s is longer than %d bytes", what, maxText)
+		r.fault(place(n), "%s is over the limit of %d bytes", what, maxText)
 	case strings.ContainsFunc(s, unicode.IsControl):
 		r.fault(place(n), "%s has a line break or another control character", what)
 	default:
@@ -250,7 +250,7 @@ func (r *reader) globs(n ast.Node, what string, change func(string) string) patt
 			continue
 		}
 		if r.globbed += len(list); r.globbed > maxPatterns {
-			r.fault(place(node), "the document has more than %d patterns once their braces are written out", maxPatterns)
+			r.fault(place(node), "the document has more than %d patterns with their braces expanded", maxPatterns)
 			return nil
 		}
 		all = append(all, list...)
@@ -267,7 +267,7 @@ func asWritten(s string) string { return s }
 func (r *reader) word(n ast.Node, words ...string) string {
 	s, ok := scalar(n)
 	if !ok {
-		r.fault(place(n), "this is one of %s, not %s", strings.Join(words, ", "), kind(n))
+		r.fault(place(n), "write one of %s, not %s", strings.Join(words, ", "), kind(n))
 		return ""
 	}
 	for _, w := range words {
@@ -301,7 +301,7 @@ func (r *reader) flag(e entries, key string, otherwise bool) bool {
 	}
 	b, ok := n.(*ast.BoolNode)
 	if !ok {
-		r.fault(place(n), "`%s` is true or false", key)
+		r.fault(place(n), "`%s`: write true or false", key)
 		return otherwise
 	}
 	return b.Value
@@ -314,7 +314,7 @@ func (r *reader) duration(n ast.Node) time.Duration {
 	case err != nil:
 		r.fault(place(n), "`%s` is not a duration like 30m, 24h or 90d", shown(s))
 	case d <= 0:
-		r.fault(place(n), "a duration is more than 0")
+		r.fault(place(n), "a duration must be over 0")
 	}
 	return d
 }

@@ -74,9 +74,9 @@ func (r *reader) projects(n ast.Node) []string {
 		switch {
 		case !ok:
 		case !projectPattern.MatchString(s):
-			r.fault(place(node), "`%s` is not a project: name it account/slug, or by its id", shown(s))
+			r.fault(place(node), "`%s` is not a project: write account/slug or an id", shown(s))
 		case strings.ContainsAny(s, "*?[{"):
-			r.fault(place(node), "`%s`: projects are named one by one, not by patterns", shown(s))
+			r.fault(place(node), "`%s`: name each project; patterns are not supported here", shown(s))
 		default:
 			names = append(names, s)
 		}
@@ -90,7 +90,7 @@ func readRequired(r *reader, n ast.Node) func(*mergecheck.Policy) {
 	s, ok := scalar(n)
 	switch {
 	case none(n):
-		r.fault(place(n), "the list is empty: write %s, or name projects; what needs no build is said under `skip`", all)
+		r.fault(place(n), "the list is empty: write %s or name projects; for pull requests that need no build, use `skip`", all)
 	case ok && spelling(s) == spelling(all):
 	case ok && !strings.Contains(s, "/") && nearest(s, []string{all}) != "":
 		r.fault(place(n), "%s", unknown(shown(s), []string{all}))
@@ -136,7 +136,7 @@ func readFreshness(r *reader, n ast.Node) func(*mergecheck.Policy) {
 func (r *reader) freshnessLimit(e entries) mergecheck.Freshness {
 	f := mergecheck.Freshness{Mode: mergecheck.FreshnessLimit}
 	if !e.has("max_behind") && !e.has("max_age") {
-		r.fault(e.at, "`freshness` has max_behind, max_age or both; it may also be off, warn or strict")
+		r.fault(e.at, "`freshness` needs max_behind, max_age or both, or one of off, warn, strict")
 	}
 	if n, ok := e.get("max_behind"); ok {
 		f.MaxBehind = new(r.count(n))
@@ -162,8 +162,7 @@ func readPending(r *reader, n ast.Node) func(*mergecheck.Policy) {
 	}
 	if pass[mergecheck.TriggerOnMerge] {
 		r.fault(e.values[mergecheck.TriggerOnMerge].GetToken(),
-			"a merge can't pass while its build is pending: nothing would be left to stop it when the build fails; only "+
-				mergecheck.TriggerOnCodePushed+" may")
+			"only "+mergecheck.TriggerOnCodePushed+" can pass while a build is pending: after a merge, nothing stops a build that fails")
 	}
 	return func(p *mergecheck.Policy) { p.PassPendingOnPush = pass[mergecheck.TriggerOnCodePushed] }
 }
@@ -181,7 +180,7 @@ func readSkip(r *reader, n ast.Node) func(*mergecheck.Policy) {
 func (r *reader) skip(e entries) mergecheck.SkipRule {
 	rule := mergecheck.SkipRule{Name: r.name(e, "a rule of `skip`")}
 	if !e.has("paths") && !e.has("branches") && !e.has("authors") {
-		r.fault(e.at, "a rule of `skip` has paths, branches or authors; without it would skip everything")
+		r.fault(e.at, "a rule of `skip` needs paths, branches or authors; without them it would skip everything")
 	}
 	if n, ok := e.get("paths"); ok {
 		rule.Path = r.globs(n, "a path", asWritten).match
@@ -204,7 +203,7 @@ func (r *reader) authors(n ast.Node) []string {
 		s, _ := scalar(node)
 		id := mergecheck.BareUUID(s)
 		if id == "" {
-			r.fault(place(node), "`%s` is not the UUID of a Bitbucket user; in lists a UUID in braces needs quotes", shown(s))
+			r.fault(place(node), "`%s` is not the UUID of a Bitbucket user; put a UUID in braces in quotes", shown(s))
 		}
 		list = append(list, id)
 	}
@@ -231,7 +230,7 @@ func (r *reader) waiverLife(e entries) time.Duration {
 	life := r.duration(n)
 	switch {
 	case life > mergecheck.MaxWaiverLife:
-		r.fault(place(n), "a waiver is valid for %dd at most", mergecheck.MaxWaiverLife/day)
+		r.fault(place(n), "`max` is over the limit of %dd", mergecheck.MaxWaiverLife/day)
 	case life == mergecheck.MaxWaiverLife:
 		return 0
 	}
@@ -247,7 +246,7 @@ func readRebuild(r *reader, n ast.Node) func(*mergecheck.Policy) {
 		r.fault(place(n), "the list is empty: write never, or name stale, missing or both")
 	}
 	if len(words) > 1 && slices.Contains(words, "never") {
-		r.fault(place(n), "never and something else contradict each other")
+		r.fault(place(n), "never can't be combined with other values")
 	}
 	stale, missing := slices.Contains(words, "stale"), slices.Contains(words, "missing")
 	return func(p *mergecheck.Policy) { p.RebuildStale, p.RebuildMissing = stale, missing }

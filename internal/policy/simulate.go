@@ -145,14 +145,14 @@ func (j *judge) all(batch []Decision) []outcome {
 
 func (j *judge) one(d Decision) outcome {
 	if d.Inputs == nil {
-		return outcome{unjudged: "what it was decided from was not recorded"}
+		return outcome{unjudged: "the decision's facts weren't recorded"}
 	}
 	facts, err := mergecheck.ReadInputs(d.Inputs)
 	if err != nil {
-		return outcome{unjudged: "what it was decided from can't be read"}
+		return outcome{unjudged: "this mergegate can't read the decision's facts"}
 	}
 	if facts.Problem != "" {
-		return outcome{unjudged: "something could not be read when it was decided"}
+		return outcome{unjudged: "a fact was missing when it was decided"}
 	}
 	facts.Policy = j.policy(d.Repository, facts.PullRequest.DestinationBranch)
 	v := mergecheck.Evaluate(facts)
@@ -168,13 +168,13 @@ func (j *judge) one(d Decision) outcome {
 func unread(w mergecheck.Wants) string {
 	switch {
 	case w.Changed:
-		return "which paths it changes was not recorded"
+		return "the changed paths weren't recorded"
 	case w.Author:
-		return "who its author is was not recorded"
+		return "the author wasn't recorded"
 	case len(w.Tested) > 0:
-		return "how many commits its destination got was not recorded"
+		return "how far the target branch had moved wasn't recorded"
 	case w.BranchBuilds:
-		return "builds of its branch were not recorded"
+		return "branch builds weren't recorded"
 	default:
 		return ""
 	}

@@ -122,7 +122,7 @@ func TestSimulate(t *testing.T) {
 			want: policy.Simulation{
 				Judged:   3,
 				Allowed:  []policy.Change{{Code: mergecheck.FailedCode, Repository: "acme/widgets", Decisions: 1, PullRequests: []int64{1}}},
-				Unjudged: []policy.Unjudged{{Reason: "which paths it changes was not recorded", Decisions: 1}},
+				Unjudged: []policy.Unjudged{{Reason: "the changed paths weren't recorded", Decisions: 1}},
 			},
 		},
 		{
@@ -136,13 +136,13 @@ func TestSimulate(t *testing.T) {
 			want: policy.Simulation{
 				Judged:   1,
 				Blocked:  []policy.Change{{Code: mergecheck.StaleDestination, Repository: "acme/widgets", Decisions: 1, PullRequests: []int64{2}}},
-				Unjudged: []policy.Unjudged{{Reason: "how many commits its destination got was not recorded", Decisions: 1}},
+				Unjudged: []policy.Unjudged{{Reason: "how far the target branch had moved wasn't recorded", Decisions: 1}},
 			},
 		},
 		{
 			name: "authors", document: "rules: [{skip: {name: bots, authors: 0c3a7799-53ae-4a5b-9e7e-03338980abb5}}]",
 			decisions: []policy.Decision{decided(t, 1, mergecheck.Policy{}, bad)},
-			want:      policy.Simulation{Unjudged: []policy.Unjudged{{Reason: "who its author is was not recorded", Decisions: 1}}},
+			want:      policy.Simulation{Unjudged: []policy.Unjudged{{Reason: "the author wasn't recorded", Decisions: 1}}},
 		},
 		{
 			name: "what can't be judged", document: "rules: []",
@@ -153,9 +153,9 @@ func TestSimulate(t *testing.T) {
 				decided(t, 4, mergecheck.Policy{}, problem),
 			},
 			want: policy.Simulation{Unjudged: []policy.Unjudged{
-				{Reason: "what it was decided from was not recorded", Decisions: 2},
-				{Reason: "something could not be read when it was decided", Decisions: 1},
-				{Reason: "what it was decided from can't be read", Decisions: 1},
+				{Reason: "the decision's facts weren't recorded", Decisions: 2},
+				{Reason: "a fact was missing when it was decided", Decisions: 1},
+				{Reason: "this mergegate can't read the decision's facts", Decisions: 1},
 			}},
 		},
 	} {

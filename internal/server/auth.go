@@ -94,7 +94,7 @@ func (s *Server) authenticate(c *gin.Context, scope string) (token postgres.Toke
 	case err != nil:
 		return token, err
 	case !hasScope(token, scope):
-		return token, errForbidden.with("this needs a token with scope %s", scope)
+		return token, errForbidden.with("this route needs an API token with scope %s", scope)
 	}
 	return token, nil
 }

@@ -48,7 +48,7 @@ func (s *Server) receiveForgeEvent(c *gin.Context, invocation forge.Invocation, 
 		workspace = invocation.Workspace()
 	}
 	if !invocation.ForWorkspace(workspace) {
-		return errForbidden.with("the token is of another workspace")
+		return errForbidden.with("the token is for another workspace")
 	}
 	if slices.Contains(beforeUninstall, invocation.ModuleKey) {
 		s.Gate.DropToken(c.Request.Context(), workspace)
@@ -71,7 +71,7 @@ func (s *Server) bitbucketWebhook(c *gin.Context) error {
 	}
 	secrets := s.signedBy(body, c.GetHeader("X-Hub-Signature"))
 	if len(secrets) == 0 {
-		return errUnauthorized.with("X-Hub-Signature is not that of the body")
+		return errUnauthorized.with("X-Hub-Signature doesn't match the body; check the webhook's secret against MERGEGATE_BITBUCKET_WEBHOOK_SECRET")
 	}
 	return bounded(s.webhooks, func(c *gin.Context) error { return s.receiveBitbucketEvent(c, body, secrets) })(c)
 }
@@ -87,14 +87,14 @@ func (s *Server) receiveBitbucketEvent(c *gin.Context, body []byte, secrets []co
 		return err
 	}
 	if !ok {
-		return errForbidden.with("the secret that signed this is another workspace's")
+		return errForbidden.with("the webhook's secret is for another workspace")
 	}
 	d := pullrequests.Delivery{
 		Source: pullrequests.SourceBitbucket, Event: event, RequestID: c.GetHeader("X-Request-UUID"), Body: body, Told: told,
 		WorkspaceUUID: told.WorkspaceUUID, RepositoryUUID: told.RepositoryUUID,
 	}
 	if !storable(d.Event) || !storable(d.RequestID) {
-		return errParameter.with("X-Event-Key or X-Request-UUID is not text")
+		return errParameter.with("X-Event-Key and X-Request-UUID must be text in UTF-8")
 	}
 	return s.receiveEvent(c, d)
 }

@@ -75,7 +75,7 @@ func (s *Server) exportBuilds(c *gin.Context, r postgres.Repository, f postgres.
 		}
 		f.Before = list[len(list)-1].BuildID
 		if list, err = s.Store.Builds(c.Request.Context(), r, f); err != nil {
-			s.Log.ErrorContext(c.Request.Context(), "export broken off", "request_id", requestID(c), "error", err)
+			s.Log.ErrorContext(c.Request.Context(), "export stopped early", "request_id", requestID(c), "error", err)
 			panic(http.ErrAbortHandler)
 		}
 	}

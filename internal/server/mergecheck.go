@@ -46,7 +46,7 @@ func (s *Server) mergeCheck(c *gin.Context) error {
 	}
 	note(c, "workspace", event.WorkspaceUUID, "pull_request", event.PullRequestID, "trigger", event.Trigger)
 	if !invocation.ForWorkspace(event.WorkspaceUUID) {
-		return errForbidden.with("the token is of another workspace")
+		return errForbidden.with("the token is for another workspace")
 	}
 	if !s.checks.take(c.Request.Context(), checkWaits) {
 		return tooManyChecks(c)

@@ -58,7 +58,7 @@ func (s *Server) replayDeliveries(c *gin.Context, token postgres.Token) error {
 	q := newQuery(c.Request, "since")
 	since := q.instant("since")
 	if q.err == nil && since.IsZero() {
-		q.fail("since is missing: say how far back")
+		q.fail("since: missing; give a time like 2026-01-31T12:00:00Z or 2026-01-31")
 	}
 	if q.err != nil {
 		return q.err

@@ -49,15 +49,15 @@ func newQuery(r *http.Request, known ...string) *query {
 	q := &query{}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		q.err = errParameter.with("the query string is not valid")
+		q.err = errParameter.with("the query string is not valid: %s", quoted(r.URL.RawQuery))
 		return q
 	}
 	q.values = values
 	for name, given := range values {
 		if !slices.Contains(known, name) {
-			q.fail("%q is not a parameter here; there are %s", name, strings.Join(known, ", "))
+			q.fail("unknown parameter %s; known are %s", quoted(name), strings.Join(known, ", "))
 		} else if len(given) > 1 || !storable(given[0]) {
-			q.fail("%s is given more than once or is not text", name)
+			q.fail("%s: give it once, as text in UTF-8", name)
 		}
 	}
 	return q
@@ -69,19 +69,22 @@ func (q *query) fail(format string, args ...any) {
 	}
 }
 
+// quoted is a value in an error's detail, shortened.
+func quoted(s string) string { return strconv.Quote(mergecheck.OneLine(s, 80)) }
+
 func (q *query) text(name string) string { return q.values.Get(name) }
 
 func (q *query) positive(name string) int64 {
 	s := q.text(name)
 	if s == "" {
 		if q.values.Has(name) {
-			q.fail("%s is empty", name)
+			q.fail("%s: empty; leave it out or give a value", name)
 		}
 		return 0
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n <= 0 {
-		q.fail("%s is not a positive number", name)
+		q.fail("%s: %s is not a positive number", name, quoted(s))
 	}
 	return n
 }
@@ -90,7 +93,7 @@ func (q *query) instant(name string) time.Time {
 	s := q.text(name)
 	if s == "" {
 		if q.values.Has(name) {
-			q.fail("%s is empty", name)
+			q.fail("%s: empty; leave it out or give a value", name)
 		}
 		return time.Time{}
 	}
@@ -100,7 +103,7 @@ func (q *query) instant(name string) time.Time {
 			return t.UTC()
 		}
 	}
-	q.fail("%s is not a time like 2026-01-31T12:00:00Z or 2026-01-31", name)
+	q.fail("%s: %s is not a time like 2026-01-31T12:00:00Z or 2026-01-31", name, quoted(s))
 	return time.Time{}
 }
 
@@ -108,7 +111,7 @@ func (q *query) instant(name string) time.Time {
 func (q *query) project(name string) (account, slug string) {
 	account, slug, found := strings.Cut(q.text(name), "/")
 	if !found || account == "" || slug == "" || strings.Contains(slug, "/") {
-		q.fail("%s is not account/slug", name)
+		q.fail("%s: %s is not account/slug", name, quoted(q.text(name)))
 	}
 	return account, slug
 }
@@ -116,7 +119,7 @@ func (q *query) project(name string) (account, slug string) {
 func (q *query) matching(name, what string, pattern *regexp.Regexp) string {
 	s := q.text(name)
 	if q.values.Has(name) && !pattern.MatchString(s) {
-		q.fail("%s is not %s", name, what)
+		q.fail("%s: %s is not %s", name, quoted(s), what)
 	}
 	return s
 }
@@ -124,7 +127,7 @@ func (q *query) matching(name, what string, pattern *regexp.Regexp) string {
 func (q *query) pageLength() int {
 	n := q.positive("pagelen")
 	if n > maxPageLength {
-		q.fail("pagelen is at most %d", maxPageLength)
+		q.fail("pagelen: %d is over the limit of %d", n, maxPageLength)
 	}
 	if n == 0 {
 		return defaultPageLength
@@ -163,7 +166,7 @@ func (q *query) page() int64 {
 	}
 	before, ok := decodePage(q.text("page"))
 	if !ok {
-		q.fail("page is not one that a next link gave out")
+		q.fail("page: use the page of a next link as it is")
 	}
 	return before
 }

@@ -82,7 +82,7 @@ func (s *Server) workspace(c *gin.Context, token postgres.Token) (postgres.Works
 		return w, err
 	}
 	if cover.CoversWorkspace(w.UUID) {
-		return w, errForbidden.with("this needs a token that covers the whole workspace, made with --repository '%s/*'; yours covers some of its repositories", w.Slug)
+		return w, errForbidden.with("this route needs an API token for the whole workspace, created with --repository '%s/*'; yours covers only some repositories", w.Slug)
 	}
 	return w, errNotFound
 }
@@ -148,7 +148,7 @@ func ifMatch(r *http.Request) (*int64, error) {
 	}
 	parts := etagPattern.FindStringSubmatch(given)
 	if parts == nil {
-		return nil, errParameter.with(`If-Match is not a version like "3"; "0" stands for none`)
+		return nil, errParameter.with(`If-Match: give a version like "3", or "0" for no policy`)
 	}
 	version, err := strconv.ParseInt(parts[1], 10, 64)
 	return &version, err
@@ -217,7 +217,7 @@ func readDocumentInJSON(c *gin.Context) (string, error) {
 	}
 	var given api.PolicyRequest
 	if err := json.Unmarshal(body, &given); err != nil || given.Document == nil {
-		return "", errInvalidBody.with(`"document" is missing, or not text`)
+		return "", errInvalidBody.with(`document: missing or not text; give the policy as YAML in a string`)
 	}
 	if len(*given.Document) > policy.MaxSize {
 		return "", &http.MaxBytesError{Limit: policy.MaxSize}
@@ -252,7 +252,7 @@ func (s *Server) getEffectivePolicy(c *gin.Context, token postgres.Token) error 
 	q := newQuery(c.Request, "repository", "branch", "version")
 	version, repository, branch := q.positive("version"), q.text("repository"), q.text("branch")
 	if repository == "" || branch == "" {
-		q.fail("say of which repository and which branch")
+		q.fail("repository, branch: give both")
 	}
 	if q.err != nil {
 		return q.err
@@ -293,7 +293,7 @@ func readable(p postgres.Policy) (*policy.Document, error) {
 	document, err := policy.Parse([]byte(p.Document))
 	var faults policy.Faults
 	if errors.As(err, &faults) {
-		return nil, errConflict.with("policy version %d can't be read any more; apply one that can: %s", p.Version, faults[0])
+		return nil, errConflict.with("this mergegate can't read policy version %d; apply a corrected one: %s", p.Version, faults[0])
 	}
 	return document, err
 }

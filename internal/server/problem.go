@@ -45,31 +45,31 @@ func (p problem) about(faults policy.Faults) problem {
 var (
 	errUnauthorized = problem{Status: 401, Code: "unauthorized", Title: "Not authenticated"}
 	errForbidden    = problem{Status: 403, Code: "forbidden", Title: "Not allowed"}
-	errNoRoute      = problem{Status: 404, Code: "not_found", Title: "Not found", Detail: "there is no such route, or it is not configured"}
+	errNoRoute      = problem{Status: 404, Code: "not_found", Title: "Not found", Detail: "unknown route, or one that this mergegate isn't configured for"}
 	errNotFound     = problem{Status: 404, Code: "not_found", Title: "Not found"}
 	errMethod       = problem{Status: 405, Code: "method_not_allowed", Title: "Method not allowed"}
 	errTooLarge     = problem{Status: 413, Code: "too_large", Title: "Body too large"}
 	errConflict     = problem{Status: 409, Code: "conflict", Title: "Not possible now"}
-	errNotJSON      = problem{Status: 400, Code: "invalid_json", Title: "Not JSON", Detail: "the body is not one JSON value"}
+	errNotJSON      = problem{Status: 400, Code: "invalid_json", Title: "Not JSON", Detail: "body: not a single JSON value"}
 	errNotEvent     = problem{Status: 400, Code: "invalid_event", Title: "Not a Forge event"}
-	errBadBody      = problem{Status: 400, Code: "incomplete_body", Title: "Body incomplete", Detail: "the body ended early or came too slowly"}
+	errBadBody      = problem{Status: 400, Code: "incomplete_body", Title: "Body incomplete", Detail: "body: ended early or arrived too slowly"}
 	errNotBuild     = problem{Status: 422, Code: "invalid_delivery", Title: "Not a build"}
 	errParameter    = problem{Status: 400, Code: "invalid_parameter", Title: "Invalid parameter"}
 	errInvalidBody  = problem{Status: 422, Code: "invalid_body", Title: "Invalid body"}
 	errPolicy       = problem{Status: 422, Code: "invalid_policy", Title: "Invalid policy"}
-	errChanged      = problem{Status: 412, Code: "policy_changed", Title: "Changed meanwhile", Detail: "another version of the policy is in force than If-Match names; read it and try again"}
-	errMediaType    = problem{Status: 415, Code: "unsupported_media_type", Title: "Unsupported media type", Detail: "send the document as application/yaml, or in JSON as {\"document\": \"...\"}"}
-	errUnavailable  = problem{Status: 503, Code: "unavailable", Title: "Unavailable", Detail: "the database cannot be used now; try again"}
-	errBusy         = problem{Status: 503, Code: "overloaded", Title: "Too many requests", Detail: "mergegate is handling too many requests; try again in a few seconds"}
-	errTooSlow      = problem{Status: 503, Code: "too_slow", Title: "Took too long", Detail: "mergegate stopped this request because it took too long; ask for less, such as a shorter time, or try again"}
-	errCostly       = problem{Status: 429, Code: "too_many_requests", Title: "Too many requests", Detail: "mergegate works on few requests of this kind at once; try again in a few seconds"}
-	errTooMany      = problem{Status: 429, Code: "too_many_failures", Title: "Too many failures", Detail: "too many requests from here were not authenticated"}
+	errChanged      = problem{Status: 412, Code: "policy_changed", Title: "Changed meanwhile", Detail: "another version of the policy is in force; read it, merge your change and try again"}
+	errMediaType    = problem{Status: 415, Code: "unsupported_media_type", Title: "Unsupported media type", Detail: "Content-Type: send application/yaml, or application/json with {\"document\": \"...\"}"}
+	errUnavailable  = problem{Status: 503, Code: "unavailable", Title: "Unavailable", Detail: "mergegate can't reach its database; try again in a few seconds"}
+	errBusy         = problem{Status: 503, Code: "overloaded", Title: "Too many requests", Detail: "mergegate is busy; try again in a few seconds"}
+	errTooSlow      = problem{Status: 503, Code: "too_slow", Title: "Took too long", Detail: "the request exceeded its time limit; narrow it, for example to fewer days, or try again"}
+	errCostly       = problem{Status: 429, Code: "too_many_requests", Title: "Too many requests", Detail: "mergegate runs few requests of this kind at once; try again in a few seconds"}
+	errTooMany      = problem{Status: 429, Code: "too_many_failures", Title: "Too many failures", Detail: "too many failed authentications from this address; try again in a minute"}
 	errAppVeyor     = problem{Status: 502, Code: "appveyor_unavailable", Title: "AppVeyor can't be read"}
 	errInternal     = problem{Status: 500, Code: "internal", Title: "Internal error"}
 )
 
-// asProblem is the one table from errors to answers. What isn't in it is ours to
-// mend, and tells nothing of the inside.
+// asProblem is the one table from errors to answers. An error that isn't in it is a fault of
+// mergegate's: the answer says no more than that, and the log has the error.
 func asProblem(err error) problem {
 	var p problem
 	var tooLarge *http.MaxBytesError
@@ -79,7 +79,7 @@ func asProblem(err error) problem {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &tooLarge):
-		return errTooLarge.with("the body is over %d bytes", tooLarge.Limit)
+		return errTooLarge.with("body: over the limit of %d bytes", tooLarge.Limit)
 	case errors.Is(err, appveyor.ErrNotJSON):
 		return errNotJSON
 	case errors.Is(err, appveyor.ErrNotBuild):
@@ -135,7 +135,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 	if p.Status >= 500 && c.FullPath() != readyPath { // which says itself what is worth a line
 		level := slog.LevelError
 		if p.Code == errBusy.Code || p.Code == errTooSlow.Code {
-			level = slog.LevelWarn // the service is well; somebody asks for too much
+			level = slog.LevelWarn // the service is well; a client asks for too much
 		}
 		s.Log.Log(c.Request.Context(), level, "request failed", "request_id", p.RequestID, "route", c.FullPath(), "error", err)
 	}
@@ -156,7 +156,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 func jsonProblem(err error) string {
 	var wrongType *json.UnmarshalTypeError
 	if errors.As(err, &wrongType) {
-		return fmt.Sprintf("%s is a %s, which doesn't fit", wrongType.Field, wrongType.Value)
+		return fmt.Sprintf("%s: a %s is not accepted here", wrongType.Field, wrongType.Value)
 	}
 	return strings.TrimPrefix(err.Error(), "json: ")
 }

@@ -35,11 +35,11 @@ func (s *Server) readyz(c *gin.Context) error {
 	}
 	if c.Request.URL.Query().Has("full") {
 		if err := s.probe.outcome(s.Writing.ProbeWrite); err != nil {
-			s.Log.WarnContext(ctx, "not ready: webhooks can't be stored", "error", err)
+			s.Log.WarnContext(ctx, "not ready: storing webhooks fails", "error", err)
 			if failure := postgres.WriteFailureOf(err); failure != "" {
-				return errUnavailable.with("webhooks can't be stored: %s; ask your mergegate admin", failure)
+				return errUnavailable.with("mergegate can't store webhooks: %s; ask your mergegate admin", failure)
 			}
-			return errUnavailable.with("webhooks can't be stored now")
+			return errUnavailable.with("mergegate can't store webhooks now")
 		}
 	}
 	c.JSON(http.StatusOK, gin.H{"status": "ready"})

@@ -19,7 +19,7 @@ func (s *Server) rebuild(c *gin.Context, token postgres.Token) error {
 	pr := s.Explaining.Explain(c.Request.Context(), repository, id).PullRequest
 	switch {
 	case pr.Head == "":
-		return errConflict.with("the head of pull request %d is not known: %s", id, pr.HeadProblem)
+		return errConflict.with("mergegate can't tell the head of pull request %d: %s", id, pr.HeadProblem)
 	case !strings.EqualFold(pr.State, "OPEN"):
 		return errConflict.with("pull request %d is %s", id, strings.ToLower(pr.State))
 	}

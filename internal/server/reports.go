@@ -40,11 +40,11 @@ func (s *Server) reportBuild(c *gin.Context, token postgres.Token) error {
 	pr := s.Explaining.Explain(c.Request.Context(), repository, build.PullRequestID).PullRequest
 	switch {
 	case pr.Head == "":
-		return errConflict.with("the head of pull request %d is not known: %s", pr.ID, pr.HeadProblem)
+		return errConflict.with("mergegate can't tell the head of pull request %d: %s", pr.ID, pr.HeadProblem)
 	case build.SourceCommit != pr.Head:
 		return errConflict.with("the head of pull request %d is %s, not %s", pr.ID, pr.Head, build.SourceCommit)
 	case build.DestinationBranch != "" && build.DestinationBranch != pr.DestinationBranch:
-		return errConflict.with("pull request %d goes to %s, not to %s", pr.ID, pr.DestinationBranch, build.DestinationBranch)
+		return errConflict.with("pull request %d targets %s, not %s", pr.ID, pr.DestinationBranch, build.DestinationBranch)
 	}
 	build.Repository, build.SourceBranch, build.DestinationBranch = repository.FullName, pr.SourceBranch, pr.DestinationBranch
 	stays, isNew, err := s.Builds.RecordResultReport(c.Request.Context(), repository, builds.ResultReport{Build: build, Attempt: attemptOf(body), TokenID: token.ID})
@@ -72,9 +72,9 @@ func attemptOf(r api.ResultReport) int {
 func reportsFor(token postgres.Token, projectID int64) error {
 	switch {
 	case token.ReportProject == nil:
-		return errForbidden.with("the token names no AppVeyor project: make another with mergegate token create --scope report --project %d", projectID)
+		return errForbidden.with("the API token has no AppVeyor project; create one with `mergegate token create --scope report --project %d`", projectID)
 	case *token.ReportProject != projectID:
-		return errForbidden.with("the token reports for AppVeyor project %d, not for %d", *token.ReportProject, projectID)
+		return errForbidden.with("the API token reports for AppVeyor project %d, not for %d", *token.ReportProject, projectID)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func buildOfReport(r api.ResultReport) (b mergecheck.Build, err error) {
 	var destination string
 	if r.Destination.Branch != nil {
 		if destination = *r.Destination.Branch; destination == "" {
-			return b, errInvalidBody.with("destination.branch is empty: it is APPVEYOR_REPO_BRANCH; leave it out where it isn't known")
+			return b, errInvalidBody.with("destination.branch: empty; give APPVEYOR_REPO_BRANCH, or leave it out")
 		}
 	}
 	texts := []string{r.Project.Slug, r.Version, r.PullRequest.Title, destination, r.URL}
@@ -106,28 +106,28 @@ func buildOfReport(r api.ResultReport) (b mergecheck.Build, err error) {
 	}
 	for _, text := range texts {
 		if !storable(text) {
-			return b, errInvalidBody.with("a text has more than 1024 characters, or characters that can't be kept")
+			return b, errInvalidBody.with("a text is over 1024 characters or has control characters: %s", quoted(text))
 		}
 	}
 	switch {
 	case r.Project.ID <= 0:
-		return b, errInvalidBody.with("project.id is not a positive number: it is APPVEYOR_PROJECT_ID")
+		return b, errInvalidBody.with("project.id: %d is not a positive number; give APPVEYOR_PROJECT_ID", r.Project.ID)
 	case !projectSlugPattern.MatchString(r.Project.Slug):
-		return b, errInvalidBody.with("project.slug is not account/slug: it is APPVEYOR_ACCOUNT_NAME/APPVEYOR_PROJECT_SLUG")
+		return b, errInvalidBody.with("project.slug: %s is not account/slug; give APPVEYOR_ACCOUNT_NAME/APPVEYOR_PROJECT_SLUG", quoted(r.Project.Slug))
 	case r.BuildID <= 0:
-		return b, errInvalidBody.with("build_id is not a positive number: it is APPVEYOR_BUILD_ID")
+		return b, errInvalidBody.with("build_id: %d is not a positive number; give APPVEYOR_BUILD_ID", r.BuildID)
 	case attemptOf(r) < 1 || attemptOf(r) > 1_000_000:
-		return b, errInvalidBody.with("attempt is not a number from 1 up")
+		return b, errInvalidBody.with("attempt: %d is not from 1 to 1000000", attemptOf(r))
 	case r.PullRequest.ID <= 0:
-		return b, errInvalidBody.with("pullrequest.id is not a positive number: it is APPVEYOR_PULL_REQUEST_NUMBER")
+		return b, errInvalidBody.with("pullrequest.id: %d is not a positive number; give APPVEYOR_PULL_REQUEST_NUMBER", r.PullRequest.ID)
 	case !mergecheck.IsFullCommit(r.Source.Commit):
-		return b, errInvalidBody.with("source.commit is not a hash of 40 characters: it is APPVEYOR_PULL_REQUEST_HEAD_COMMIT")
+		return b, errInvalidBody.with("source.commit: %s is not a hash of 40 characters; give APPVEYOR_PULL_REQUEST_HEAD_COMMIT", quoted(r.Source.Commit))
 	case !mergecheck.State(r.State).Valid():
-		return b, errInvalidBody.with("state is not queued, running, success, failed or cancelled")
+		return b, errInvalidBody.with("state: %s is not queued, running, success, failed or cancelled", quoted(r.State))
 	case r.URL != "" && !strings.HasPrefix(r.URL, "https://") && !strings.HasPrefix(r.URL, "http://"):
-		return b, errInvalidBody.with("url is no web address")
+		return b, errInvalidBody.with("url: %s is not an http or https URL", quoted(r.URL))
 	case len(r.Jobs) > maxReportedJobs:
-		return b, errInvalidBody.with("there are more than %d jobs", maxReportedJobs)
+		return b, errInvalidBody.with("jobs: %d are over the limit of %d", len(r.Jobs), maxReportedJobs)
 	}
 	account, slug, _ := strings.Cut(r.Project.Slug, "/")
 	b = mergecheck.Build{
@@ -148,7 +148,7 @@ func buildOfReport(r api.ResultReport) (b mergecheck.Build, err error) {
 // jobsOfReport are those reported, or one that has the tests of them all.
 func jobsOfReport(r api.ResultReport) ([]mergecheck.Job, error) {
 	if !isCount(r.Tests) {
-		return nil, errInvalidBody.with("tests: a number of tests is below 0")
+		return nil, errInvalidBody.with("tests: total, passed and failed can't be negative")
 	}
 	if len(r.Jobs) == 0 && r.Tests != (api.Tests{}) {
 		return []mergecheck.Job{{State: mergecheck.State(r.State), Tests: mergecheck.Tests(r.Tests)}}, nil
@@ -159,7 +159,7 @@ func jobsOfReport(r api.ResultReport) ([]mergecheck.Job, error) {
 			ID: j.ID, Name: j.Name, State: mergecheck.State(cmp.Or(j.State, r.State)), AllowFailure: j.AllowFailure, Tests: mergecheck.Tests(j.Tests),
 		}
 		if !jobs[i].State.Valid() || !isCount(j.Tests) {
-			return nil, errInvalidBody.with("jobs: job %d has a state or a number of tests that can't be", i+1)
+			return nil, errInvalidBody.with("jobs: job %d needs a state of queued, running, success, failed or cancelled, and numbers of tests from 0 up", i+1)
 		}
 	}
 	return jobs, nil

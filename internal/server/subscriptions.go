@@ -38,7 +38,7 @@ func (s *Server) subscribe(c *gin.Context, token postgres.Token) error {
 		return err
 	}
 	if !storable(body.URL) {
-		return errInvalidBody.with("url is too long, or no text")
+		return errInvalidBody.with("url: over 1024 characters or not text")
 	}
 	sub, secret, err := s.Notifications.Subscribe(c.Request.Context(), workspace.UUID, body.URL, body.Events, token.Name)
 	if err != nil {

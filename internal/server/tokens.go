@@ -27,7 +27,7 @@ func newToken() string {
 // repository.
 func overall(token postgres.Token) error {
 	if token.Repository != everyRepository {
-		return errForbidden.with("this needs a token that covers every repository, made with --repository '**'")
+		return errForbidden.with("this route needs an API token for every repository, created with --repository '**'")
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (s *Server) createToken(c *gin.Context, token postgres.Token) error {
 		return err
 	}
 	if limit := token.ExpiresOn; limit != nil && (made.ExpiresOn == nil || made.ExpiresOn.After(*limit)) {
-		return errForbidden.with("a token lives no longer than the one it is made with, which expires on %s", limit.UTC().Format(time.RFC3339))
+		return errForbidden.with("expires_on: a token can't outlive the token that creates it, which expires on %s", limit.UTC().Format(time.RFC3339))
 	}
 	text := newToken()
 	if made.ID, err = s.Store.AddToken(c.Request.Context(), made, hashToken(text)); err != nil {
@@ -71,7 +71,7 @@ func tokenOfRequest(r api.TokenRequest, now time.Time) (postgres.Token, error) {
 	if r.Owner != "" {
 		owner, err := uuid.Parse(r.Owner)
 		if err != nil {
-			return t, errInvalidBody.with("owner is not the UUID of a Bitbucket user")
+			return t, errInvalidBody.with("owner: give the UUID of a Bitbucket user")
 		}
 		t.Owner = owner.String()
 	}
@@ -79,23 +79,23 @@ func tokenOfRequest(r api.TokenRequest, now time.Time) (postgres.Token, error) {
 	reports := slices.Contains(r.Scopes, api.ScopeReport)
 	switch wrong := slices.IndexFunc(r.Scopes, func(scope string) bool { return !slices.Contains(api.Scopes, scope) }); {
 	case t.Name == "" || !storable(t.Name):
-		return t, errInvalidBody.with("name is empty, or too long")
+		return t, errInvalidBody.with("name: give 1 to 1024 characters")
 	case len(r.Scopes) == 0:
-		return t, errInvalidBody.with("scopes is empty: give one of %s", strings.Join(api.Scopes, ", "))
+		return t, errInvalidBody.with("scopes: empty; give one or more of %s", strings.Join(api.Scopes, ", "))
 	case wrong >= 0:
-		return t, errInvalidBody.with("scope %q is not one of %s", r.Scopes[wrong], strings.Join(api.Scopes, ", "))
+		return t, errInvalidBody.with("scopes: %q is not one of %s", r.Scopes[wrong], strings.Join(api.Scopes, ", "))
 	case strings.TrimSpace(r.Repository) == "":
-		return t, errInvalidBody.with("repository is empty: give a glob like acme/*, or ** for every repository")
+		return t, errInvalidBody.with("repository: empty; give a glob like acme/*, or ** for every repository")
 	case !storable(r.Repository) || !doublestar.ValidatePattern(r.Repository):
-		return t, errInvalidBody.with("repository %q is not a glob like acme/*", r.Repository)
+		return t, errInvalidBody.with("repository: %q is not a glob like acme/*", r.Repository)
 	case r.ExpiresOn != nil && !r.ExpiresOn.After(now):
-		return t, errInvalidBody.with("expires_on is not in the future")
+		return t, errInvalidBody.with("expires_on: give a time in the future")
 	case r.ProjectID != nil && *r.ProjectID < 1:
-		return t, errInvalidBody.with("project_id is not the id of an AppVeyor project")
+		return t, errInvalidBody.with("project_id: give the positive id of an AppVeyor project")
 	case r.ProjectID != nil && !reports:
-		return t, errInvalidBody.with("project_id is for tokens with scope report")
+		return t, errInvalidBody.with("project_id: only tokens with scope report have one")
 	case r.ProjectID == nil && reports:
-		return t, errInvalidBody.with("project_id is missing: it is the AppVeyor project that the token reports for")
+		return t, errInvalidBody.with("project_id: missing; give the id of the AppVeyor project that the token reports for")
 	}
 	return t, nil
 }

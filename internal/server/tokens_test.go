@@ -21,14 +21,14 @@ func TestTokensThatAreRefused(t *testing.T) {
 		{name: "project 0", change: func(r *api.TokenRequest) { r.Scopes, r.ProjectID = []string{"report"}, new(int64(0)) }, detail: "project_id is not the id"},
 		{name: "a negative project", change: func(r *api.TokenRequest) { r.Scopes, r.ProjectID = []string{"report"}, new(int64(-1)) }, detail: "project_id is not the id"},
 		{name: "no project to report for", change: func(r *api.TokenRequest) { r.Scopes = []string{"read", "report"} }, detail: "project_id is missing"},
-		{name: "a project and nothing to report", change: func(r *api.TokenRequest) { r.ProjectID = new(int64(1)) }, detail: "project_id is for tokens with scope report"},
+		{name: "a project and nothing to report", change: func(r *api.TokenRequest) { r.ProjectID = new(int64(1)) }, detail: "project_id: only tokens with scope report have one"},
 		{name: "a name of spaces", change: func(r *api.TokenRequest) { r.Name = "  " }, detail: "name is empty"},
 		{name: "no scope", change: func(r *api.TokenRequest) { r.Scopes = nil }, detail: "scopes is empty"},
 		{name: "an unknown scope", change: func(r *api.TokenRequest) { r.Scopes = []string{"read", "root"} }, detail: `scope "root"`},
 		{name: "no repository", change: func(r *api.TokenRequest) { r.Repository = "" }, detail: "repository is empty"},
 		{name: "no glob", change: func(r *api.TokenRequest) { r.Repository = "acme/[" }, detail: "is not a glob"},
 		{name: "an owner by name", change: func(r *api.TokenRequest) { r.Owner = "ann" }, detail: "owner is not the UUID"},
-		{name: "an end that is now", change: func(r *api.TokenRequest) { r.ExpiresOn = &now }, detail: "expires_on is not in the future"},
+		{name: "an end that is now", change: func(r *api.TokenRequest) { r.ExpiresOn = &now }, detail: "expires_on: give a time in the future"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -81,7 +81,7 @@ func waiverOfRequest(b api.WaiverRequest, now time.Time) (r waivers.Request, err
 	r = waivers.Request{Reason: b.Reason}
 	if b.Commit != nil {
 		if r.Commit = strings.ToLower(*b.Commit); !mergecheck.IsFullCommit(r.Commit) {
-			return r, errInvalidBody.with("commit is not a hash of 40 characters")
+			return r, errInvalidBody.with("commit: give a hash of 40 characters")
 		}
 	}
 	if r.Project, err = projectName(b.Project); err != nil {
@@ -89,10 +89,10 @@ func waiverOfRequest(b api.WaiverRequest, now time.Time) (r waivers.Request, err
 	}
 	switch {
 	case b.ExpiresOn != nil && b.Expires != nil:
-		return r, errInvalidBody.with("give expires_on or expires, not both")
+		return r, errInvalidBody.with("expires_on, expires: give one of them")
 	case b.ExpiresOn != nil:
 		if r.Life = b.ExpiresOn.Sub(now); r.Life <= 0 {
-			return r, errInvalidBody.with("expires_on is not in the future")
+			return r, errInvalidBody.with("expires_on: give a time in the future")
 		}
 	case b.Expires != nil:
 		if r.Life, err = policy.ParseDuration(*b.Expires); err != nil || r.Life <= 0 {
@@ -115,7 +115,7 @@ func projectName(raw json.RawMessage) (string, error) {
 	if json.Unmarshal(raw, &id) == nil && id > 0 {
 		return strconv.FormatInt(id, 10), nil
 	}
-	return "", errInvalidBody.with("project is not a project id or account/slug")
+	return "", errInvalidBody.with("project: give a project id or account/slug")
 }
 
 // listWaivers lists a pull request's waivers, newest first, with what became of

@@ -53,5 +53,5 @@ func Since(text string, now time.Time) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is neither a duration like 30d nor a time like 2026-01-31", text)
+	return time.Time{}, fmt.Errorf("%q is not a duration like 30d or a time like 2026-01-31", text)
 }

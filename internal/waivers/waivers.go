@@ -1,13 +1,13 @@
-// Package waivers lets a pull request through without a passing build, on the
-// record: who said so, why, until when.
+// Package waivers lets people allow a merge without a passing build, and records who did,
+// why, and until when.
 //
 //	waiver, err := service.Give(ctx, verdict, waivers.Request{
 //		PullRequest: key, Reason: "the build agents are down", Life: 4 * time.Hour, By: "release", Owner: uuid,
 //	})
 //
-// A waiver is of one head and one destination. It is never changed: it ends by
-// its expiry, by a revocation, by a new head or another destination. What lives
-// decides [mergecheck.WithStates].
+// A waiver is for one head and one destination. It is never changed: it ends when it
+// expires or is revoked, with a new head or another destination. [mergecheck.WithStates]
+// decides which waivers are live.
 package waivers
 
 import (
@@ -25,21 +25,35 @@ import (
 	"mergegate/internal/pullrequests"
 )
 
-// DefaultLife is how long a waiver is valid where nothing else is asked for.
+// DefaultLife is how long a waiver is valid if the request doesn't say.
 const DefaultLife = 24 * time.Hour
 
 // maxReason is how many characters a reason may have.
 const maxReason = 500
 
-// What keeps a waiver from being given.
+// The kinds of errors of [Service.Give].
 var (
 	// ErrInvalid says that the request itself is wrong.
 	ErrInvalid = errors.New("the waiver is not valid")
-	// ErrRefused says that the policy, or who asks, doesn't allow it.
+	// ErrRefused says that the policy doesn't allow the waiver, or not from this token.
 	ErrRefused = errors.New("the waiver is refused")
-	// ErrConflict says that the pull request is not in a state to be waived.
+	// ErrConflict says that the pull request can't be waived in its present state.
 	ErrConflict = errors.New("the pull request can't be waived now")
 )
+
+// refusal is an error of one of these kinds that says only what is wrong and what to do.
+type refusal struct {
+	kind error
+	text string
+}
+
+func (r refusal) Error() string { return r.text }
+
+func (r refusal) Unwrap() error { return r.kind }
+
+func refuse(kind error, format string, args ...any) error {
+	return refusal{kind: kind, text: fmt.Sprintf(format, args...)}
+}
 
 // Service gives and revokes waivers. It is safe for concurrent use.
 type Service struct{ store *postgres.Store }
@@ -47,7 +61,7 @@ type Service struct{ store *postgres.Store }
 // New returns a service on a store.
 func New(store *postgres.Store) *Service { return &Service{store: store} }
 
-// Request is what somebody wants waived.
+// Request is a request for a waiver.
 type Request struct {
 	PullRequest postgres.PullRequestKey
 	Project     string        // a project's id or "account/slug"; "": every project
@@ -122,9 +136,9 @@ func waiver(v mergecheck.Verdict, r Request) (w mergecheck.Waiver, life time.Dur
 	}
 	switch {
 	case w.Reason == "":
-		return w, 0, fmt.Errorf("%w: reason is empty", ErrInvalid)
+		return w, 0, refuse(ErrInvalid, "reason: empty; say why this may be merged without a passing build")
 	case len([]rune(w.Reason)) > maxReason:
-		return w, 0, fmt.Errorf("%w: reason has more than %d characters", ErrInvalid, maxReason)
+		return w, 0, refuse(ErrInvalid, "reason: over the limit of %d characters", maxReason)
 	}
 	if life, err = lifeOf(r, rules); err != nil {
 		return w, 0, err
@@ -144,7 +158,7 @@ func waiver(v mergecheck.Verdict, r Request) (w mergecheck.Waiver, life time.Dur
 		}
 	}
 	if w.ProjectID == 0 {
-		return w, 0, fmt.Errorf("%w: %s is no project that this pull request's verdict knows; leave it out to waive every project", ErrInvalid, r.Project)
+		return w, 0, refuse(ErrInvalid, "project: %q is not an AppVeyor project of this pull request; leave it out to waive every project", r.Project)
 	}
 	return w, life, nil
 }
@@ -156,11 +170,11 @@ func lifeOf(r Request, rules mergecheck.WaiverRules) (time.Duration, error) {
 	}
 	switch {
 	case r.Life < 0:
-		return 0, fmt.Errorf("%w: it would have expired already", ErrInvalid)
+		return 0, refuse(ErrInvalid, "expires: in the past")
 	case r.Life == 0:
 		return min(DefaultLife, most), nil
 	case r.Life > most:
-		return 0, fmt.Errorf("%w: it can be valid for %s at most", ErrInvalid, most)
+		return 0, refuse(ErrInvalid, "expires: the policy limits waivers to %s", most)
 	default:
 		return r.Life, nil
 	}
@@ -169,11 +183,11 @@ func lifeOf(r Request, rules mergecheck.WaiverRules) (time.Duration, error) {
 func possible(pr mergecheck.PullRequest, r Request) error {
 	switch {
 	case pr.Head == "":
-		return fmt.Errorf("%w: the head of pull request %d is not known: %s", ErrConflict, pr.ID, pr.HeadProblem)
+		return refuse(ErrConflict, "mergegate can't tell the head of pull request %d: %s", pr.ID, pr.HeadProblem)
 	case !strings.EqualFold(pr.State, "OPEN"):
-		return fmt.Errorf("%w: pull request %d is %s", ErrConflict, pr.ID, strings.ToLower(pr.State))
+		return refuse(ErrConflict, "pull request %d is %s", pr.ID, strings.ToLower(pr.State))
 	case r.Commit != "" && !strings.EqualFold(r.Commit, pr.Head):
-		return fmt.Errorf("%w: the head of pull request %d is %s now", ErrConflict, pr.ID, pr.Head)
+		return refuse(ErrConflict, "commit: the head of pull request %d is %s now", pr.ID, pr.Head)
 	default:
 		return nil
 	}
@@ -182,15 +196,15 @@ func possible(pr mergecheck.PullRequest, r Request) error {
 func allowed(w mergecheck.Waiver, rules mergecheck.WaiverRules) error {
 	switch {
 	case rules.Refused:
-		return fmt.Errorf("%w: the workspace's policy lets nobody waive here", ErrRefused)
+		return refuse(ErrRefused, "the policy doesn't allow waivers for this branch")
 	case !rules.TwoPerson:
 		return nil
 	case w.Owner == "":
-		return fmt.Errorf("%w: the policy asks for two persons, and the token has no owner: make one with token create --owner", ErrRefused)
+		return refuse(ErrRefused, "the policy requires two people, and this API token has no owner; create one with `mergegate token create --owner UUID`")
 	case w.Author == "":
-		return fmt.Errorf("%w: the policy asks for two persons other than the author, and Bitbucket did not tell the author", ErrConflict)
+		return refuse(ErrConflict, "the policy requires two people other than the author, and Bitbucket doesn't name the author; try again later")
 	case w.Owner == w.Author:
-		return fmt.Errorf("%w: the policy asks for two persons other than the author, who owns this token", ErrRefused)
+		return refuse(ErrRefused, "the policy requires two people other than the author, and the author owns this API token")
 	default:
 		return nil
 	}
