@@ -166,6 +166,8 @@ func TestDoctor(t *testing.T) {
 		}
 		return 0
 	}
+	w.Bitbucket.AllowToken("narrow-token", "acme")
+	w.Bitbucket.LimitToken("narrow-token", "repository")
 	bitbucketWith := func(change change) []string {
 		return []string{"MERGEGATE_BITBUCKET_API_URL=" + through(t, w.Bitbucket.URL, change)}
 	}
@@ -209,6 +211,9 @@ func TestDoctor(t *testing.T) {
 		{name: "a token that Bitbucket doesn't take", env: []string{"MERGEGATE_BITBUCKET_TOKEN=stale"}, check: "bitbucket acme", state: doctor.Fault, want: "has expired or was revoked"},
 		{name: "no scope for pull requests", env: bitbucketWith(with("X-OAuth-Scopes", "repository")), check: "bitbucket acme", state: doctor.Fault, want: "pullrequest or read:pullrequest:bitbucket"},
 		{name: "scopes that don't imply one another", env: bitbucketWith(with("X-OAuth-Scopes", "write:pullrequest:bitbucket")), check: "bitbucket acme", state: doctor.Fault, want: "read:repository:bitbucket for statuses, pullrequest"},
+		{name: "a token for the repository alone", env: []string{"MERGEGATE_BITBUCKET_TOKEN=narrow-token"}, check: "bitbucket acme pull requests", state: doctor.Fault, want: "may not list pull requests of acme/widgets"},
+		{name: "a workspace that isn't there", env: []string{"MERGEGATE_APPVEYOR_ACCOUNTS=acme=acne"}, check: "mapping acme=acne", state: doctor.Fault, want: "Bitbucket has no workspace acne"},
+		{name: "another workspace than the one it builds", env: []string{"MERGEGATE_APPVEYOR_ACCOUNTS=acme=acne"}, check: "appveyor account acme", state: doctor.Fault, want: "build acme/widgets, but MERGEGATE_APPVEYOR_ACCOUNTS maps it to acne"},
 		{name: "scopes that are not told", env: []string{"MERGEGATE_BITBUCKET_API_URL=" + w.Bitbucket.URL}, check: "bitbucket acme", state: doctor.OK, want: "does not tell its scopes"},
 		{
 			name: "a rate limit that is nearly used up", env: bitbucketWith(with("X-RateLimit-NearLimit", "true")),
@@ -350,7 +355,7 @@ func TestDoctorForPeople(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
-	if code != 0 || strings.Contains(out, "fault") {
+	if code != 0 || strings.Contains(out, "fault  ") || !strings.HasSuffix(out, " ok, 1 warning, 0 faults\n") {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }

@@ -24,6 +24,9 @@ const (
 	exitUsage  = 2 // usage or configuration
 )
 
+// errTold says that what failed is in what the command printed.
+var errTold = errors.New("failed as printed")
+
 // usageError is a fault of whoever called: wrong arguments.
 type usageError struct{ error }
 
@@ -129,8 +132,11 @@ func checkGiven(parsed *kong.Context) error {
 // report prints an error and answers the exit code. Who called wrongly is shown the help of
 // the command, as far as one was named.
 func report(stderr io.Writer, parsed *kong.Context, err error) int {
-	if err == nil {
+	switch {
+	case err == nil:
 		return exitDone
+	case errors.Is(err, errTold):
+		return exitFailed
 	}
 	fmt.Fprintf(stderr, "mergegate: %v\n", err)
 	switch {

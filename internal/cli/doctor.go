@@ -56,14 +56,15 @@ func (c doctorCommand) Run(p *program) error {
 			return err
 		}
 	}
-	faults := 0
+	states := map[string]int{}
 	for _, f := range findings {
-		if f.State == doctor.Fault {
-			faults++
-		}
+		states[f.State]++
 	}
-	if faults > 0 {
-		return fmt.Errorf("%s found", terminal.Counted(faults, "fault"))
+	if !c.JSON {
+		fmt.Fprintf(p.stdout, "\n%d ok, %s, %s\n", states[doctor.OK], terminal.Counted(states[doctor.Warning], "warning"), terminal.Counted(states[doctor.Fault], "fault"))
+	}
+	if states[doctor.Fault] > 0 {
+		return errTold
 	}
 	return nil
 }

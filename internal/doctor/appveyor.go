@@ -97,7 +97,7 @@ func (d *doctor) checkAccount(ctx context.Context, account string) {
 		d.accountRefused(check, account, err)
 		return
 	}
-	var names []string
+	var names, elsewhere []string
 	for _, p := range projects {
 		switch {
 		case !strings.EqualFold(p.Project.Account, account):
@@ -106,10 +106,18 @@ func (d *doctor) checkAccount(ctx context.Context, account string) {
 		case p.IsBitbucket():
 			names = append(names, p.Project.Slug+" of "+p.RepositoryName)
 			d.learnRepository(account, p)
+			if !d.mapped(account, p) {
+				elsewhere = append(elsewhere, p.RepositoryName)
+			}
 		}
 	}
 	if len(names) == 0 {
 		d.warn(check, "the token is accepted, but no project of the account builds a Bitbucket Cloud repository", "add one on AppVeyor, or see that the user of the token may see it")
+		return
+	}
+	if len(elsewhere) == len(names) {
+		d.fault(check, fmt.Sprintf("its projects build %s, but MERGEGATE_APPVEYOR_ACCOUNTS maps it to %s: none of its builds counts",
+			strings.Join(elsewhere, ", "), strings.Join(d.cfg.Accounts[account], ", ")), "map the account to the workspace of these repositories")
 		return
 	}
 	d.ok(check, "the token is accepted; %s: %s", terminal.Counted(len(names), "Bitbucket project"), strings.Join(names, ", "))
@@ -122,6 +130,13 @@ func (d *doctor) accountRefused(check, account string, err error) {
 		return
 	}
 	d.fault(check, err.Error(), "a token that begins with v2. is for accounts the user belongs to, one that doesn't for one account; else try again later")
+}
+
+// mapped reports whether a project's repository may be in a workspace that the account is
+// trusted for. Of a workspace that is named by UUID, the repository's name doesn't tell.
+func (d *doctor) mapped(account string, p appveyor.ListedProject) bool {
+	workspace, _, _ := strings.Cut(p.RepositoryName, "/")
+	return d.cfg.Accounts.NeedsUUID(account) || d.cfg.Accounts.Names(account, workspace)
 }
 
 // learnRepository notes a repository of a workspace that the account is trusted

@@ -62,6 +62,7 @@ func (d *doctor) checkBitbucket(ctx context.Context) {
 	if d.remotes == nil {
 		return
 	}
+	d.checkMappings(ctx)
 	workspaces := d.workspaces(ctx)
 	if len(workspaces) == 0 {
 		d.checkUntried("bitbucket", d.remotes.Bitbucket.CredentialKind())
@@ -72,9 +73,11 @@ func (d *doctor) checkBitbucket(ctx context.Context) {
 		reading := []needed{needsRepository, needsPullRequest}
 		if w.Reading == w.Posting {
 			d.checkCredential(ctx, check, w, w.Reading, append(posting, needsPullRequest))
+			d.checkPullRequests(ctx, check, w)
 			continue
 		}
 		d.checkCredential(ctx, check+" reading", w, w.Reading, reading)
+		d.checkPullRequests(ctx, check, w)
 		d.checkCredential(ctx, check+" posting", w, w.Posting, posting)
 	}
 }
@@ -237,6 +240,87 @@ func (d *doctor) accessRefused(check string, w workspace, kind bitbucket.Credent
 		d.warn(check, "Bitbucket's rate limit is used up", "see what else uses the "+name(kind)+", or use one of mergegate's own")
 	default:
 		d.fault(check, err.Error(), "let this machine reach "+d.cfg.BitbucketAPIURL+", or try again later")
+	}
+}
+
+// checkPullRequests has the credential that reads do what a merge check needs: find a pull request, read it, and list its
+// commits. A credential that may read the repository alone can do none of it.
+func (d *doctor) checkPullRequests(ctx context.Context, check string, w workspace) {
+	if w.Reading == bitbucket.KindNone || w.repository == "" {
+		return // checkCredential has told
+	}
+	client, err := d.client(w, w.Reading)
+	if err != nil {
+		return
+	}
+	check += " pull requests"
+	ctx, cancel := context.WithTimeout(ctx, ExternalTimeout)
+	defer cancel()
+	owner, slug, _ := strings.Cut(w.repository, "/")
+	id, err := client.NewestOpen(ctx, owner, slug)
+	switch {
+	case err != nil:
+		d.readingRefused(check, "list pull requests of "+w.repository, w, err)
+		return
+	case id == 0:
+		d.ok(check, "it may list those of %s; none is open to try more with", w.repository)
+		return
+	}
+	if _, err := client.PullRequest(ctx, owner, slug, id); err != nil {
+		d.readingRefused(check, fmt.Sprintf("read pull request %d of %s", id, w.repository), w, err)
+		return
+	}
+	if err := client.TryCommits(ctx, owner, slug, id); err != nil {
+		d.readingRefused(check, fmt.Sprintf("list the commits of pull request %d of %s", id, w.repository), w, err)
+		return
+	}
+	d.ok(check, "it may read pull request %d of %s and list its commits", id, w.repository)
+}
+
+// readingRefused tells of a read that a merge check needs.
+func (d *doctor) readingRefused(check, what string, w workspace, err error) {
+	switch bitbucket.StatusOf(err) {
+	case http.StatusForbidden, http.StatusNotFound:
+		d.fault(check, fmt.Sprintf("the %s may not %s, so merge checks can't learn the head", name(w.Reading), what),
+			fmt.Sprintf("make another with the scopes %s and %s (API token: %s and %s)", needsRepository.classic, needsPullRequest.classic, needsRepository.granular, needsPullRequest.granular))
+	default:
+		d.fault(check, "mergegate couldn't "+what+": "+cause(err), "see the check before this one")
+	}
+}
+
+// cause is what went wrong in plain words, where Bitbucket's client has some.
+func cause(err error) string {
+	var refused *bitbucket.Error
+	if errors.As(err, &refused) {
+		return refused.Cause()
+	}
+	return err.Error()
+}
+
+// checkMappings has Bitbucket say whether each workspace that an account is mapped to exists.
+func (d *doctor) checkMappings(ctx context.Context) {
+	for _, account := range slices.Sorted(maps.Keys(d.cfg.Accounts)) {
+		for _, workspace := range d.cfg.Accounts[account] {
+			d.checkMapping(ctx, account, workspace)
+		}
+	}
+}
+
+func (d *doctor) checkMapping(ctx context.Context, account, workspace string) {
+	check := "mapping " + account + "=" + workspace
+	ctx, cancel := context.WithTimeout(ctx, ExternalTimeout)
+	defer cancel()
+	err := d.remotes.Bitbucket.TryWorkspace(ctx, workspace)
+	switch status := bitbucket.StatusOf(err); {
+	case err == nil:
+		d.ok(check, "Bitbucket has the workspace")
+	case status == http.StatusNotFound:
+		d.fault(check, "Bitbucket has no workspace "+workspace+", so no build of "+account+" counts",
+			"in MERGEGATE_APPVEYOR_ACCOUNTS, write the AppVeyor account first, then the workspace's ID as in https://bitbucket.org/ID")
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		d.ok(check, "the credential may not list the workspace's repositories, so Bitbucket doesn't say whether it exists")
+	default:
+		d.fault(check, cause(err), "let this machine reach "+d.cfg.BitbucketAPIURL+", or try again later")
 	}
 }
 

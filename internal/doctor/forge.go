@@ -23,7 +23,7 @@ func (d *doctor) checkForge(ctx context.Context) {
 }
 
 func (d *doctor) checkAppIDs() {
-	d.ok("forge app", "%s", strings.Join(d.cfg.ForgeAppIDs, ", "))
+	d.ok("forge app", "%s; nothing but the app's next call tells whether this is its id: if merge checks answer 401, compare it with app.id in manifest/manifest.yml", strings.Join(d.cfg.ForgeAppIDs, ", "))
 }
 
 func (d *doctor) checkEnvironments() {

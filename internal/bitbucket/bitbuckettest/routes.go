@@ -1,6 +1,7 @@
 package bitbuckettest
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -22,6 +23,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET", workspacePath, s.getRepositories)
 	handle("GET", repositoryPath, s.getRepository)
 	handle("GET", repositoryPath+"/refs/branches/{name}", s.getBranch)
+	handle("GET", repositoryPath+"/pullrequests", s.getPullRequests)
 	handle("GET", pullRequestPath, s.getPullRequest)
 	handle("GET", pullRequestPath+"/commits", s.getPullRequestCommits)
 	handle("GET", repositoryPath+"/commits", s.getCommits)
@@ -119,6 +121,18 @@ func (s *Server) getBranch(r *http.Request, repo *repository) (int, any, *refusa
 
 func (s *Server) getRepository(_ *http.Request, repo *repository) (int, any, *refusal) {
 	return http.StatusOK, s.repositoryAnswer(repo), nil
+}
+
+// getPullRequests lists the open pull requests, which is what Bitbucket does where no state is asked for, newest first.
+func (s *Server) getPullRequests(r *http.Request, repo *repository) (int, any, *refusal) {
+	values := []object{}
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(repo.pullRequests))) {
+		if pr := repo.pullRequests[id]; pr.State == "OPEN" {
+			values = append(values, s.pullRequestAnswer(repo, pr))
+		}
+	}
+	values = values[:min(len(values), queryNumber(r, "pagelen", 10, 50))]
+	return http.StatusOK, object{"values": values, "page": 1, "pagelen": 10, "size": len(values)}, nil
 }
 
 func (s *Server) getPullRequest(r *http.Request, repo *repository) (int, any, *refusal) {

@@ -27,6 +27,7 @@ var operations = []struct{ path, method string }{
 	{workspace, "get"},
 	{repository, "get"},
 	{repository + "/refs/branches/{name}", "get"},
+	{repository + "/pullrequests", "get"},
 	{pullRequest, "get"},
 	{pullRequest + "/commits", "get"},
 	{pullRequest + "/diffstat", "get"},
