@@ -42,6 +42,7 @@ type program struct {
 
 type commands struct {
 	Serve    serveCommand    `cmd:"" help:"Run the service: migrate, answer HTTP, work in the background, drain on SIGTERM."`
+	Init     initCommand     `cmd:"" help:"Write a configuration, and print what to paste into AppVeyor, Bitbucket and Forge."`
 	Demo     demoCommand     `cmd:"" help:"Show the whole story of a pull request with nothing to sign up for."`
 	Migrate  migrateCommand  `cmd:"" help:"Change the database schema, the job queue's included."`
 	Token    tokenCommand    `cmd:"" help:"API tokens."`

@@ -222,6 +222,10 @@ var forgeEnvironments = []string{"DEVELOPMENT", "STAGING", "PRODUCTION"}
 func (c *Config) understandForge(wrong *faults) {
 	c.ForgeAppIDs, c.ForgeEnvironments = List(c.ForgeAppID), List(c.Environment.ForgeEnvironments)
 	for _, id := range c.ForgeAppIDs {
+		if strings.HasSuffix(id, "/00000000-0000-0000-0000-000000000000") {
+			wrong.add("MERGEGATE_FORGE_APP_ID", "%s is the placeholder of manifest/manifest.yml; run forge register there, which writes your app's id", quoted(id))
+			continue
+		}
 		if !appID.MatchString(id) {
 			wrong.add("MERGEGATE_FORGE_APP_ID", "%s is not an app id of the form ari:cloud:ecosystem::app/UUID; copy app.id from manifest/manifest.yml", quoted(id))
 		}
