@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -55,24 +56,30 @@ func CommandDatabase(ctx context.Context, cfg config.Config) (url string, err er
 
 // migrate applies every pending migration.
 func migrate(ctx context.Context, url string) error {
-	return MigrationFault(postgres.MigrateUp(ctx, url))
+	return DatabaseFault(postgres.MigrateUp(ctx, url))
 }
 
-// MigrationFault makes a fault of the configuration of a schema that is newer than the
-// program: it takes another program or another database.
-func MigrationFault(err error) error {
+// DatabaseFault says what to do about a database that can't be used. A schema that is newer
+// than the program is a fault of the configuration: it takes another program or database.
+func DatabaseFault(err error) error {
 	var newer *postgres.NewerSchemaError
-	if errors.As(err, &newer) {
+	switch {
+	case errors.As(err, &newer):
 		return config.NewError(newer)
+	case err != nil && postgres.IsUnavailable(err) && !errors.Is(err, context.Canceled):
+		return fmt.Errorf("can't use the database: %s; see that it runs, and that DATABASE_URL has its host, port, user and password", postgres.Cause(err))
 	}
 	return err
 }
 
 func databaseFault(cfg config.Config, err error) error {
 	var missing *embedded.NoBinariesError
+	var folder *fs.PathError
 	switch {
 	case errors.As(err, &missing):
 		return config.NewError(err)
+	case errors.As(err, &folder):
+		return config.NewError(fmt.Errorf("MERGEGATE_DATA_DIR: can't make %q: %w; choose a folder that this user can write to, or set DATABASE_URL", folder.Path, folder.Err))
 	case errors.Is(err, embedded.ErrInUse):
 		return fmt.Errorf("another mergegate serves from %s: stop it, or set MERGEGATE_DATA_DIR or DATABASE_URL: %w", cfg.DataDir, err)
 	default:
@@ -88,14 +95,14 @@ func waitForDatabase(ctx context.Context, url string, log *slog.Logger) error {
 	for said := false; ; said = true {
 		err := postgres.Reach(ctx, url)
 		if err == nil || !postgres.IsUnavailable(err) {
-			return err
+			return DatabaseFault(err)
 		}
 		if !said {
-			log.Warn("waiting for the database", "error", err)
+			log.Warn("waiting for the database", "error", postgres.Cause(err))
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the database did not answer for %s: %w", connectFor, err)
+			return fmt.Errorf("after %s: %w", connectFor, DatabaseFault(err))
 		case <-tick.C:
 		}
 	}

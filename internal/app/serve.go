@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,7 +62,7 @@ func NewLogger(cfg config.Config, w io.Writer, least slog.Level) *slog.Logger {
 // that nothing new is sent; then requests; then jobs; then the database. ready
 // is told the address once it serves.
 func Serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(address string)) error {
-	listener, err := listen(ctx, cfg.Listen)
+	listener, err := listen(ctx, "MERGEGATE_LISTEN", cfg.Listen)
 	if err != nil {
 		return err
 	}
@@ -106,12 +107,17 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	return group.Wait()
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
+// listen listens on the address that a variable gives.
+func listen(ctx context.Context, variable, address string) (net.Listener, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on MERGEGATE_LISTEN: %w", err)
+	if err == nil {
+		return listener, nil
 	}
-	return listener, nil
+	var refused *os.SyscallError
+	if errors.As(err, &refused) {
+		err = refused.Err
+	}
+	return nil, fmt.Errorf("%s: can't listen on %q: %w; stop what uses the port, or choose another", variable, address, err)
 }
 
 // service is everything that runs, wired.
@@ -230,9 +236,9 @@ func (s *service) serveAdmin(ctx context.Context) error {
 	if s.cfg.AdminListen == "" {
 		return nil
 	}
-	listener, err := listen(ctx, s.cfg.AdminListen)
+	listener, err := listen(ctx, "MERGEGATE_ADMIN_LISTEN", s.cfg.AdminListen)
 	if err != nil {
-		return fmt.Errorf("MERGEGATE_ADMIN_LISTEN: %w", err)
+		return err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))

@@ -107,5 +107,5 @@ func (p *program) withDatabase(f func(url string) error) error {
 	if err != nil {
 		return err
 	}
-	return app.MigrationFault(f(url))
+	return app.DatabaseFault(f(url))
 }

@@ -80,8 +80,8 @@ func TestFaults(t *testing.T) {
 			want: []string{accounts + `: "'acme=ws'" is in quotes, which became part of the value; remove them`, `MERGEGATE_BITBUCKET_EMAIL: "'a@b'" is in quotes, which became part of the value; remove them`},
 		},
 
-		{name: "a display name of an account", env: map[string]string{accounts: "Acme Corp=ws"}, want: []string{accounts + `: "Acme Corp=ws": "acme corp" is not an AppVeyor account; give its name as in https://ci.appveyor.com/account/NAME, not its display name`}},
-		{name: "a display name of a workspace", env: map[string]string{accounts: "acme=Acme Team"}, want: []string{accounts + `: "acme=Acme Team": "acme team" is not a Bitbucket workspace; give its ID as in https://bitbucket.org/ID, or its UUID, not its display name`}},
+		{name: "a display name of an account", env: map[string]string{accounts: "Acme Corp=ws"}, want: []string{accounts + `: "Acme Corp=ws": "Acme Corp" is not an AppVeyor account; give its name as in https://ci.appveyor.com/account/NAME, not its display name`}},
+		{name: "a display name of a workspace", env: map[string]string{accounts: "acme=Acme Team"}, want: []string{accounts + `: "acme=Acme Team": "Acme Team" is not a Bitbucket workspace; give its ID as in https://bitbucket.org/ID, or its UUID, not its display name`}},
 		{name: "an address as a workspace", env: map[string]string{accounts: "acme=https://bitbucket.org/acme"}, want: []string{accounts + `: "acme=https://bitbucket.org/acme": "https://bitbucket.org/acme" is not a Bitbucket workspace; give its ID as in https://bitbucket.org/ID, or its UUID, not its display name`}},
 		{name: "a slug in braces", env: map[string]string{accounts: "acme={acme}"}, want: []string{accounts + `: "acme={acme}": "{acme}" is not a Bitbucket workspace; give its ID as in https://bitbucket.org/ID, or its UUID, not its display name`}},
 		{name: "the wrong way round", env: map[string]string{accounts: "{b7ea02c9-0871-4858-a2a6-a190d7de977c}=acme"}, want: []string{accounts + `: "{b7ea02c9-0871-4858-a2a6-a190d7de977c}=acme" is the wrong way round: the AppVeyor account comes first, as in acme={WORKSPACE UUID}`}},

@@ -37,9 +37,9 @@ func parseAccounts(s string) (mergecheck.Accounts, error) {
 }
 
 func parseAccount(pair string) (account, workspace string, err error) {
-	account, workspace, found := strings.Cut(pair, "=")
-	account = strings.ToLower(strings.TrimSpace(account))
-	workspace = strings.ToLower(strings.TrimSpace(workspace))
+	given, mapped, found := strings.Cut(pair, "=")
+	given, mapped = strings.TrimSpace(given), strings.TrimSpace(mapped)
+	account, workspace = strings.ToLower(given), strings.ToLower(mapped)
 	bare := strings.TrimSuffix(strings.TrimPrefix(workspace, "{"), "}")
 	braced := bare != workspace
 	switch {
@@ -48,9 +48,9 @@ func parseAccount(pair string) (account, workspace string, err error) {
 	case isUUID(strings.Trim(account, "{}")):
 		return "", "", fmt.Errorf("%s is the wrong way round: the AppVeyor account comes first, as in acme={WORKSPACE UUID}", quoted(pair))
 	case !accountName.MatchString(account):
-		return "", "", fmt.Errorf("%s: %s is not an AppVeyor account; give its name as in https://ci.appveyor.com/account/NAME, not its display name", quoted(pair), quoted(account))
+		return "", "", fmt.Errorf("%s: %s is not an AppVeyor account; give its name as in https://ci.appveyor.com/account/NAME, not its display name", quoted(pair), quoted(given))
 	case braced && !isUUID(bare), !workspaceSlug.MatchString(bare):
-		return "", "", fmt.Errorf("%s: %s is not a Bitbucket workspace; give its ID as in https://bitbucket.org/ID, or its UUID, not its display name", quoted(pair), quoted(workspace))
+		return "", "", fmt.Errorf("%s: %s is not a Bitbucket workspace; give its ID as in https://bitbucket.org/ID, or its UUID, not its display name", quoted(pair), quoted(mapped))
 	}
 	return account, bare, nil
 }

@@ -31,7 +31,7 @@ func (d *doctor) checkDatabase(ctx context.Context, url string) {
 	defer cancel()
 	server, err := postgres.Examine(ctx, url)
 	if err != nil {
-		d.fault("database", err.Error(), "see that the server runs and that DATABASE_URL names it, with a user who may connect")
+		d.fault("database", "can't use the database: "+postgres.Cause(err), "see that the server runs and that DATABASE_URL names it, with a user who may connect")
 		return
 	}
 	d.clocks = append(d.clocks, clock{of: "the database", ahead: server.Ahead})

@@ -251,7 +251,7 @@ func TestNextDownTellsWhatIsLost(t *testing.T) {
 			if !slices.Contains(before, table.Name) || slices.Contains(relations(t, url), table.Name) {
 				t.Errorf("%s: %+v is not what was dropped", want, table)
 			}
-			if slices.Contains(tables, table.Name) && table.Rows == 0 {
+			if slices.Contains(tables, table.Name) && table.Rows == 0 && table.Name != "write_probe" {
 				t.Errorf("%s: %s had rows", want, table.Name)
 			}
 		}

@@ -126,6 +126,9 @@ func countLosing(ctx context.Context, db *sql.DB, name string) (Losing, error) {
 		query += " where " + pgx.Identifier{column}.Sanitize() + " is not null"
 	}
 	losing := Losing{Name: name}
+	if name == "write_probe" {
+		return losing, nil // its one row is written to see that writing works
+	}
 	err := db.QueryRowContext(ctx, fmt.Sprintf("select count(*) from (%s limit %d) as counted", query, countedRows+1)).Scan(&losing.Rows)
 	if losing.Rows > countedRows {
 		losing.Rows, losing.More = countedRows, true

@@ -33,6 +33,21 @@ func IsUnavailable(err error) bool {
 	return false
 }
 
+// Cause is what went wrong with a database in one clause, without the chain of what it went
+// wrong for: the network's words, else the server's.
+func Cause(err error) string {
+	var network *net.OpError
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Message
+	case errors.As(err, &network):
+		return network.Error()
+	default:
+		return err.Error()
+	}
+}
+
 // IsTooSlow reports whether PostgreSQL gave a statement up because of the time it took.
 func IsTooSlow(err error) bool {
 	var pg *pgconn.PgError
