@@ -46,22 +46,22 @@ func (s *tale) before() {
 	s.page.text("Before the story: AppVeyor built pull request 6 and sent its webhook, so the service knows the project.")
 	status, _ := s.do("POST", "/webhooks/appveyor", webhookSecret, s.appveyor.WebhookBody(b.ID))
 	s.expect("the delivery is stored", "202", fmt.Sprint(status))
-	s.shows(6, headBefore, "SUCCESSFUL", "1.0.1 passed (310 tests), merged into main")
+	s.shows(6, headBefore, "SUCCESSFUL", "Build 1.0.1 for main passed (310 tests)")
 	s.fail(s.bitbucket.Merge(repositoryName, 6))
 }
 
 func (s *tale) opened() {
 	s.text("Bitbucket asks on every push whether it may be merged. Nothing has built it yet.")
 	s.pullRequest(7, headBroken)
-	s.check(7, mergecheck.TriggerOnCodePushed, "no_build", "AppVeyor has not built "+headBroken[:12]+" of pull request 7 yet.")
+	s.check(7, mergecheck.TriggerOnCodePushed, "no_build", "No AppVeyor build for "+headBroken[:12]+" yet.")
 	s.showsNone(headBroken)
 }
 
 func (s *tale) started() {
 	s.text("AppVeyor has no webhook for that. The service finds the build in the project's history, at which it looks by itself.")
 	s.build("acme", appveyortest.Build{PullRequestID: 7, PullRequestHeadCommit: headBroken, Status: "running"})
-	s.shows(7, headBroken, "INPROGRESS", "1.0.2 is running, merged into main")
-	s.check(7, mergecheck.TriggerOnCodePushed, "running", "AppVeyor build 1.0.2 has been running")
+	s.shows(7, headBroken, "INPROGRESS", "Build 1.0.2 for main is running")
+	s.check(7, mergecheck.TriggerOnCodePushed, "running", "AppVeyor build 1.0.2 is running (")
 }
 
 func (s *tale) failed() {
@@ -70,20 +70,20 @@ func (s *tale) failed() {
 	b.PullRequestHeadCommit, b.Status, b.Jobs = headBroken, "failed", testsOf(312, 2)
 	s.build("acme", b)
 	s.notify(b.ID)
-	s.shows(7, headBroken, "FAILED", "1.0.2 failed (2 of 312 tests), merged into main")
+	s.shows(7, headBroken, "FAILED", "Build 1.0.2 for main failed (2 of 312 tests)")
 	s.check(7, mergecheck.TriggerOnCodePushed, "failed", "AppVeyor build 1.0.2 failed (2 of 312 tests)")
 }
 
 func (s *tale) fixed() {
 	s.fail(s.bitbucket.Push(repositoryName, 7, headFixed))
-	s.check(7, mergecheck.TriggerOnCodePushed, "no_build", "AppVeyor has not built "+headFixed[:12])
+	s.check(7, mergecheck.TriggerOnCodePushed, "no_build", "No AppVeyor build for "+headFixed[:12])
 	s.showsNone(headFixed)
 }
 
 func (s *tale) passed() {
 	b := s.build("acme", appveyortest.Build{PullRequestID: 7, PullRequestHeadCommit: headFixed, Status: "success", Jobs: testsOf(314, 0)})
 	s.notify(b.ID)
-	s.shows(7, headFixed, "SUCCESSFUL", "1.0.3 passed (314 tests), merged into main")
+	s.shows(7, headFixed, "SUCCESSFUL", "Build 1.0.3 for main passed (314 tests)")
 	s.check(7, mergecheck.TriggerOnCodePushed, "passed", "AppVeyor build 1.0.3 passed (314 tests)")
 }
 
@@ -112,7 +112,7 @@ func (s *tale) lied() {
 	s.notify(theirs.ID)
 	s.told()
 	s.check(8, mergecheck.TriggerOnMerge, "failed", "AppVeyor build 1.0.4 failed (1 of 314 tests)")
-	s.shows(8, headLied, "FAILED", "1.0.4 failed (1 of 314 tests), merged into main")
+	s.shows(8, headLied, "FAILED", "Build 1.0.4 for main failed (1 of 314 tests)")
 }
 
 // told waits until AppVeyor was asked about the three deliveries.

@@ -94,7 +94,7 @@ func TestWebhookAnswers(t *testing.T) {
 		},
 		{
 			name: "fields of other types", body: hook(`{"buildId":99,"buildUrl":7,"repositoryName":{},"pullRequestId":[],"buildVersion":1.5,"isPullRequest":"no"}`), status: 202,
-			reason: "buildUrl is missing or names no project: a custom body needs {{buildUrl}}",
+			reason: "buildUrl is missing or doesn't name a project; a custom webhook body needs {{buildUrl}}",
 		},
 	}
 	for _, tt := range tests {

@@ -22,11 +22,11 @@ func TestEffectsFollowTheVerdict(t *testing.T) {
 	w.Expect("no_build", "")
 	const task = "AppVeyor has built it"
 	w.Awaits("nothing is built", servertest.Look{
-		Comments: 1, Says: "AppVeyor has not built 111111111111 of pull request 7 yet.", Tasks: task + ":false ", Reports: "1:mergegate-pr-7:PENDING ",
+		Comments: 1, Says: "No AppVeyor build for 111111111111 yet.", Tasks: task + ":false ", Reports: "1:mergegate-pr-7:PENDING ",
 	})
 	w.Built(commit('1'), "failed")
 	w.Awaits("it failed", servertest.Look{
-		Requested: true, Comments: 1, Says: "AppVeyor build 1.0.1 failed (312 tests)", Tasks: task + ":false ", Reports: "1:mergegate-pr-7:FAILED ",
+		Requested: true, Comments: 1, Says: "AppVeyor build 1.0.1 failed (312 tests).", Tasks: task + ":false ", Reports: "1:mergegate-pr-7:FAILED ",
 	})
 	w.Built(commit('1'), "success")
 	w.Awaits("it passed", servertest.Look{
@@ -307,7 +307,7 @@ func TestEffectsStayWhileNothingIsKnown(t *testing.T) {
 	})
 	w.Built(commit('1'), "failed")
 	w.Eventually("the fault is listed", func() bool {
-		return strings.Contains(w.Effects()["comment"].Reason, "the pull request could not be read")
+		return strings.Contains(w.Effects()["comment"].Reason, "mergegate can't read the pull request")
 	})
 	if n := changes.Load(); n > 0 || w.Looks("1.0.1") != passed {
 		t.Errorf("%d changes; Bitbucket shows %+v", n, w.Looks("1.0.1"))
@@ -323,7 +323,7 @@ func TestEffectsStayWhileNothingIsKnown(t *testing.T) {
 	_, err = store.ApplyPolicy(t.Context(), workspaceUUID, "rules: [{from_the_future: true}]", "somebody")
 	w.Must(err)
 	w.Built(commit('1'), "success")
-	w.Eventually("the policy was not read", func() bool { return strings.Contains(w.Log(), "effects left as they are") })
+	w.Eventually("the policy was not read", func() bool { return strings.Contains(w.Log(), "reading the policy failed, effects not changed") })
 	if n := changes.Load(); n != before {
 		t.Errorf("%d changes by a policy that nobody can read", n-before)
 	}

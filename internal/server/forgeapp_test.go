@@ -135,7 +135,7 @@ func TestForgeAppStory(t *testing.T) {
 		t.Run(manifest, func(t *testing.T) {
 			t.Parallel()
 			a := newWorld(t, "MERGEGATE_BITBUCKET_TOKEN=").install(manifest)
-			a.sees("no_build", "AppVeyor has not built 111111111111 of pull request 7 yet.")
+			a.sees("no_build", "No AppVeyor build for 111111111111 yet.")
 			perCheck := 2 // the pull request and its branch
 			if manifest == "manifest.remote.yml" {
 				perCheck = 3 // and, by the program itself, whether the pull request changed meanwhile
@@ -144,12 +144,12 @@ func TestForgeAppStory(t *testing.T) {
 				t.Errorf("Bitbucket was asked %d times for two checks, want %d for each", reads, perCheck)
 			}
 			running := a.Built(commit('1'), "running")
-			a.sees("running", "AppVeyor build 1.0.1 has been running for")
+			a.sees("running", "AppVeyor build 1.0.1 is running (")
 			a.Must(a.AppVeyor.SetStatus(running.ID, "failed"))
 			a.Shows(commit('1'), "FAILED")
 			a.sees("failed", "AppVeyor build 1.0.1 failed")
 			a.Must(a.Bitbucket.Push(repository, 7, commit('2')))
-			a.sees("no_build", "AppVeyor has not built 222222222222")
+			a.sees("no_build", "No AppVeyor build for 222222222222 yet.")
 			a.Built(commit('2'), "success")
 			a.sees("passed", "AppVeyor build 1.0.2 passed (312 tests)")
 			a.Must(a.Bitbucket.Merge(repository, 7))
@@ -217,8 +217,8 @@ func TestForgeAppWithoutTheService(t *testing.T) {
 	a.Stop()
 	a.refused("The app couldn't reach mergegate")
 	for _, tt := range []struct{ appID, environments, words string }{
-		{environments: "PRODUCTION", words: "Set its MERGEGATE_FORGE_APP_ID"},
-		{appID: "ari:cloud:ecosystem::app/other", environments: "PRODUCTION", words: "Check its MERGEGATE_FORGE_APP_ID"},
+		{environments: "PRODUCTION", words: "mergegate doesn't answer merge checks. Ask your mergegate admin to check MERGEGATE_FORGE_APP_ID"},
+		{appID: "ari:cloud:ecosystem::app/other", environments: "PRODUCTION", words: "mergegate doesn't accept this app. Ask your mergegate admin to check MERGEGATE_FORGE_APP_ID"},
 		{appID: forgetest.AppID, environments: "STAGING", words: "MERGEGATE_FORGE_ENVIRONMENTS"},
 	} {
 		a.Env["MERGEGATE_FORGE_APP_ID"], a.Env["MERGEGATE_FORGE_ENVIRONMENTS"] = tt.appID, tt.environments
@@ -247,7 +247,7 @@ func TestForgeAppEvents(t *testing.T) {
 			t.Parallel()
 			a := newWorld(t, "MERGEGATE_BITBUCKET_TOKEN=").install(manifest)
 			canRead := func() bool {
-				return strings.Contains(a.Check(event("on-merge")).Message, "AppVeyor has not built 111111111111")
+				return strings.Contains(a.Check(event("on-merge")).Message, "No AppVeyor build for 111111111111 yet.")
 			}
 			for i, module := range modules {
 				a.Bitbucket.RevokeToken(a.systemToken)

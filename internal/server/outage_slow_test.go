@@ -28,7 +28,7 @@ func TestBitbucketDown(t *testing.T) {
 	}{
 		{name: "hangs", fault: bitbuckettest.Fault{Hang: true}, message: "Bitbucket didn't answer in time"},
 		{name: "trickles", fault: bitbuckettest.Fault{Trickle: true}, message: "Bitbucket didn't answer in time"},
-		{name: "breaks off", fault: bitbuckettest.Fault{Reset: true}, message: "Bitbucket could not be reached"},
+		{name: "breaks off", fault: bitbuckettest.Fault{Reset: true}, message: "mergegate can't reach Bitbucket"},
 		{name: "503", fault: bitbuckettest.Fault{Status: 503}, message: "503"},
 		{name: "429", fault: bitbuckettest.Fault{Status: 429, RetryAfter: "60"}, message: "429"},
 		{name: "a page", fault: bitbuckettest.Fault{HTML: true}, message: "mergegate can't tell which commit is the head"},
@@ -67,7 +67,7 @@ func TestDatabaseDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := w.CheckInTime(event("on-merge", bringing(commit('1'))))
-	if a.Success || !strings.Contains(a.Message, "cannot read its database") {
+	if a.Success || !strings.Contains(a.Message, "mergegate can't reach its database") {
 		t.Errorf("answer %+v", a)
 	}
 	res := w.Post("/webhooks/appveyor", servertest.WebhookSecret, `{"eventName":"build_success","eventData":{"buildId":1}}`)

@@ -122,7 +122,7 @@ func TestForgeAppsToken(t *testing.T) {
 		w.Must(json.Unmarshal(servertest.Send(t, req).Body, &a))
 		return a
 	}
-	if a := ask(); !strings.Contains(a.Message, "AppVeyor has not built 111111111111") {
+	if a := ask(); !strings.Contains(a.Message, "No AppVeyor build for 111111111111 yet.") {
 		t.Errorf("with the app's token: %+v", a)
 	}
 	w.Built(commit('1'), "success")

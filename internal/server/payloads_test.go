@@ -185,7 +185,7 @@ func TestRealForkPullRequest(t *testing.T) {
 	const head = "31c54529bd80" + "aaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	w.Bitbucket.OnRequest(realPullRequest(string(content), head))
 	body := strings.Replace(event("on-merge"), `"id":7`, `"id":4982`, 1)
-	if a := w.Check(body); a.Success || !strings.Contains(a.Message, "AppVeyor has not built 31c54529bd80 of pull request 4982 yet") {
+	if a := w.Check(body); a.Success || !strings.Contains(a.Message, "No AppVeyor build for 31c54529bd80 yet.") {
 		t.Errorf("answer %+v", a)
 	}
 }

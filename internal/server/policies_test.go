@@ -46,7 +46,7 @@ func TestPolicyFreshness(t *testing.T) {
 	t.Parallel()
 	w := linked(t, "rules: [{freshness: strict}]")
 	w.Built(commit('1'), "success")
-	w.Expect("stale_destination", "which commit of main build 1.0.1 merged into is not known")
+	w.Expect("stale_destination", "mergegate doesn't know which commit of main build 1.0.1 merged into")
 
 	w.mainAt(commit('d'), time.Hour)
 	w.Eventually("the event is processed", func() bool {
@@ -55,18 +55,18 @@ func TestPolicyFreshness(t *testing.T) {
 	w.Expect("passed", "")
 
 	w.pushed(commit('e'), commit('c'))
-	w.Expect("stale_destination", "AppVeyor build 1.0.1 passed, but main has moved since build 1.0.1; the policy asks for strict.")
+	w.Expect("stale_destination", "AppVeyor build 1.0.1 is out of date: main has moved (limit 0 commits).")
 	w.Policy("rules: [{freshness: {max_behind: 1}}]")
-	w.Expect("stale_destination", "main has 2 new commits since build 1.0.1; the policy asks for max_behind 1.")
+	w.Expect("stale_destination", "AppVeyor build 1.0.1 is out of date: main has moved 2 commits (limit 1 commit).")
 	w.Policy("rules: [{freshness: {max_behind: 2}}]")
-	w.Expect("passed", "main has 2 new commits since build 1.0.1")
+	w.Expect("passed", "main has moved 2 commits since.")
 	w.Policy("rules: [{freshness: warn}]")
-	w.Expect("passed", "main has 2 new commits since build 1.0.1")
+	w.Expect("passed", "main has moved 2 commits since.")
 	w.Policy("rules: [{freshness: {max_age: 24h}}]")
 	w.Expect("passed", "")
 	w.Policy("rules: [{freshness: {max_age: 1s}}]")
 	w.Eventually("the build is older", func() bool { return !w.Check(event("on-merge")).Success })
-	w.Expect("stale_destination", "max_age 1s")
+	w.Expect("stale_destination", "main has moved 2 commits since the build started ")
 
 	counted := 0
 	for _, r := range w.Bitbucket.Requests() {
@@ -122,7 +122,7 @@ func TestPolicyRebuildsWhatIsMissing(t *testing.T) {
 	w.Built(commit('2'), "success") // the project is known by a build of another head
 	w.Expect("no_build", "")
 	w.Policy("rules: [{not_started_after: 1s, rebuild: missing}]")
-	w.Eventually("the time is over", func() bool { return strings.Contains(w.Check(event("on-merge")).Message, "has not begun to build") })
+	w.Eventually("the time is over", func() bool { return strings.Contains(w.Check(event("on-merge")).Message, "AppVeyor hasn't started") })
 	w.Eventually("AppVeyor builds it", func() bool { return len(w.AppVeyor.Builds("acme", "widgets")) == 2 })
 	w.Eventually("the new build decides", func() bool { return strings.Contains(w.Check(event("on-merge")).Message, "queued") })
 	asked := 0
@@ -151,7 +151,7 @@ func TestPolicySkips(t *testing.T) {
 	pr.Changes = []bitbuckettest.Change{{New: "docs/a/b.txt"}, {Old: "README.md", New: "docs/README.md"}}
 	pr.AuthorUUID = servertest.AuthorUUID
 	w.Put(pr)
-	w.Expect("not_required", `No AppVeyor build is required, by the policy's rule "documentation".`)
+	w.Expect("not_required", `No AppVeyor build is required (policy rule "documentation").`)
 	w.Policy(`rules: [{skip: [{name: bot, authors: ["{` + servertest.AuthorUUID + `}"]}]}]`)
 	w.Expect("not_required", `"bot"`)
 	w.Policy(`rules: [{skip: [{name: another bot, authors: ["{` + servertest.AnnUUID + `}"]}]}]`)
@@ -171,26 +171,26 @@ func TestPolicyFreezes(t *testing.T) {
 	w.Expect("passed", "")
 	w.Policy("rules: [{waivers: {freezes: true}, " + freeze + "}]")
 	w.waive(w.TokenOf("release", "waive"), `{"reason":"a hot fix"}`)
-	w.Expect("waived", "The freeze of main is waived by release: a hot fix")
+	w.Expect("waived", "Waived by release: a hot fix. main is frozen until ")
 }
 
 func TestPolicyTimers(t *testing.T) {
 	t.Parallel()
 	w := linked(t, "rules: [{not_started_after: 1s}]")
 	w.Eventually("the head is older than a second", func() bool {
-		return strings.Contains(w.Check(event("on-merge")).Message, "has not begun to build")
+		return strings.Contains(w.Check(event("on-merge")).Message, "AppVeyor hasn't started")
 	})
-	w.Expect("timed_out", "AppVeyor has not begun to build 111111111111 for")
+	w.Expect("timed_out", "AppVeyor hasn't started a build for 111111111111 in")
 	w.Must(w.Bitbucket.AddCommit(repository, commit('2')))
 	w.Built(commit('2'), "success")
 	w.Eventually("the time is over", func() bool {
-		return strings.Contains(w.Check(event("on-merge")).Message, "has not begun to build")
+		return strings.Contains(w.Check(event("on-merge")).Message, "AppVeyor hasn't started")
 	})
-	w.Expect("timed_out", "in acme/widgets")
+	w.Expect("timed_out", "AppVeyor hasn't started acme/widgets")
 	w.Policy("rules: [{running_longer_than: 1s}]")
 	w.Built(commit('1'), "running")
 	w.Eventually("the time is over", func() bool {
-		return strings.Contains(w.Check(event("on-merge")).Message, "the policy allows 1 s")
+		return strings.Contains(w.Check(event("on-merge")).Message, "(limit 1 s)")
 	})
 	w.Expect("timed_out", "AppVeyor build 1.0.2 has been running for")
 }
@@ -199,7 +199,7 @@ func TestPolicyPendingPassesOnPush(t *testing.T) {
 	t.Parallel()
 	w := linked(t, "rules: [{pending: {on-code-pushed: pass}}]")
 	w.Built(commit('1'), "running")
-	if a := w.Check(event("on-code-pushed")); !a.Success || !strings.HasPrefix(a.Message, "Passes until merging: AppVeyor build 1.0.1 has been running") {
+	if a := w.Check(event("on-code-pushed")); !a.Success || !strings.HasPrefix(a.Message, "Passes for now; mergegate checks again on merge. AppVeyor build 1.0.1 is running (") {
 		t.Errorf("on push: %+v", a)
 	}
 	var decisions struct{ Values []map[string]any }
@@ -257,5 +257,5 @@ func TestPolicyThatCannotBeRead(t *testing.T) {
 	defer store.Close()
 	_, err = store.ApplyPolicy(t.Context(), workspaceUUID, "rules: [{from_the_future: true}]", "somebody")
 	w.Must(err)
-	w.Expect("unavailable", "Version 2 of the workspace's policy can't be read.")
+	w.Expect("unavailable", "mergegate can't read version 2 of this workspace's policy.")
 }

@@ -17,7 +17,7 @@ import (
 func (tr *traffic) saysUnavailable(want bool) {
 	tr.T.Helper()
 	tr.Eventually("merge checks notice the database", func() bool {
-		return strings.Contains(tr.CheckInTime(event("on-merge", bringing(commit('1')))).Message, "cannot read its database") == want
+		return strings.Contains(tr.CheckInTime(event("on-merge", bringing(commit('1')))).Message, "mergegate can't reach its database") == want
 	})
 }
 

@@ -36,7 +36,7 @@ func TestReports(t *testing.T) {
 	if again := post(servertest.Reported(5, "success", commit('1'), `,"attempt":2`), http.StatusCreated); again["state"] != "success" {
 		t.Errorf("another attempt: %v", again)
 	}
-	w.Expect("passed", "AppVeyor build 1.0.5 passed (reported by its build script)")
+	w.Expect("passed", "AppVeyor build 1.0.5 passed, reported by its build script.")
 	post(servertest.Reported(5, "failed", commit('1'), `,"attempt":1`), http.StatusOK)
 	w.Expect("passed", "")
 	w.Policy("rules: [{accept_reports: [acme/other]}]")

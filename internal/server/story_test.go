@@ -16,10 +16,10 @@ func TestStory(t *testing.T) {
 	w := newWorld(t)
 	first, second := commit('1'), commit('2')
 
-	w.Expect("no_build", "AppVeyor has not built 111111111111 of pull request 7 yet.")
+	w.Expect("no_build", "No AppVeyor build for 111111111111 yet.")
 
 	running := w.Built(first, "running")
-	w.Expect("running", "AppVeyor build 1.0.1 has been running for")
+	w.Expect("running", "AppVeyor build 1.0.1 is running (")
 
 	// Nobody tells that it ended: it is looked at again.
 	w.Must(w.AppVeyor.SetStatus(running.ID, "failed"))
@@ -27,7 +27,7 @@ func TestStory(t *testing.T) {
 	w.Expect("failed", "AppVeyor build 1.0.1 failed")
 
 	w.Must(w.Bitbucket.Push(repository, 7, second))
-	w.Expect("no_build", "AppVeyor has not built 222222222222")
+	w.Expect("no_build", "No AppVeyor build for 222222222222 yet.")
 
 	w.Built(second, "success")
 	w.Expect("passed", "AppVeyor build 1.0.2 passed (312 tests)")
@@ -82,7 +82,7 @@ func TestRetargetedPullRequest(t *testing.T) {
 	pr := servertest.PullRequest(commit('1'))
 	pr.DestinationBranch = "release"
 	w.Put(pr)
-	w.Expect("stale_destination", "merged into main, but the pull request now goes to release")
+	w.Expect("stale_destination", "AppVeyor build 1.0.1 was for main, but the pull request now targets release.")
 }
 
 func TestTwinsAreToldApart(t *testing.T) {

@@ -243,8 +243,8 @@ func TestAccountsThatAreTrustedNoMore(t *testing.T) {
 		code     string
 		message  string
 	}{
-		{name: "another account", accounts: "other=acme", code: "no_build", message: "the AppVeyor account acme may not speak for this workspace"},
-		{name: "another workspace", accounts: "acme=elsewhere", code: "no_build", message: "the AppVeyor account acme may not speak for this workspace"},
+		{name: "another account", accounts: "other=acme", code: "no_build", message: "it doesn't trust the AppVeyor account acme for this workspace"},
+		{name: "another workspace", accounts: "acme=elsewhere", code: "no_build", message: "it doesn't trust the AppVeyor account acme for this workspace"},
 		{name: "as before", accounts: "acme=acme", code: "passed"},
 		{name: "by the workspace's UUID", accounts: "acme={" + workspaceUUID + "}", code: "passed"},
 	} {

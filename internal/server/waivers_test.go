@@ -44,9 +44,9 @@ func TestWaiver(t *testing.T) {
 	if left := time.Until(given.ExpiresOn); given.State != "live" || left < 3*time.Hour || left > 4*time.Hour {
 		t.Errorf("given %+v", given)
 	}
-	w.Expect("waived", "AppVeyor build 1.0.1 failed, waived by release manager: the build agents are down")
+	w.Expect("waived", "Waived by release manager: the build agents are down. AppVeyor build 1.0.1 failed")
 	w.Shows(first, "SUCCESSFUL")
-	if shown := w.Bitbucket.CommitStatuses(repository, first); !strings.Contains(shown[0].Description, "waived by release manager: the build agents are down") {
+	if shown := w.Bitbucket.CommitStatuses(repository, first); !strings.Contains(shown[0].Description, "Waived by release manager: the build agents are down") {
 		t.Errorf("Bitbucket shows %+v", shown)
 	}
 	var verdict struct {
@@ -71,11 +71,11 @@ func TestWaiver(t *testing.T) {
 	w.Expect("waived", "")
 	w.Shows(first, "SUCCESSFUL")
 	w.Must(w.Bitbucket.Push(repository, 7, second))
-	w.Expect("no_build", "AppVeyor has not built 222222222222")
+	w.Expect("no_build", "No AppVeyor build for 222222222222 yet.")
 	w.Shows(first, "FAILED") // it ended with a new head
 
 	w.waive(token, `{"reason":"and again","commit":"`+second+`"}`)
-	w.Expect("waived", "has not built this commit, waived by release manager: and again")
+	w.Expect("waived", "Waived by release manager: and again. acme/widgets hasn't built this commit.")
 	if res := w.Do(http.MethodDelete, waiversPath, token, nil); res.Status != http.StatusNoContent {
 		t.Fatalf("revoking all answered %d %s", res.Status, res.Body)
 	}
@@ -141,7 +141,7 @@ func TestTwoPersonsWaive(t *testing.T) {
 	if given := w.waive(bob, `{"reason":"second"}`); given.State != "live" {
 		t.Errorf("given %+v", given)
 	}
-	w.Expect("waived", "waived by ann: first")
+	w.Expect("waived", "Waived by ann: first")
 	w.Shows(commit('1'), "SUCCESSFUL")
 	res := w.Do(http.MethodGet, waiversPath, ann, nil)
 	var list struct{ Values []waiver }

@@ -170,30 +170,30 @@ function oneLine(text) {
 function explain(error, limits) {
   const { name, reason, status } = error ?? {};
   if (name === 'INVALID_REMOTE_ERR' || name === 'REQUEST_EGRESS_ALLOWLIST_ERR') {
-    return 'This app isn\'t allowed to call mergegate. Ask your mergegate admin to deploy it with BACKEND_URL set, and a workspace admin to approve the new version.';
+    return 'This app isn\'t allowed to call mergegate. Ask your mergegate admin to deploy it with BACKEND_URL set, and a workspace admin to approve the new version, then re-run this check.';
   }
   switch (name === 'SyntaxError' ? 'not an answer' : reason) {
     case 'too late':
       return `mergegate didn't answer within ${limits.askMs / 1000} seconds. Re-run this check in a minute. If this continues, ask your mergegate admin.`;
     case 'not an answer':
-      return 'The server at the app\'s BACKEND_URL isn\'t mergegate. Ask your mergegate admin to deploy the app with the right BACKEND_URL.';
+      return 'The server at the app\'s BACKEND_URL isn\'t mergegate. Ask your mergegate admin to deploy the app with the right BACKEND_URL, then re-run this check.';
     case 'status':
       return explainStatus(status);
     default:
-      return 'This app can\'t reach mergegate. Re-run this check in a minute. If this continues, ask your mergegate admin.';
+      return 'The app couldn\'t reach mergegate. Re-run this check in a minute. If this continues, ask your mergegate admin.';
   }
 }
 
 function explainStatus(status) {
   switch (status) {
     case 400:
-      return 'mergegate and this app have different versions. Ask your mergegate admin to deploy both in the same version.';
+      return 'mergegate didn\'t understand the question. Ask your mergegate admin to deploy the app and mergegate in the same version, then re-run this check.';
     case 401:
-      return 'mergegate doesn\'t accept this app. Ask your mergegate admin to check MERGEGATE_FORGE_APP_ID, MERGEGATE_FORGE_ENVIRONMENTS and the clock; mergegate\'s log says which.';
+      return 'mergegate doesn\'t accept this app. Ask your mergegate admin to check MERGEGATE_FORGE_APP_ID, MERGEGATE_FORGE_ENVIRONMENTS and the clock (its log says which), then re-run this check.';
     case 403:
-      return 'This app is installed for another workspace. Ask your mergegate admin to install it for this one.';
+      return 'mergegate refused: the app is installed for another workspace. Ask your mergegate admin to install it for this one, then re-run this check.';
     case 404:
-      return 'mergegate doesn\'t answer merge checks. Ask your mergegate admin to check MERGEGATE_FORGE_APP_ID and the app\'s BACKEND_URL.';
+      return 'mergegate doesn\'t answer merge checks. Ask your mergegate admin to check MERGEGATE_FORGE_APP_ID and the app\'s BACKEND_URL, then re-run this check.';
     default:
       return `mergegate answered with HTTP status ${status}. Re-run this check in a minute. If this continues, ask your mergegate admin.`;
   }

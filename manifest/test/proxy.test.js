@@ -304,7 +304,7 @@ describe('what goes wrong with mergegate is a refusal with the next step', () =>
   const failures = {
     'another question': [status(400), /same version/],
     'an unknown app': [status(401), /MERGEGATE_FORGE_APP_ID.*MERGEGATE_FORGE_ENVIRONMENTS.*clock/],
-    'another workspace': [status(403), /Install it again/],
+    'another workspace': [status(403), /install it for this one/],
     'not set up for Forge': [status(404), /MERGEGATE_FORGE_APP_ID.*BACKEND_URL/],
     'too many requests': [status(429), /status 429.*in a minute/],
     'an error': [status(500), /status 500.*in a minute/],
@@ -315,7 +315,7 @@ describe('what goes wrong with mergegate is a refusal with the next step', () =>
     'no connection': [broken, /couldn't reach mergegate/],
     'a rejection with nothing': [() => Promise.reject(undefined), /couldn't reach mergegate/],
     'a platform that gives up': [() => new Response('', { status: 504, headers: { 'forge-proxy-error': 'UPSTREAM_TIMEOUT' } }), /couldn't reach mergegate/],
-    'an unknown remote': [() => new Response('', { status: 400, headers: { 'forge-proxy-error': 'INVALID_REMOTE' } }), /Deploy it with BACKEND_URL/],
+    'an unknown remote': [() => new Response('', { status: 400, headers: { 'forge-proxy-error': 'INVALID_REMOTE' } }), /deploy it with BACKEND_URL/],
     'an answer that breaks off': [() => new Response(new ReadableStream({ start: (c) => c.error(new TypeError(secret)) })), /couldn't reach mergegate/],
     'no answer': [never, /didn't answer within 0.05 seconds/],
     'an answer that never ends': [() => new Response(new ReadableStream({})), /didn't answer within/],

@@ -508,7 +508,7 @@ func (p *Prober) once() {
 	defer p.mu.Unlock()
 	p.Answers++
 	p.Longest = max(p.Longest, took)
-	if strings.Contains(a.Message, "cannot read its database") {
+	if strings.Contains(a.Message, "mergegate can't reach its database") {
 		p.Unavailable++
 		if a.Success {
 			p.tr.T.Error("a merge check passed without its database")
