@@ -142,7 +142,7 @@ func TestRebuildCommand(t *testing.T) {
 		t.Errorf("the first rebuild printed %q", out)
 	}
 	w.Shows(commit('1'), "INPROGRESS") // the queued build is watched
-	if out := w.command("rebuild", "acme/widgets", "7"); !strings.Contains(out, "asked for this head and destination before") {
+	if out := w.command("rebuild", "acme/widgets", "7"); !strings.Contains(out, "mergegate asked for this head and target branch before") {
 		t.Errorf("rebuild printed %q", out)
 	}
 }

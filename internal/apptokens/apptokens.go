@@ -64,7 +64,7 @@ func (t *Tokens) Keep(ctx context.Context, workspaceUUID, token string) {
 	defer cancel()
 	if newer && t.box.Usable() {
 		if err := t.store.SaveAppToken(ctx, workspaceUUID, t.box.Seal(workspaceUUID, []byte(token)), expires); err != nil {
-			t.log.WarnContext(ctx, "app system token not stored", "workspace", workspaceUUID, "error", err)
+			t.log.WarnContext(ctx, "storing the app system token failed", "workspace", workspaceUUID, "error", err)
 		}
 	}
 	if before == token || !t.wasMissing(workspaceUUID, before) {
@@ -72,7 +72,7 @@ func (t *Tokens) Keep(ctx context.Context, workspaceUUID, token string) {
 	}
 	_, err := t.store.RetryRefused(ctx, postgres.CredentialArrives, postgres.Refused{WorkspaceUUID: workspaceUUID})
 	if err != nil {
-		t.log.WarnContext(ctx, "commit statuses not retried", "workspace", workspaceUUID, "error", err)
+		t.log.WarnContext(ctx, "scheduling commit status retries failed", "workspace", workspaceUUID, "error", err)
 	}
 }
 
@@ -102,7 +102,7 @@ func (t *Tokens) Token(ctx context.Context, workspaceUUID string) string {
 		}
 	}
 	if !errors.Is(err, postgres.ErrNotFound) {
-		t.log.WarnContext(ctx, "app system token not read", "workspace", workspaceUUID, "error", err)
+		t.log.WarnContext(ctx, "reading the app system token failed", "workspace", workspaceUUID, "error", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,7 +120,7 @@ func (t *Tokens) Drop(ctx context.Context, workspaceUUID string) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := t.store.DeleteAppToken(ctx, workspaceUUID, nil); err != nil {
-		t.log.WarnContext(ctx, "app system token not deleted", "workspace", workspaceUUID, "error", err)
+		t.log.WarnContext(ctx, "deleting the app system token failed", "workspace", workspaceUUID, "error", err)
 	}
 }
 
@@ -130,7 +130,7 @@ func (t *Tokens) Doubt(ctx context.Context, workspaceUUID, token string) {
 	t.mu.Lock()
 	t.doubted[workspaceUUID] = token
 	t.mu.Unlock()
-	t.log.WarnContext(ctx, "Bitbucket refused the app system token", "workspace", workspaceUUID)
+	t.log.WarnContext(ctx, "Bitbucket rejected the app system token", "workspace", workspaceUUID)
 	if stored, _ := t.stored(ctx, workspaceUUID); stored != "" && stored != token {
 		t.memory.Keep(workspaceUUID, stored)
 	}
@@ -140,7 +140,7 @@ func (t *Tokens) Doubt(ctx context.Context, workspaceUUID, token string) {
 // has stored a newer one, that is the workspace's from now on.
 func (t *Tokens) Reject(ctx context.Context, workspaceUUID, token string) {
 	t.memory.Drop(workspaceUUID, token)
-	t.log.WarnContext(ctx, "app system token given up: Bitbucket refused it twice", "workspace", workspaceUUID)
+	t.log.WarnContext(ctx, "app system token dropped: Bitbucket rejected it twice", "workspace", workspaceUUID)
 	stored, kept := t.stored(ctx, workspaceUUID)
 	switch stored {
 	case "": // none, or the one that is there is tried and rejected in its turn
@@ -148,7 +148,7 @@ func (t *Tokens) Reject(ctx context.Context, workspaceUUID, token string) {
 		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 		defer cancel()
 		if err := t.store.DeleteAppToken(ctx, workspaceUUID, kept); err != nil {
-			t.log.WarnContext(ctx, "app system token not deleted", "workspace", workspaceUUID, "error", err)
+			t.log.WarnContext(ctx, "deleting the app system token failed", "workspace", workspaceUUID, "error", err)
 		}
 	default:
 		t.memory.Keep(workspaceUUID, stored)

@@ -106,7 +106,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	defer cancel()
 	credentials, err := c.tokens.Credentials(ctx, c.configured)
 	if err != nil {
-		c.log.DebugContext(ctx, "credentials not shown", "error", err)
+		c.log.DebugContext(ctx, "reading credentials for metrics failed", "error", err)
 		return
 	}
 	for _, credential := range credentials {

@@ -179,7 +179,7 @@ func TestPoisonedDelivery(t *testing.T) {
 	if err := b.service.confirmDelivery(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
-	if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Failed || reason != "could not be recorded; the service's log says why" {
+	if outcome, reason, _ := b.delivery(t, id); outcome != postgres.Failed || reason != "recording the build failed; mergegate's log says why" {
 		t.Errorf("%s, %q", outcome, reason)
 	}
 	next, err := b.appveyor.PutBuild("acme", "widgets", appveyortest.Build{

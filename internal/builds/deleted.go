@@ -63,7 +63,7 @@ func (s *Service) endIfDeleted(ctx context.Context, b mergecheck.Build) (ended b
 	if err != nil {
 		return false, err
 	}
-	s.log.WarnContext(ctx, "build deleted on AppVeyor", "build_id", b.BuildID, "project", b.Project.Name(), "state", recorded.Build.State, "missing_since", m.Since)
+	s.log.InfoContext(ctx, "build deleted on AppVeyor", "build_id", b.BuildID, "project", b.Project.Name(), "state", recorded.Build.State, "missing_since", m.Since)
 	return recorded.Build.State.Finished(), nil
 }
 

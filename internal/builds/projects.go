@@ -86,7 +86,7 @@ func (s *Service) follow(ctx context.Context, account string, list []appveyor.Li
 		if err := s.store.NoteListed(ctx, now.Project); err != nil {
 			return nil, err
 		}
-		s.log.InfoContext(ctx, "project named by AppVeyor's list", "project_id", p.ProjectID, "before", p.Account+"/"+p.Slug, "project", now.Project.Name())
+		s.log.InfoContext(ctx, "project renamed on AppVeyor", "project_id", p.ProjectID, "before", p.Account+"/"+p.Slug, "project", now.Project.Name())
 		p.Account, p.Slug, p.ReplacedBy = now.Project.Account, now.Project.Slug, 0
 	}
 	return seen, nil
@@ -114,7 +114,7 @@ func (s *Service) replace(ctx context.Context, p *postgres.SeenProject, list []a
 			return err
 		}
 		if replaced {
-			s.log.WarnContext(ctx, "project replaced by another of its name", "repository", p.Repository, "project", other.Project.Name(),
+			s.log.WarnContext(ctx, "project replaced by another one with its name", "repository", p.Repository, "project", other.Project.Name(),
 				"project_id", p.ProjectID, "replaced_by", other.Project.ID)
 			p.ReplacedBy = other.Project.ID
 		}

@@ -19,7 +19,7 @@ type Rebuilt struct {
 }
 
 // reasonAsked is why a second request starts nothing.
-const reasonAsked = "asked for this head and destination before"
+const reasonAsked = "mergegate asked for this head and target branch before"
 
 // Rebuild asks AppVeyor to build a pull request again in every project of its
 // repository: the cure for a build that is missing, or that tested another
@@ -61,7 +61,7 @@ func (s *Service) rebuildIn(ctx context.Context, p postgres.SeenProject, r postg
 	}
 	ref, err := s.appveyor.StartPullRequestBuild(ctx, p.Account, p.Slug, pr.ID)
 	if err != nil {
-		s.log.WarnContext(ctx, "build not started", "project", p.Account+"/"+p.Slug, "pull_request", pr.ID, "error", err)
+		s.log.WarnContext(ctx, "starting a build on AppVeyor failed", "project", p.Account+"/"+p.Slug, "pull_request", pr.ID, "error", err)
 		result.Reason = unconfirmed(err).problem
 		return result, s.store.GiveUpRebuild(ctx, claim)
 	}

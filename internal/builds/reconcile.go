@@ -64,7 +64,7 @@ func (s *Service) readLists(ctx context.Context, seen []postgres.SeenProject) (k
 	for account := range s.accounts {
 		list, complete, err := s.listed(ctx, account, 0)
 		if err != nil {
-			s.log.DebugContext(ctx, "projects not listed", "account", account, "error", err)
+			s.log.DebugContext(ctx, "listing projects failed", "account", account, "error", err)
 			continue
 		}
 		if seen, err = s.follow(ctx, account, list, complete, seen); err != nil {
@@ -98,7 +98,7 @@ func (s *Service) lookThrough(ctx context.Context, projects []postgres.SeenProje
 				s.faults.note(p.ProjectID, err, s.now())
 			}
 			if err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "project not reconciled", "project", p.Account+"/"+p.Slug, "error", err)
+				s.log.WarnContext(ctx, "reconciling a project failed", "project", p.Account+"/"+p.Slug, "error", err)
 			}
 			return nil
 		})
@@ -219,7 +219,7 @@ func (s *Service) LookNow(ctx context.Context, workspaceUUID, repositoryUUID str
 		return false, err
 	}
 	if err := s.store.NoteAsked(ctx, workspaceUUID, repositoryUUID); err != nil {
-		s.log.WarnContext(ctx, "repository not looked at again", "error", err)
+		s.log.WarnContext(ctx, "scheduling a look at a repository failed", "error", err)
 	}
 	err = s.lookThrough(ctx, projects, "merge_check")
 	if errors.Is(err, context.DeadlineExceeded) {

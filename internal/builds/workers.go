@@ -53,8 +53,8 @@ func (s *Service) confirmDelivery(ctx context.Context, job *river.Job[postgres.C
 	r, err := s.confirm(ctx, ref, d.ID, "delivery")
 	switch {
 	case err != nil && len(job.Errors) >= maxFaults:
-		s.log.ErrorContext(ctx, "delivery given up", "delivery", d.ID, "error", err)
-		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, "could not be recorded; the service's log says why")
+		s.log.ErrorContext(ctx, "delivery failed", "delivery", d.ID, "error", err)
+		return s.store.SettleDelivery(ctx, d.ID, postgres.Failed, "recording the build failed; mergegate's log says why")
 	case err != nil:
 		return err
 	case r.ignored != "":

@@ -89,6 +89,8 @@ func logged(outcome postgres.Outcome) (slog.Level, string) {
 		return slog.LevelInfo, "commit status posted"
 	case postgres.Pending:
 		return slog.LevelInfo, "commit status will be retried"
+	case postgres.NotPostable: // a fork that mergegate may not write to
+		return slog.LevelInfo, "commit status not postable"
 	default:
 		return slog.LevelWarn, "commit status failed"
 	}

@@ -29,7 +29,7 @@ func (g *Gate) keep(ctx context.Context, q Question, j evaluation, d postgres.De
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		g.lost.Inc()
-		g.log.ErrorContext(ctx, "decision not kept", "pull_request", q.PullRequest.PullRequestID,
+		g.log.ErrorContext(ctx, "storing a decision failed", "pull_request", q.PullRequest.PullRequestID,
 			"trigger", q.Trigger, "code", v.Code, "head", v.PullRequest.Head, "error", err)
 	}
 }
@@ -95,7 +95,7 @@ func (g *Gate) keepEnds(ctx context.Context, q Question, j evaluation) {
 		return
 	}
 	if err := pullrequests.See(ctx, g.store, q.PullRequest, *j.seen); err != nil {
-		g.log.WarnContext(ctx, "the end of a waiver is not kept", "pull_request", q.PullRequest.PullRequestID, "error", err)
+		g.log.WarnContext(ctx, "storing the end of a waiver failed", "pull_request", q.PullRequest.PullRequestID, "error", err)
 	}
 }
 
@@ -113,6 +113,6 @@ func (g *Gate) keepBrought(ctx context.Context, q Question, s Snapshot, recorded
 		err = pullrequests.See(ctx, g.store, q.PullRequest, s.sighting())
 	}
 	if err != nil {
-		g.log.WarnContext(ctx, "what a merge check brought is not kept", "pull_request", q.PullRequest.PullRequestID, "error", err)
+		g.log.WarnContext(ctx, "storing the pull request of a merge check failed", "pull_request", q.PullRequest.PullRequestID, "error", err)
 	}
 }

@@ -56,7 +56,7 @@ func (g *Gate) lookNow(ctx context.Context, q Question) bool {
 	defer cancel()
 	looked, err := g.opts.Look(ctx, q.PullRequest.WorkspaceUUID, q.PullRequest.RepositoryUUID)
 	if err != nil {
-		g.log.WarnContext(ctx, "AppVeyor not looked at for a merge check", "error", err)
+		g.log.WarnContext(ctx, "reading AppVeyor for a merge check failed", "error", err)
 	}
 	return looked
 }

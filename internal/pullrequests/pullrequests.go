@@ -176,7 +176,7 @@ func (s *Service) lookAtPullRequest(ctx context.Context, job *river.Job[postgres
 		if wait := s.client.AsApp(ctx, s.tokens, key.WorkspaceUUID).Wait(urgency); wait > 0 {
 			return river.JobSnooze(wait)
 		}
-		return s.later(ctx, s.look(ctx, key), job.CreatedAt, "pull request not read", "pull_request", key.PullRequestID)
+		return s.later(ctx, s.look(ctx, key), job.CreatedAt, "reading a pull request failed", "pull_request", key.PullRequestID)
 	})
 }
 
@@ -220,7 +220,7 @@ func (s *Service) readName(ctx context.Context, job *river.Job[postgres.ReadName
 		}
 		name, err := client.NameOf(ctx, workspace, repository)
 		if err != nil {
-			return s.later(ctx, err, job.CreatedAt, "repository's name not read", "repository", repository)
+			return s.later(ctx, err, job.CreatedAt, "reading a repository's name failed", "repository", repository)
 		}
 		return s.store.LinkRepository(ctx, postgres.Repository{WorkspaceUUID: workspace, RepositoryUUID: repository, FullName: name})
 	})
@@ -260,7 +260,7 @@ func (s *Service) sweep(ctx context.Context, job *river.Job[postgres.SweepPullRe
 		}
 		if err := s.look(ctx, key); err != nil {
 			// One that can't be read must not keep the others from it.
-			s.log.WarnContext(ctx, "pull request not looked at", "pull_request", key.PullRequestID, "error", err)
+			s.log.WarnContext(ctx, "reading a pull request failed, next round retries", "pull_request", key.PullRequestID, "error", err)
 		}
 	}
 	return nil
