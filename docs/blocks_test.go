@@ -87,7 +87,7 @@ var (
 // checkCommands wants targets that the Makefile has, and routes that the API has.
 func checkCommands(t *testing.T, commands string) {
 	t.Helper()
-	for line := range strings.Lines(commands) {
+	for line := range strings.Lines(strings.ReplaceAll(commands, "\\\n", " ")) {
 		line = strings.TrimSpace(commentPattern.ReplaceAllString(line, ""))
 		words := strings.Fields(line)
 		switch {

@@ -33,7 +33,7 @@ func TestProjectsOfOneName(t *testing.T) {
 		},
 		{
 			name: "replaced", seen: []mergecheck.Project{replacing}, builds: []mergecheck.Build{build(10, of(again), passing)}, want: mergecheck.Passed,
-			message: "AppVeyor build 1.0.26 passed (312 tests) (project 502 replaces 501, which was deleted on AppVeyor)",
+			message: "AppVeyor build 1.0.26 passed (312 tests); project 502 replaces 501, which was deleted on AppVeyor.",
 			rule:    "acme/Widgets: passed; project 502 replaces 501, which was deleted on AppVeyor",
 		},
 		{

@@ -90,7 +90,7 @@ func TestEvaluate(t *testing.T) {
 		},
 		{
 			name: "passed in two projects", builds: []mergecheck.Build{build(10, passing), build(11, of(docs), passing)},
-			required: []mergecheck.Project{widgets, docs}, want: mergecheck.Passed, message: "2 AppVeyor builds: 1.0.26 passed",
+			required: []mergecheck.Project{widgets, docs}, want: mergecheck.Passed, message: "2 AppVeyor builds passed: 1.0.26",
 		},
 		{
 			name: "failed", builds: []mergecheck.Build{build(10, in(mergecheck.Failed))}, required: one, want: mergecheck.FailedCode,
