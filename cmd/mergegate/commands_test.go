@@ -386,7 +386,7 @@ func TestCompletionKnowsEveryCommand(t *testing.T) {
 	t.Parallel()
 	w := idleWorldless(t)
 	for shell, line := range map[string]string{
-		"zsh":  `('builds list') found=() flags=('--help:Show context-sensitive help.' '--pullrequest:Of this pull request.'`,
+		"zsh":  `('builds list') found=() flags=('--help:Show context-sensitive help.' '--pullrequest:Only builds of this pull request'`,
 		"fish": `complete -c mergegate -n '__mergegate_at builds list' -l state -x -a 'queued running success failed cancelled' -d`,
 	} {
 		script := w.command("completion", shell)

@@ -14,8 +14,8 @@ import (
 // remote is where a command finds the service: a running one, or none. Without one the
 // service's API answers in this process, on the database that is configured.
 type remote struct {
-	URL   string `placeholder:"URL" help:"A running service, such as https://mergegate.example.com; also MERGEGATE_URL. Without: the database."`
-	Token string `placeholder:"TOKEN" help:"Its API token; better in MERGEGATE_TOKEN or MERGEGATE_TOKEN_FILE."`
+	URL   string `placeholder:"URL" help:"Service to ask, such as https://mergegate.example.com; default MERGEGATE_URL, else the database"`
+	Token string `placeholder:"TOKEN" help:"API token of the service; keep it in MERGEGATE_TOKEN or MERGEGATE_TOKEN_FILE instead"`
 }
 
 // withAPI gives f the API: of a running service, else of one that exists for this command

@@ -12,19 +12,19 @@ import (
 )
 
 type buildsCommand struct {
-	List buildsList `cmd:"" help:"List a repository's pull request builds, newest first."`
-	Show buildsShow `cmd:"" help:"Show one build with its jobs."`
+	List buildsList `cmd:"" help:"List a repository's pull request builds, newest first"`
+	Show buildsShow `cmd:"" help:"Show one build with its jobs"`
 }
 
 type buildsList struct {
-	Repository  string `arg:"" name:"workspace/repo" help:"The repository, by slugs or UUIDs."`
-	PullRequest int64  `name:"pullrequest" placeholder:"N" help:"Of this pull request."`
-	Commit      string `placeholder:"C" help:"Of this head: 7 characters or more."`
-	Project     string `placeholder:"P" help:"Of this AppVeyor project: account/slug or its id."`
-	State       string `placeholder:"S" enum:",queued,running,success,failed,cancelled" default:"" help:"In this state: queued, running, success, failed or cancelled."`
-	Since       string `placeholder:"T" help:"Created then or later: 7d, or a time like 2026-01-31."`
-	Until       string `placeholder:"T" help:"Created before then."`
-	Limit       int    `default:"20" placeholder:"N" help:"At most so many."`
+	Repository  string `arg:"" name:"workspace/repo" help:"Repository, by slugs or UUIDs"`
+	PullRequest int64  `name:"pullrequest" placeholder:"N" help:"Only builds of this pull request"`
+	Commit      string `placeholder:"C" help:"Only builds of this head: 7 characters or more"`
+	Project     string `placeholder:"P" help:"Only builds of this AppVeyor project: account/slug or id"`
+	State       string `placeholder:"S" enum:",queued,running,success,failed,cancelled" default:"" help:"Only builds in this state: queued, running, success, failed or cancelled"`
+	Since       string `placeholder:"T" help:"Only builds created since then: 7d, or a time like 2026-01-31"`
+	Until       string `placeholder:"T" help:"Only builds created before then"`
+	Limit       int    `default:"20" placeholder:"N" help:"How many to list at most"`
 	remote
 	jsonFlag
 }
@@ -83,7 +83,7 @@ func tests(t api.Tests) string {
 }
 
 type buildsShow struct {
-	ID string `arg:"" help:"The id builds list shows."`
+	ID string `arg:"" help:"Build id, from builds list"`
 	remote
 	jsonFlag
 }

@@ -41,27 +41,27 @@ type program struct {
 }
 
 type commands struct {
-	Serve    serveCommand    `cmd:"" help:"Run the service: migrate, answer HTTP, work in the background, drain on SIGTERM."`
-	Init     initCommand     `cmd:"" help:"Write a configuration, and print what to paste into AppVeyor, Bitbucket and Forge."`
-	Demo     demoCommand     `cmd:"" help:"Show the whole story of a pull request with nothing to sign up for."`
-	Migrate  migrateCommand  `cmd:"" help:"Change the database schema, the job queue's included."`
-	Token    tokenCommand    `cmd:"" help:"API tokens."`
-	Projects projectsCommand `cmd:"" help:"AppVeyor projects seen per repository."`
-	Policy   policyCommand   `cmd:"" help:"The merge policy: what good to merge means."`
+	Serve    serveCommand    `cmd:"" help:"Run the service: migrate, serve HTTP, run background jobs, drain on SIGTERM"`
+	Init     initCommand     `cmd:"" help:"Write a configuration, and print what to paste into AppVeyor, Bitbucket and Forge"`
+	Demo     demoCommand     `cmd:"" help:"Show a pull request from push to merge, with nothing to sign up for"`
+	Migrate  migrateCommand  `cmd:"" help:"Apply, roll back or list database migrations"`
+	Token    tokenCommand    `cmd:"" help:"Create, list and revoke API tokens"`
+	Projects projectsCommand `cmd:"" help:"List, forget and backfill AppVeyor projects"`
+	Policy   policyCommand   `cmd:"" help:"Show, validate, apply and simulate the merge policy"`
 
-	Explain    explainCommand    `cmd:"" help:"Explain a pull request's verdict."`
-	Builds     buildsCommand     `cmd:"" help:"Pull request builds."`
-	Decisions  decisionsCommand  `cmd:"" help:"What merge checks were answered."`
-	Stats      statsCommand      `cmd:"" help:"Add up a repository's builds and merge checks."`
-	Waive      waiveCommand      `cmd:"" help:"Let a pull request through without a passing build."`
-	Rebuild    rebuildCommand    `cmd:"" help:"Ask AppVeyor to build a pull request again."`
-	Deliveries deliveriesCommand `cmd:"" help:"What was received."`
-	Statuses   statusesCommand   `cmd:"" help:"Commit statuses on Bitbucket."`
+	Explain    explainCommand    `cmd:"" help:"Explain a pull request's verdict"`
+	Builds     buildsCommand     `cmd:"" help:"List and show pull request builds"`
+	Decisions  decisionsCommand  `cmd:"" help:"List the answers of merge checks"`
+	Stats      statsCommand      `cmd:"" help:"Show statistics of a repository's builds and merge checks"`
+	Waive      waiveCommand      `cmd:"" help:"Waive the check: let a pull request merge without a passing build"`
+	Rebuild    rebuildCommand    `cmd:"" help:"Ask AppVeyor to build a pull request again"`
+	Deliveries deliveriesCommand `cmd:"" help:"List and replay what AppVeyor, Forge and Bitbucket sent"`
+	Statuses   statusesCommand   `cmd:"" help:"List and retry commit statuses on Bitbucket"`
 
-	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running service on this machine whether it is up; for container health checks."`
-	Doctor      doctorCommand      `cmd:"" help:"Test what mergegate is configured with, and say what to do about each fault."`
-	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands and flags in a shell."`
-	Version     versionCommand     `cmd:"" help:"Print the version, commit and date; so does mergegate --version."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Check that the service on this machine is up; for container health checks"`
+	Doctor      doctorCommand      `cmd:"" help:"Test the configuration, and say what to do about each fault"`
+	Completion  completionCommand  `cmd:"" help:"Print a completion script for a shell"`
+	Version     versionCommand     `cmd:"" help:"Print the version, commit and date; so does mergegate --version"`
 }
 
 const description = `mergegate puts AppVeyor's pull request builds between a Bitbucket Cloud pull request and its merge.
@@ -70,6 +70,7 @@ Configuration is read from the environment; README.md lists every variable.
 
 Examples:
   mergegate demo
+  mergegate init
   MERGEGATE_APPVEYOR_ACCOUNTS=acme=acme-team MERGEGATE_APPVEYOR_WEBHOOK_SECRET_FILE=/run/secrets/hook mergegate serve
   mergegate token create --name dashboard --scope read --expires 90d`
 

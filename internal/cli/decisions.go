@@ -9,13 +9,13 @@ import (
 )
 
 type decisionsCommand struct {
-	List decisionsList `cmd:"" help:"List the answers that merge checks were given, newest first."`
+	List decisionsList `cmd:"" help:"List the answers of merge checks, newest first"`
 }
 
 type decisionsList struct {
-	Repository  string `arg:"" name:"workspace/repo" help:"The repository, by slugs or UUIDs."`
-	PullRequest int64  `arg:"" optional:"" name:"pr" help:"Of this pull request; all of the repository's without."`
-	Limit       int    `default:"20" placeholder:"N" help:"At most so many."`
+	Repository  string `arg:"" name:"workspace/repo" help:"Repository, by slugs or UUIDs"`
+	PullRequest int64  `arg:"" optional:"" name:"pr" help:"Pull request number; default all of the repository's"`
+	Limit       int    `default:"20" placeholder:"N" help:"How many to list at most"`
 	remote
 	jsonFlag
 }

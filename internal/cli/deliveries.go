@@ -10,12 +10,12 @@ import (
 )
 
 type deliveriesCommand struct {
-	List   deliveriesList   `cmd:"" help:"List what AppVeyor, Forge and Bitbucket sent, newest first."`
-	Replay deliveriesReplay `cmd:"" help:"Process deliveries again: one, or all of a time."`
+	List   deliveriesList   `cmd:"" help:"List what AppVeyor, Forge and Bitbucket sent, newest first"`
+	Replay deliveriesReplay `cmd:"" help:"Process one delivery again, or all since a time"`
 }
 
 type deliveriesList struct {
-	Limit int `default:"20" placeholder:"N" help:"At most so many."`
+	Limit int `default:"20" placeholder:"N" help:"How many to list at most"`
 	remote
 	jsonFlag
 }
@@ -48,8 +48,8 @@ func (d deliveriesList) Run(p *program) error {
 }
 
 type deliveriesReplay struct {
-	ID    string `arg:"" optional:"" help:"The id deliveries list shows."`
-	Since string `placeholder:"2d" help:"Every delivery received in that time instead."`
+	ID    string `arg:"" optional:"" help:"Delivery id, from deliveries list"`
+	Since string `placeholder:"2d" help:"Replay every delivery received since then instead"`
 	remote
 	jsonFlag
 }

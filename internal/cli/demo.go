@@ -8,7 +8,7 @@ import (
 )
 
 type demoCommand struct {
-	Keep bool `help:"Leave everything running afterwards, and print what to try."`
+	Keep bool `help:"Keep everything running afterwards, and print what to try"`
 }
 
 // Help explains the demo.

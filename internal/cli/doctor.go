@@ -12,9 +12,9 @@ import (
 )
 
 type doctorCommand struct {
-	Commit string `placeholder:"WORKSPACE/REPO" help:"Also post a commit status there, on the commit SHA."`
-	SHA    string `arg:"" optional:"" name:"sha" help:"With --commit: the full hash of the commit."`
-	JSON   bool   `name:"json" help:"As an array of checks, for programs."`
+	Commit string `placeholder:"WORKSPACE/REPO" help:"Also post a commit status in this repository, on the commit SHA"`
+	SHA    string `arg:"" optional:"" name:"sha" help:"With --commit: the commit's full hash"`
+	JSON   bool   `name:"json" help:"Print a JSON array of checks"`
 }
 
 // Help explains what is done, and what stays of it.

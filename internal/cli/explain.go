@@ -14,8 +14,8 @@ import (
 
 // pullRequestArgs name a pull request.
 type pullRequestArgs struct {
-	Repository  string `arg:"" name:"workspace/repo" help:"The repository, by slugs or UUIDs."`
-	PullRequest int64  `arg:"" name:"pr" help:"The pull request's number."`
+	Repository  string `arg:"" name:"workspace/repo" help:"Repository, by slugs or UUIDs"`
+	PullRequest int64  `arg:"" name:"pr" help:"Pull request number"`
 }
 
 // named is the pull request as the API is asked for it.

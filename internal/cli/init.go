@@ -23,12 +23,12 @@ import (
 )
 
 type initCommand struct {
-	Workspace          string `placeholder:"ID" help:"Bitbucket workspace, as in https://bitbucket.org/ID."`
-	Account            string `placeholder:"NAME" help:"AppVeyor account that builds its repositories, as in https://ci.appveyor.com/account/NAME."`
-	PublicURL          string `name:"public-url" placeholder:"URL" help:"Where Bitbucket and AppVeyor reach the service, such as https://gate.example.com."`
-	EnvFile            string `default:".env" placeholder:"FILE" help:"File to write; one that exists is never replaced. Default .env."`
-	AppVeyorTokenFile  string `name:"appveyor-token-file" placeholder:"FILE" help:"File with an AppVeyor API token; needed for private projects."`
-	BitbucketTokenFile string `name:"bitbucket-token-file" placeholder:"FILE" help:"File with a Bitbucket access token; not needed with the Forge app."`
+	Workspace          string `placeholder:"ID" help:"Bitbucket workspace, as in https://bitbucket.org/ID"`
+	Account            string `placeholder:"NAME" help:"AppVeyor account that builds its repositories, as in https://ci.appveyor.com/account/NAME"`
+	PublicURL          string `name:"public-url" placeholder:"URL" help:"Where Bitbucket and AppVeyor reach the service, such as https://gate.example.com"`
+	EnvFile            string `default:".env" placeholder:"FILE" help:"File to write, default .env; an existing file is never replaced"`
+	AppVeyorTokenFile  string `name:"appveyor-token-file" placeholder:"FILE" help:"File with an AppVeyor API token; needed for private projects"`
+	BitbucketTokenFile string `name:"bitbucket-token-file" placeholder:"FILE" help:"File with a Bitbucket access token; not needed with the Forge app"`
 }
 
 // Help explains what is written and printed.

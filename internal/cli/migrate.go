@@ -20,7 +20,7 @@ type migrateCommand struct {
 type (
 	migrateUp   struct{}
 	migrateDown struct {
-		Yes bool `help:"Roll back and delete the data; without it, nothing is changed."`
+		Yes bool `help:"Roll back and delete the data; without it, nothing is changed"`
 	}
 	migrateStatus struct{}
 )

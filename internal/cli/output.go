@@ -15,7 +15,7 @@ import (
 
 // jsonFlag has a command print what programs read.
 type jsonFlag struct {
-	JSON bool `name:"json" help:"As the API has it, for programs."`
+	JSON bool `name:"json" help:"Print JSON, as the API has it"`
 }
 
 // table lines columns up, for people: on a terminal and in a pipe.

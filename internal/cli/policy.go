@@ -22,17 +22,17 @@ import (
 )
 
 type policyCommand struct {
-	Show     policyShow     `cmd:"" help:"Print the policy in force, or what it means for one branch."`
-	Validate policyValidate `cmd:"" help:"Say what is wrong with a policy document; nothing else is needed for it."`
-	Apply    policyApply    `cmd:"" help:"Put a policy document in force."`
-	Simulate policySimulate `cmd:"" help:"Judge past merges by a policy that is not in force."`
+	Show     policyShow     `cmd:"" help:"Print the policy in force, or what it means for one branch"`
+	Validate policyValidate `cmd:"" help:"Check a policy document; needs no database and no service"`
+	Apply    policyApply    `cmd:"" help:"Apply a policy document"`
+	Simulate policySimulate `cmd:"" help:"Show what a policy would have made of past merges"`
 }
 
 type policyShow struct {
-	Effective bool     `help:"Show every setting for a repository and branch, and which rule it is of."`
-	Place     []string `arg:"" optional:"" name:"REPOSITORY BRANCH" help:"With --effective: of what."`
-	Version   int64    `placeholder:"N" help:"This version instead of the one in force."`
-	JSON      bool     `name:"json" help:"As the API has it."`
+	Effective bool     `help:"Show every setting for a repository and branch, and the rule it comes from"`
+	Place     []string `arg:"" optional:"" name:"REPOSITORY BRANCH" help:"With --effective: repository and target branch"`
+	Version   int64    `placeholder:"N" help:"Show this version instead of the one in force"`
+	JSON      bool     `name:"json" help:"Print JSON, as the API has it"`
 	workspaceFlag
 }
 
@@ -133,7 +133,7 @@ func shownValue(value any) string {
 }
 
 type policyValidate struct {
-	File string `arg:"" help:"The document; - is standard input."`
+	File string `arg:"" help:"Policy document; - reads standard input"`
 }
 
 // Help shows examples.
@@ -185,7 +185,7 @@ func readFile(file string) ([]byte, error) {
 }
 
 type policyApply struct {
-	File string `arg:"" help:"The document; - is standard input."`
+	File string `arg:"" help:"Policy document; - reads standard input"`
 	workspaceFlag
 }
 
@@ -229,7 +229,7 @@ func (a policyApply) Run(p *program) error {
 }
 
 type workspaceFlag struct {
-	Workspace string `placeholder:"W" help:"The workspace, by slug or UUID; needed where several are known."`
+	Workspace string `placeholder:"W" help:"Workspace, by slug or UUID; required if mergegate knows several"`
 	remote
 }
 

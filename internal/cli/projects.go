@@ -11,9 +11,9 @@ import (
 )
 
 type projectsCommand struct {
-	List     projectsList     `cmd:"" help:"List AppVeyor projects seen building pull requests."`
-	Forget   projectsForget   `cmd:"" help:"Stop a project from being required, such as one that was deleted."`
-	Backfill projectsBackfill `cmd:"" help:"Import builds from a project's history on AppVeyor."`
+	List     projectsList     `cmd:"" help:"List AppVeyor projects seen building pull requests"`
+	Forget   projectsForget   `cmd:"" help:"Stop requiring a project, such as a deleted one"`
+	Backfill projectsBackfill `cmd:"" help:"Import builds from a project's history on AppVeyor"`
 }
 
 type projectsList struct {
@@ -47,7 +47,7 @@ func (l projectsList) Run(p *program) error {
 }
 
 type projectsForget struct {
-	ID int64 `arg:"" help:"The id projects list shows."`
+	ID int64 `arg:"" help:"Project id, from projects list"`
 	remote
 }
 
@@ -67,8 +67,8 @@ func (f projectsForget) Run(p *program) error {
 }
 
 type projectsBackfill struct {
-	Project string `arg:"" name:"account/slug" help:"The AppVeyor project."`
-	Since   string `default:"30d" help:"How far back."`
+	Project string `arg:"" name:"account/slug" help:"AppVeyor project"`
+	Since   string `default:"30d" help:"How far back, default 30d"`
 	remote
 }
 

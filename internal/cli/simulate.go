@@ -13,9 +13,9 @@ import (
 )
 
 type policySimulate struct {
-	File  string `arg:"" help:"The document; - is standard input."`
-	Since string `default:"30d" help:"How far back: 30d, or a time like 2026-01-31."`
-	JSON  bool   `name:"json" help:"As the API has it."`
+	File  string `arg:"" help:"Policy document; - reads standard input"`
+	Since string `default:"30d" help:"How far back: 30d, or a time like 2026-01-31"`
+	JSON  bool   `name:"json" help:"Print JSON, as the API has it"`
 	workspaceFlag
 }
 

@@ -13,9 +13,9 @@ import (
 )
 
 type statsCommand struct {
-	Repository string `arg:"" name:"workspace/repo" help:"The repository, by slugs or UUIDs."`
-	Since      string `placeholder:"T" help:"From then on: 90d, or a time like 2026-01-31; 30 days without."`
-	Until      string `placeholder:"T" help:"Until then; until now without."`
+	Repository string `arg:"" name:"workspace/repo" help:"Repository, by slugs or UUIDs"`
+	Since      string `placeholder:"T" help:"From then on: 90d, or a time like 2026-01-31; default 30d"`
+	Until      string `placeholder:"T" help:"Until then; default now"`
 	remote
 	jsonFlag
 }

@@ -9,13 +9,13 @@ import (
 )
 
 type statusesCommand struct {
-	List  statusesList  `cmd:"" help:"List commit statuses and how far they have come, newest first."`
-	Retry statusesRetry `cmd:"" help:"Post a commit status again that Bitbucket refused."`
+	List  statusesList  `cmd:"" help:"List commit statuses with their outcome, newest first"`
+	Retry statusesRetry `cmd:"" help:"Retry a commit status that Bitbucket refused"`
 }
 
 type statusesList struct {
-	Outcome string `placeholder:"O" enum:",pending,posted,failed,not_postable" default:"" help:"Those that are pending, posted, failed or not_postable."`
-	Limit   int    `default:"20" placeholder:"N" help:"At most so many."`
+	Outcome string `placeholder:"O" enum:",pending,posted,failed,not_postable" default:"" help:"Only with this outcome: pending, posted, failed or not_postable"`
+	Limit   int    `default:"20" placeholder:"N" help:"How many to list at most"`
 	remote
 	jsonFlag
 }
@@ -48,7 +48,7 @@ func (s statusesList) Run(p *program) error {
 }
 
 type statusesRetry struct {
-	ID string `arg:"" help:"The id statuses list shows."`
+	ID string `arg:"" help:"Commit status id, from statuses list"`
 	remote
 	jsonFlag
 }

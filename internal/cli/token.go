@@ -18,18 +18,18 @@ import (
 )
 
 type tokenCommand struct {
-	Create tokenCreate `cmd:"" help:"Make a token and print it, this once and alone, on standard output."`
-	List   tokenList   `cmd:"" help:"List tokens; the tokens themselves are not kept."`
-	Revoke tokenRevoke `cmd:"" help:"Make a token invalid at once."`
+	Create tokenCreate `cmd:"" help:"Create a token. It is shown once"`
+	List   tokenList   `cmd:"" help:"List tokens, without their secrets"`
+	Revoke tokenRevoke `cmd:"" help:"Revoke a token, effective at once"`
 }
 
 type tokenCreate struct {
-	Name       string `required:"" help:"What the token is for."`
-	Scope      string `required:"" help:"read, report, waive or admin; several with commas. admin includes read."`
-	Owner      string `placeholder:"UUID" help:"The Bitbucket user the token acts for."`
-	Repository string `default:"**" placeholder:"GLOB" help:"Repositories it covers, as workspace/repo; ** is all."`
-	Expires    string `placeholder:"90d" help:"How long it is valid; forever without."`
-	Project    int64  `placeholder:"ID" help:"The AppVeyor project that a token with scope report reports for; APPVEYOR_PROJECT_ID in its builds."`
+	Name       string `required:"" help:"Name: what the token is for"`
+	Scope      string `required:"" help:"Scopes, separated by commas: read, report, waive, admin (includes read)"`
+	Owner      string `placeholder:"UUID" help:"Bitbucket user that the token acts for"`
+	Repository string `default:"**" placeholder:"GLOB" help:"Repositories it covers, as a glob of workspace/repo; default ** (all)"`
+	Expires    string `placeholder:"90d" help:"How long it is valid, such as 90d or 12h; default forever"`
+	Project    int64  `placeholder:"ID" help:"AppVeyor project id, required with scope report; APPVEYOR_PROJECT_ID in its builds"`
 	remote
 }
 
@@ -154,7 +154,7 @@ func reportsFor(t api.Token) string {
 }
 
 type tokenRevoke struct {
-	ID string `arg:"" help:"The id token list shows."`
+	ID string `arg:"" help:"Token id, from token list"`
 	remote
 }
 

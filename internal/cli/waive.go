@@ -17,17 +17,17 @@ import (
 
 type waiveCommand struct {
 	pullRequestArgs
-	Reason    string `xor:"what" required:"" help:"Why; people read it at the merge check."`
-	List      bool   `xor:"what" required:"" help:"List the pull request's waivers instead, newest first."`
-	Revoke    int64  `xor:"what" required:"" placeholder:"ID" help:"End this waiver."`
-	RevokeAll bool   `xor:"what" required:"" help:"End every waiver of the pull request."`
+	Reason    string `xor:"what" required:"" help:"Why; shown in the merge check"`
+	List      bool   `xor:"what" required:"" help:"List the pull request's waivers, newest first"`
+	Revoke    int64  `xor:"what" required:"" placeholder:"ID" help:"Revoke this waiver"`
+	RevokeAll bool   `xor:"what" required:"" help:"Revoke every waiver of the pull request"`
 
-	Project string `placeholder:"P" help:"For this AppVeyor project alone: account/slug or its id."`
-	Commit  string `placeholder:"C" help:"The head that was looked at; refused when it is not the head any more."`
-	Expires string `placeholder:"4h" help:"How long it lasts; 24h without, or less where the policy allows less."`
-	Name    string `placeholder:"NAME" help:"Who waives; a running service takes the token's name instead."`
-	Owner   string `placeholder:"UUID" help:"The Bitbucket user who waives; a running service takes the token's."`
-	Limit   int    `default:"20" placeholder:"N" help:"With --list: at most so many."`
+	Project string `placeholder:"P" help:"Waive only this AppVeyor project: account/slug or id"`
+	Commit  string `placeholder:"C" help:"Head that you reviewed; fails if the head has changed"`
+	Expires string `placeholder:"4h" help:"How long it lasts; default 24h, or less if the policy allows less"`
+	Name    string `placeholder:"NAME" help:"Who waives; a running service uses the token's name"`
+	Owner   string `placeholder:"UUID" help:"Bitbucket user who waives; a running service uses the token's owner"`
+	Limit   int    `default:"20" placeholder:"N" help:"With --list: how many to list at most"`
 	remote
 	jsonFlag
 }

@@ -24,13 +24,13 @@ func (d *doctor) checkAppVeyor(ctx context.Context) {
 	const check = "appveyor"
 	d.checkAppVeyorReached(ctx)
 	if !hasDot(d.cfg.AppVeyorURL) {
-		d.warn(check+" url", "the host of MERGEGATE_APPVEYOR_URL has no dot, and Bitbucket refuses statuses that link to such", "give AppVeyor's host its full name")
+		d.warn(check+" url", "the host of MERGEGATE_APPVEYOR_URL has no dot: Bitbucket refuses commit statuses that link to it", "use AppVeyor's full host name")
 	}
 	if len(d.cfg.Accounts) == 0 {
-		d.fault(check+" accounts", "no account is trusted, so that no build ever counts", "set MERGEGATE_APPVEYOR_ACCOUNTS=account=workspace")
+		d.fault(check+" accounts", "no AppVeyor account is mapped to a workspace, so no build counts", "set MERGEGATE_APPVEYOR_ACCOUNTS=account=workspace")
 	}
 	if len(d.cfg.AppVeyorSecrets) == 0 {
-		d.warn(check+" webhook secret", "MERGEGATE_APPVEYOR_WEBHOOK_SECRET is not set, so that the webhook's route is 404", "set it, and the same in AppVeyor's notification as Authorization: Bearer SECRET")
+		d.warn(check+" webhook secret", "MERGEGATE_APPVEYOR_WEBHOOK_SECRET is not set: /webhooks/appveyor answers 404", "set it, and the same in AppVeyor's notification as Authorization: Bearer SECRET")
 	} else {
 		d.ok(check+" webhook secret", "%s valid", terminal.Counted(len(d.cfg.AppVeyorSecrets), "secret"))
 	}
@@ -82,10 +82,10 @@ func (d *doctor) checkAccount(ctx context.Context, account string) {
 	}
 	switch {
 	case token == "":
-		d.warn(check, "there is no token for it: builds of private projects can't be confirmed, and none can be started", "set MERGEGATE_APPVEYOR_TOKEN to "+account+"=TOKEN, from AppVeyor's My Profile, API keys")
+		d.warn(check, "there is no token for it: mergegate can't confirm builds of private projects, nor start builds", "set MERGEGATE_APPVEYOR_TOKEN to "+account+"=TOKEN, from AppVeyor's My Profile, API keys")
 		return
 	case !tokenForm.MatchString(token):
-		d.warn(check+" token", "the token has not the form of AppVeyor's: 20 letters and digits, after v2. for a user's", "copy it again from My Profile, API keys")
+		d.warn(check+" token", "the token has not the form of AppVeyor's: 20 letters and digits, with v2. before them for a user's token", "copy it again from My Profile, API keys")
 	}
 	if d.remotes == nil {
 		return
@@ -157,23 +157,23 @@ func (d *doctor) checkPublicURL(ctx context.Context) {
 	public := strings.TrimSuffix(d.cfg.PublicURL, "/")
 	switch {
 	case public == "":
-		d.warn(check, "MERGEGATE_PUBLIC_URL is not set, so that links are as requests came and nothing was tried", "set it to the service's address, such as https://gate.example.com")
+		d.warn(check, "MERGEGATE_PUBLIC_URL is not set: links use the address of each request, and doctor can't test that address", "set it to the service's address, such as https://gate.example.com")
 		return
 	case !hasDot(public):
 		d.fault(check, "the host of "+public+" has no dot: Bitbucket and Atlassian take no such host", "give the service a full name, such as gate.example.com")
 	case !strings.HasPrefix(public, "https://"):
-		d.fault(check, public+" is not https: secrets would travel in the clear, and Forge calls nothing else", "put TLS before the service, and https:// into MERGEGATE_PUBLIC_URL")
+		d.fault(check, public+" is not https: secrets would travel in the clear, and Forge calls nothing else", "serve it behind a reverse proxy with TLS, and write https:// in MERGEGATE_PUBLIC_URL")
 	}
 	status, _, err := d.ask(ctx, http.MethodGet, public+"/healthz")
 	switch {
 	case err != nil:
-		d.fault(check, public+" does not answer: "+reason(err), "start serve, and see that the name and its certificate lead to it")
+		d.fault(check, public+" does not answer: "+reason(err), "start mergegate serve, and check DNS, proxy and certificate of this address")
 		return
 	case status != http.StatusOK:
-		d.fault(check, fmt.Sprintf("%s/healthz answered %d", public, status), "see that it leads to the service, without a redirect or login")
+		d.fault(check, fmt.Sprintf("%s/healthz answered %d", public, status), "route this address to mergegate, without a redirect or a login")
 		return
 	}
-	d.ok(check, "the service answers at %s, as far as this machine reaches it", public)
+	d.ok(check, "the service answers at %s, as seen from this machine", public)
 	d.checkRoute(ctx, "webhook of appveyor", public+"/webhooks/appveyor", len(d.cfg.AppVeyorSecrets) > 0, "MERGEGATE_APPVEYOR_WEBHOOK_SECRET")
 	d.checkRoute(ctx, "webhook of bitbucket", public+"/webhooks/bitbucket", len(d.cfg.BitbucketSecrets) > 0, "MERGEGATE_BITBUCKET_WEBHOOK_SECRET")
 	d.checkRoute(ctx, "merge check", public+"/forge/merge-check", len(d.cfg.ForgeAppIDs) > 0, "MERGEGATE_FORGE_APP_ID")
@@ -189,10 +189,10 @@ func (d *doctor) checkRoute(ctx context.Context, check, target string, configure
 	case err != nil:
 		d.fault(check, target+" does not answer: "+reason(err), "let requests with POST through to the service")
 	case status == http.StatusUnauthorized:
-		d.ok(check, "%s answers, and refuses who has no secret", target)
+		d.ok(check, "%s answers, and rejects requests without the secret", target)
 	case status == http.StatusNotFound:
 		d.fault(check, target+" answered 404", "start the service with "+variable+", as it is here")
 	default:
-		d.fault(check, fmt.Sprintf("%s answered %d to a request without a secret, not 401", target, status), "see what answers in the service's place, such as a proxy or a login")
+		d.fault(check, fmt.Sprintf("%s answered %d to a request without a secret, not 401", target, status), "find what answers instead of mergegate, such as a proxy or a login page")
 	}
 }

@@ -146,7 +146,7 @@ func (d *doctor) effects(ctx context.Context, w workspace) (needs []needed) {
 	}
 	document, err := policy.Parse([]byte(inForce.Document))
 	if err != nil {
-		d.fault("policy of "+w.name, "the policy in force can't be read, so that nothing passes", "mergegate policy validate says what is wrong; apply one that can")
+		d.fault("policy of "+w.name, "mergegate can't read the policy in force, so nothing passes", "mergegate policy validate says what is wrong; apply one that can")
 		return nil
 	}
 	effects := document.Effects()
@@ -162,11 +162,11 @@ func (d *doctor) effects(ctx context.Context, w workspace) (needs []needed) {
 func (d *doctor) checkUntried(check string, kind bitbucket.CredentialKind) {
 	switch {
 	case kind != bitbucket.KindNone:
-		d.warn(check, "no repository is known yet to try the "+name(kind)+" with", "try again once a pull request was built, or with a token of AppVeyor, which tells the repositories")
+		d.warn(check, "mergegate knows no repository yet to try the "+name(kind)+" with", "run doctor again once a pull request was built, or set MERGEGATE_APPVEYOR_TOKEN, which lists the repositories")
 	case len(d.cfg.ForgeAppIDs) > 0:
-		d.warn(check, "there is no credential yet: the Forge app's token comes with its first call", "install the app, then try again")
+		d.warn(check, "there is no credential yet: the Forge app's token comes with its first call", "install the app, then run doctor again")
 	default:
-		d.fault(check, "there is no credential: no pull request can be read and no status posted", "set MERGEGATE_BITBUCKET_TOKEN, or install the Forge app")
+		d.fault(check, "there is no credential: mergegate can't read pull requests nor post commit statuses", "set MERGEGATE_BITBUCKET_TOKEN, or install the Forge app")
 	}
 }
 
@@ -200,7 +200,7 @@ func (d *doctor) checkCredential(ctx context.Context, check string, w workspace,
 	lacks := missing(access.Scopes, needs)
 	switch {
 	case access.Scopes == nil:
-		d.ok(check, "%s; Bitbucket does not tell its scopes, of which it needs %s", detail, strings.Join(missing(nil, needs), ", "))
+		d.ok(check, "%s; Bitbucket does not tell its scopes. It needs %s", detail, strings.Join(missing(nil, needs), ", "))
 	case len(lacks) > 0:
 		d.fault(check, detail+", but lacks scopes: "+strings.Join(lacks, ", "), "make another with these too; it has "+strings.Join(access.Scopes, ", "))
 	default:
@@ -235,7 +235,7 @@ func (d *doctor) accessRefused(check string, w workspace, kind bitbucket.Credent
 		}
 		d.fault(check, "Bitbucket does not accept the "+name(kind), fix)
 	case http.StatusForbidden, http.StatusNotFound:
-		d.fault(check, fmt.Sprintf("the %s may not read %s", name(kind), w.repository), "make one of that repository or workspace, with scopes repository and pullrequest")
+		d.fault(check, fmt.Sprintf("the %s may not read %s", name(kind), w.repository), "create one in that repository or workspace, with the scopes repository and pullrequest")
 	case http.StatusTooManyRequests:
 		d.warn(check, "Bitbucket's rate limit is used up", "see what else uses the "+name(kind)+", or use one of mergegate's own")
 	default:

@@ -171,7 +171,7 @@ func (d *doctor) checkClocks() {
 	const fix = "run NTP (chrony, systemd-timesyncd) on this machine and the database's"
 	switch {
 	case len(d.clocks) == 0:
-		d.warn(check, "nobody told the time", "see the other checks")
+		d.warn(check, "no server told its time", "see the other checks")
 	case worst > skewTooMuch:
 		d.fault(check, wrong+": Forge's tokens are refused", fix)
 	case worst > skewNoticed:
