@@ -190,7 +190,7 @@ func readUntil(t *testing.T, r io.Reader, end string) string {
 func TestDemoIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, url, want string }{
-		{name: "no URL", url: "::", want: "DATABASE_URL is not a PostgreSQL URL"},
+		{name: "no URL", url: "::", want: "DATABASE_URL: is not a PostgreSQL URL"},
 		{name: "a URL that names the database twice", url: "postgres://localhost/a?dbname=b", want: "write it as"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
