@@ -28,7 +28,7 @@ func (c *Client) Access(ctx context.Context, workspace, repo string) (Access, er
 	var answer repositoryAnswer
 	err = c.do(ctx, call{op: op, method: http.MethodGet, url: u, header: &header}, &answer)
 	if err == nil && answer.UUID == "" {
-		err = &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is no repository"}
+		err = &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer isn't a repository"}
 	}
 	return accessOf(header), err
 }

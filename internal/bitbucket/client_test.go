@@ -62,9 +62,9 @@ func TestNewClientRefusesBadConfiguration(t *testing.T) {
 		want   string
 	}{
 		"base URL without scheme":  {config: bitbucket.Config{BaseURL: "api.bitbucket.org"}, want: "bitbucket base URL: must be http(s)://host"},
-		"email without API token":  {config: bitbucket.Config{Email: "a@b.c"}, want: "only valid together"},
-		"client id without secret": {config: bitbucket.Config{OAuthClientID: "id"}, want: "only valid together"},
-		"two credentials":          {config: bitbucket.Config{Token: "s3cret", Email: "a@b.c", APIToken: "s3cret"}, want: "more than one credential"},
+		"email without API token":  {config: bitbucket.Config{Email: "a@b.c"}, want: "MERGEGATE_BITBUCKET_EMAIL and MERGEGATE_BITBUCKET_API_TOKEN together"},
+		"client id without secret": {config: bitbucket.Config{OAuthClientID: "id"}, want: "MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET together"},
+		"two credentials":          {config: bitbucket.Config{Token: "s3cret", Email: "a@b.c", APIToken: "s3cret"}, want: "set only one credential"},
 		"token URL": {
 			config: bitbucket.Config{OAuthClientID: "id", OAuthClientSecret: "s3cret", OAuthTokenURL: "ftp://x"},
 			want:   "OAuth token URL: must be http(s)://host",

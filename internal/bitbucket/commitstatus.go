@@ -27,7 +27,7 @@ func (c *Client) PostCommitStatus(ctx context.Context, workspace, repo, commit s
 	op := "post status " + s.Key + " to " + workspace + "/" + repo
 	hash := mergecheck.CommitHash(commit)
 	if hash == "" {
-		return &Error{Op: op, Message: "the commit is no hash", permanent: true}
+		return &Error{Op: op, Message: "the commit isn't a hash", permanent: true}
 	}
 	u, err := c.repositoryURL(op, workspace, repo, "commit", hash, "statuses", "build")
 	if err != nil {
@@ -52,7 +52,7 @@ func (c *Client) CommitStatus(ctx context.Context, workspace, repo, commit, key 
 	op := "get status " + key + " of " + workspace + "/" + repo
 	hash := mergecheck.CommitHash(commit)
 	if hash == "" {
-		return CommitStatus{}, &Error{Op: op, Message: "the commit is no hash", permanent: true}
+		return CommitStatus{}, &Error{Op: op, Message: "the commit isn't a hash", permanent: true}
 	}
 	u, err := c.repositoryURL(op, workspace, repo, "commit", hash, "statuses", "build", key)
 	if err != nil {

@@ -36,7 +36,7 @@ func (c *Client) CommitsBehind(ctx context.Context, workspace, repo, destination
 		return 0, false, err
 	}
 	if page.Values == nil {
-		return 0, false, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is no list of commits"}
+		return 0, false, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer isn't a list of commits"}
 	}
 	return len(*page.Values), page.Next == "", nil
 }
@@ -98,12 +98,12 @@ func (c *Client) changedPaths(ctx context.Context, op string, u *url.URL) ([]str
 			return nil, err
 		}
 		if page.Values == nil {
-			return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is no list of changes"}
+			return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer isn't a list of changes"}
 		}
 		for _, change := range *page.Values {
 			named := change.paths()
 			if len(named) == 0 {
-				return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "a change in the answer names no path"}
+				return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "a change in the answer has no path"}
 			}
 			paths = append(paths, named...)
 		}

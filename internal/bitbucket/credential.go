@@ -43,7 +43,7 @@ func newCredential(cfg Config, client *http.Client) (credential, error) {
 	if cfg.Email != "" || cfg.APIToken != "" {
 		found = append(found, basic{email: cfg.Email, token: cfg.APIToken})
 		if cfg.Email == "" || cfg.APIToken == "" {
-			faults = append(faults, errors.New("an e-mail address and an API token are only valid together"))
+			faults = append(faults, errors.New("set MERGEGATE_BITBUCKET_EMAIL and MERGEGATE_BITBUCKET_API_TOKEN together"))
 		}
 	}
 	if cfg.OAuthClientID != "" || cfg.OAuthClientSecret != "" {
@@ -51,7 +51,7 @@ func newCredential(cfg Config, client *http.Client) (credential, error) {
 		found, faults = append(found, consumer), append(faults, err)
 	}
 	if len(found) > 1 {
-		faults = append(faults, errors.New("more than one credential is set"))
+		faults = append(faults, errors.New("set only one credential: an access token, an API token with its e-mail address, or an OAuth client"))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("bitbucket credential: %w", err)
@@ -141,7 +141,7 @@ func newConsumer(cfg Config, client *http.Client) (*consumer, error) {
 	c := &consumer{http: client, id: cfg.OAuthClientID, secret: cfg.OAuthClientSecret, turn: make(chan struct{}, 1)}
 	c.pass()
 	if c.id == "" || c.secret == "" {
-		return c, errors.New("an OAuth client id and its secret are only valid together")
+		return c, errors.New("set MERGEGATE_BITBUCKET_OAUTH_CLIENT_ID and MERGEGATE_BITBUCKET_OAUTH_CLIENT_SECRET together")
 	}
 	tokenURL, err := parseBase(cfg.OAuthTokenURL, DefaultOAuthTokenURL)
 	if err != nil {
@@ -221,7 +221,7 @@ func (c *consumer) keep(op string, body []byte) error {
 		ExpiresIn   int64  `json:"expires_in"` // seconds
 	}
 	if json.Unmarshal(body, &answer) != nil || answer.AccessToken == "" {
-		return &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer holds no access token"}
+		return &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer has no access token"}
 	}
 	const early, longest = 60, 7 * 24 * 3600
 	c.token = answer.AccessToken

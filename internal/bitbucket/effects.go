@@ -25,7 +25,7 @@ func (c *Client) Approve(ctx context.Context, workspace, repo string, id int64) 
 	var shown participant
 	err := c.pullRequestCall(ctx, http.MethodPost, workspace, repo, id, "approve", nil, &shown)
 	if err == nil && !shown.Approved {
-		return &Error{Op: "approve", StatusCode: http.StatusOK, Message: "the answer is no approval"}
+		return &Error{Op: "approve", StatusCode: http.StatusOK, Message: "the answer isn't an approval"}
 	}
 	return err
 }
@@ -41,7 +41,7 @@ func (c *Client) RequestChanges(ctx context.Context, workspace, repo string, id 
 	var shown participant
 	err := c.pullRequestCall(ctx, http.MethodPost, workspace, repo, id, "request-changes", nil, &shown)
 	if err == nil && shown.State != "changes_requested" {
-		return &Error{Op: "request changes", StatusCode: http.StatusOK, Message: "the answer is no request for changes"}
+		return &Error{Op: "request changes", StatusCode: http.StatusOK, Message: "the answer isn't a request for changes"}
 	}
 	return err
 }
@@ -167,7 +167,7 @@ func (c *Client) find(ctx context.Context, workspace, repo string, id int64, wha
 			return nil, err
 		}
 		if page.Values == nil {
-			return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is no list"}
+			return nil, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer isn't a list"}
 		}
 		for _, w := range *page.Values {
 			if wanted(w) {
@@ -246,7 +246,7 @@ func (c *Client) reportCall(ctx context.Context, method, workspace, repo, commit
 	op := fmt.Sprintf("%s report %s of %s/%s", strings.ToLower(method), id, workspace, repo)
 	hash := mergecheck.CommitHash(commit)
 	if hash == "" {
-		return &Error{Op: op, Message: "the commit is no hash", permanent: true}
+		return &Error{Op: op, Message: "the commit isn't a hash", permanent: true}
 	}
 	u, err := c.repositoryURL(op, workspace, repo, "commit", hash, "reports", url.PathEscape(id))
 	if err != nil {

@@ -27,7 +27,7 @@ func (c *Client) Repository(ctx context.Context, workspace, repo string) (Reposi
 	}
 	repository := answer.repository()
 	if repository.UUID == "" || repository.FullName == "" {
-		return Repository{}, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer is no repository"}
+		return Repository{}, &Error{Op: op, StatusCode: http.StatusOK, Message: "the answer isn't a repository"}
 	}
 	return repository, nil
 }

@@ -65,7 +65,7 @@ func (o *Outbox) AddWorkers(workers *river.Workers) {
 func (o *Outbox) publish(ctx context.Context, job *river.Job[postgres.Publish]) error {
 	kind, known := o.kinds[job.Args.EntryKind]
 	if !known {
-		return fmt.Errorf("nobody makes entries of kind %q", job.Args.EntryKind)
+		return fmt.Errorf("no publisher for outbox entries of kind %q", job.Args.EntryKind)
 	}
 	return o.Publish(ctx, kind, job.Args.EntryID)
 }
