@@ -10,7 +10,7 @@ import (
 	"mergegate/internal/postgres"
 )
 
-// ErrUntrustedAccount says that the AppVeyor account may not speak for the
+// ErrUntrustedAccount says that the AppVeyor account isn't trusted for the
 // workspace.
 var ErrUntrustedAccount = errors.New("MERGEGATE_APPVEYOR_ACCOUNTS doesn't trust the AppVeyor account for this workspace")
 

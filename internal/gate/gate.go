@@ -39,15 +39,14 @@ const bitbucketBudget = 2500 * time.Millisecond
 type Options struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: not counted
-	// Look asks AppVeyor at once for builds of a repository that nobody told of,
-	// until its context ends, and has it looked at again for a while. It reports
-	// whether it could. nil: nobody is asked.
+	// Look reads a repository's builds from AppVeyor at once, until its context ends, and
+	// schedules more looks for a while. It reports whether it could. nil: no looks.
 	Look func(ctx context.Context, workspaceUUID, repositoryUUID string) (bool, error)
 	// Recheck reads the newest builds of projects from AppVeyor once more, until its
-	// context ends, and returns why where it couldn't, by project. nil: nobody is asked.
+	// context ends. It returns why it couldn't, by project id. nil: no rechecks.
 	Recheck func(ctx context.Context, workspaceUUID, repositoryUUID string, projects []int64) map[int64]string
-	// Accounts are who may speak for which workspace: builds that were confirmed while
-	// somebody might don't count any more once they mayn't. The zero value trusts nobody.
+	// Accounts are the AppVeyor accounts that are trusted for each workspace. A build of an
+	// account that is no longer trusted no longer counts. The zero value trusts none.
 	Accounts mergecheck.Accounts
 	// BranchBuilds reads AppVeyor's builds of a commit itself; nil: there are none.
 	BranchBuilds func(ctx context.Context, r postgres.Repository, branch, commit string) ([]mergecheck.Build, error)
@@ -136,8 +135,8 @@ func (g *Gate) DropToken(ctx context.Context, workspaceUUID string) {
 }
 
 // Explain evaluates a pull request as [Gate.Ask] does, for people and programs
-// that want to know; nothing is kept but that a waiver has ended. The pull request is
-// always read from Bitbucket: a verdict is for the head at the moment of asking.
+// that want to know. It stores nothing, except that a waiver has ended. It always reads the
+// pull request from Bitbucket: a verdict is for the head at the moment of asking.
 func (g *Gate) Explain(ctx context.Context, r postgres.Repository, pullRequestID int64) mergecheck.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, Budget)
 	defer cancel()
@@ -159,7 +158,7 @@ type evaluation struct {
 	seen *postgres.Sighting
 	// unsettled is set when a build is stored as of another head than it is of.
 	unsettled  bool
-	subscribed bool // somebody is notified of verdicts that change
+	subscribed bool // the workspace has a subscription for changed verdicts
 	// rename is set where Bitbucket is to be asked later what the repository is called.
 	rename bool
 }

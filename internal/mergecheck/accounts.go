@@ -8,7 +8,7 @@ import (
 
 // Accounts says which AppVeyor account may speak for which Bitbucket workspaces: by
 // account in lower case, workspaces by slug or by UUID, both in lower case and without
-// braces. The zero value trusts nobody.
+// braces. The zero value trusts no account.
 type Accounts map[string][]string
 
 // String is the mapping as it is configured, in the order of the accounts.
@@ -32,8 +32,7 @@ func (a Accounts) Names(account, workspace string) bool {
 }
 
 // MaySpeakFor reports whether the account is trusted for a repository whose workspace
-// Bitbucket has told. A slug that looks like a UUID counts as none: it would be somebody
-// else's to choose.
+// Bitbucket has named. A slug that looks like a UUID never matches: anyone could choose it.
 func (a Accounts) MaySpeakFor(account, workspaceUUID, fullName string) bool {
 	slug, _, _ := strings.Cut(fullName, "/")
 	return a.Names(account, workspaceUUID) || a.MayName(account, slug)

@@ -2,7 +2,7 @@ package mergecheck
 
 import "time"
 
-// Freeze is a time in which nothing is merged: one window from From until Until,
+// Freeze is a time in which merging is frozen: one window from From until Until,
 // or a window every week.
 type Freeze struct {
 	Name   string

@@ -45,7 +45,7 @@ func (c Code) Pending() bool {
 	return c == NoBuild || c == MissingProject || c == RunningCode || c == QueuedCode
 }
 
-// PullRequest is what Bitbucket tells of a pull request at the moment of asking.
+// PullRequest is a pull request as Bitbucket has it at the moment of asking.
 type PullRequest struct {
 	ID                int64  `json:"id"`
 	State             string `json:"state"`                  // OPEN, MERGED, DECLINED or SUPERSEDED; "" is unknown
@@ -91,7 +91,7 @@ type Distance struct {
 }
 
 // Facts are all that a verdict depends on. Everything but Policy can be written
-// as JSON and read again, so that a verdict can be given anew by another policy.
+// as JSON and read again, to evaluate it by another policy.
 type Facts struct {
 	PullRequest PullRequest `json:"pull_request"`
 	Policy      Policy      `json:"-"`
@@ -173,14 +173,14 @@ func Evaluate(f Facts) Verdict {
 	return v
 }
 
-// Unanswerable is the verdict when the facts themselves can't be read: what
-// isn't known is not a pass.
+// Unanswerable is the verdict when the facts can't be read: problem says why, and nextStep
+// what to do. It is never a pass.
 func Unanswerable(pr PullRequest, problem, nextStep string, now time.Time) Verdict {
 	return Evaluate(Facts{PullRequest: pr, Problem: problem, ProblemNextStep: nextStep, Now: now})
 }
 
-// Answer is what a merge check is told. Where the policy lets what is pending
-// pass, a check that doesn't decide a merge passes, and says what it waits for.
+// Answer is the answer to a merge check. If the policy has pending pass on push, a check that
+// doesn't decide a merge passes while builds are pending, and its message says so.
 func (v Verdict) Answer(onMerge bool) (success bool, message string) {
 	if !onMerge && v.Policy.PassPendingOnPush && v.Code.Pending() {
 		return true, OneLine("Passes for now; mergegate checks again on merge. "+v.Message, MaxMessage)
