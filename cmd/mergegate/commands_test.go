@@ -112,14 +112,14 @@ func TestWaiveCommand(t *testing.T) {
 	w.Expect("no_build", "")
 	w.Built(commit('1'), "failed")
 	w.command("waive", "acme/widgets", "7", "--reason", "the agents are down", "--name", "Ann")
-	w.Expect("waived", "waived by Ann: the agents are down")
+	w.Expect("waived", "Waived by Ann: the agents are down")
 	var list []struct{ ID string }
 	w.Must(json.Unmarshal([]byte(w.command("waive", "acme/widgets", "7", "--list", "--json")), &list))
 	w.command("waive", "acme/widgets", "7", "--revoke", list[0].ID)
 	w.Expect("failed", "")
 	remote := w.remotely(w.tokenOf("release manager", "waive"))
 	remote.command("waive", "acme/widgets", "7", "--reason", "again")
-	w.Expect("waived", "waived by release manager: again")
+	w.Expect("waived", "Waived by release manager: again")
 	remote.command("waive", "acme/widgets", "7", "--revoke-all")
 	w.Expect("failed", "")
 
@@ -184,8 +184,8 @@ func TestCommandsSayWhatToDo(t *testing.T) {
 		{name: "unknown status", in: w, args: "statuses retry 999", code: 1, want: "mergegate statuses list"},
 		{name: "unknown waiver", in: w, args: "waive acme/widgets 7 --revoke 999", code: 1, want: "has no waiver 999; mergegate waive --list"},
 		{name: "unknown state", in: w, args: "statuses list --outcome red", code: 2, want: "must be one of"},
-		{name: "no time", in: w, args: "builds list acme/widgets --since yesterday", code: 2, want: "--since: \"yesterday\" is neither"},
-		{name: "no commit", in: w, args: "builds list acme/widgets --commit main", code: 2, want: "commit is not 7 to 40 hexadecimal characters"},
+		{name: "no time", in: w, args: "builds list acme/widgets --since yesterday", code: 2, want: "--since: \"yesterday\" is not a duration like 30d or a time"},
+		{name: "no commit", in: w, args: "builds list acme/widgets --commit main", code: 2, want: "commit: \"main\" is not 7 to 40 hexadecimal characters"},
 		{name: "no limit", in: w, args: "deliveries list --limit 0", code: 2, want: "--limit is not a number from 1 up"},
 		{name: "too long a time", in: w, args: "stats acme/widgets --since 900d", code: 2, want: "more than 400 days apart"},
 		{name: "nothing to do", in: w, args: "waive acme/widgets 7", code: 2, want: "--reason"},
@@ -194,7 +194,7 @@ func TestCommandsSayWhatToDo(t *testing.T) {
 		{name: "no owner", in: w, args: "waive acme/widgets 7 --reason x --owner me", code: 2, want: "--owner is not the UUID"},
 		{name: "a name beside a token", in: remote, args: "waive acme/widgets 7 --reason x --name Ann", code: 2, want: "takes those of the token"},
 		{name: "a head that is not", in: w, args: "waive acme/widgets 7 --reason x --commit " + commit('9'), code: 1, want: "is " + commit('1') + " now"},
-		{name: "another scope", in: w.remotely(reader), args: "deliveries list", code: 1, want: "needs a token with scope admin; mergegate token create --scope"},
+		{name: "another scope", in: w.remotely(reader), args: "deliveries list", code: 1, want: "needs an API token with scope admin; mergegate token create --scope"},
 		{name: "a token that is none", in: w.remotely("mgt_wrong"), args: "deliveries list", code: 1, want: "mergegate token create makes one"},
 		{name: "no token", in: remote.with("MERGEGATE_TOKEN="), args: "deliveries list", code: 2, want: "MERGEGATE_TOKEN is empty"},
 		{name: "no file", in: remote.with("MERGEGATE_TOKEN=", "MERGEGATE_TOKEN_FILE=/nothing/here"), args: "deliveries list", code: 2, want: "MERGEGATE_TOKEN_FILE: "},
