@@ -90,7 +90,7 @@ func TestEvaluate(t *testing.T) {
 		},
 		{
 			name: "passed in two projects", builds: []mergecheck.Build{build(10, passing), build(11, of(docs), passing)},
-			required: []mergecheck.Project{widgets, docs}, want: mergecheck.Passed, message: "2 AppVeyor builds passed: 1.0.26",
+			required: []mergecheck.Project{widgets, docs}, want: mergecheck.Passed, message: "2 AppVeyor builds passed: 1.0.26 (312 tests), 1.0.26 (312 tests).",
 		},
 		{
 			name: "failed", builds: []mergecheck.Build{build(10, in(mergecheck.Failed))}, required: one, want: mergecheck.FailedCode,
