@@ -41,7 +41,7 @@ func TestWalkThroughTheAPI(t *testing.T) {
 	w.Expect("failed", "")
 	env := append(os.Environ(),
 		"MERGEGATE_URL="+w.URL, "MERGEGATE_TOKEN="+w.TokenOf("walk", "read,waive", servertest.Covering("acme/*"), servertest.ValidFor(24*time.Hour)),
-		"MERGEGATE_ADMIN_TOKEN="+w.Token, "MERGEGATE_REPORT_TOKEN="+w.TokenOf("report", "report", servertest.ReportingFor(12064)),
+		"ADMIN_TOKEN="+w.Token, "REPORT_TOKEN="+w.TokenOf("report", "report", servertest.ReportingFor(12064)),
 		"APPVEYOR_PULL_REQUEST_NUMBER=7", "APPVEYOR_PULL_REQUEST_HEAD_COMMIT="+commit('1'),
 	)
 	for _, block := range blocks {
