@@ -43,7 +43,7 @@ import (
 const drainTimeout = 12 * time.Second
 
 // drainDelay is how long /readyz answers 503 before the listener closes.
-const drainDelay = time.Second
+const drainDelay = 2 * time.Second
 
 // NewLogger logs as configured, and with least as the level where none is.
 func NewLogger(cfg config.Config, w io.Writer, least slog.Level) *slog.Logger {

@@ -51,6 +51,11 @@ type Environment struct {
 
 	WebhookNetworks string `env:"MERGEGATE_WEBHOOK_NETWORKS" list:"true"`
 
+	// The OAuth consumer for signing in to the pages. The pages have no sign-in yet: both are
+	// accepted, so that a configuration that has them starts.
+	OAuthClientID     string `env:"MERGEGATE_OAUTH_CLIENT_ID"`
+	OAuthClientSecret string `env:"MERGEGATE_OAUTH_CLIENT_SECRET" secret:"true"`
+
 	Retention string `env:"MERGEGATE_RETENTION" envDefault:"deliveries=30d,decisions=400d"`
 	SecretKey string `env:"MERGEGATE_SECRET_KEY" secret:"true" list:"true"`
 	LogLevel  string `env:"MERGEGATE_LOG_LEVEL" envDefault:"info"`
@@ -214,7 +219,7 @@ func (c *Config) checkCredentials(wrong *faults) {
 }
 
 // appID is the form of a Forge app's ARI.
-var appID = regexp.MustCompile(`^ari:cloud:ecosystem::app/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+var appID = regexp.MustCompile(`^ari:cloud:ecosystem::app/[^\s/]+$`)
 
 // forgeEnvironments are those that Forge has.
 var forgeEnvironments = []string{"DEVELOPMENT", "STAGING", "PRODUCTION"}

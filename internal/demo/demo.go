@@ -84,10 +84,10 @@ func tell(ctx context.Context, world *world, page *page, steps []step) error {
 func (p *page) introduction() {
 	p.print("%s", p.style(bold, "mergegate: AppVeyor's pull request builds between a Bitbucket pull request and its merge"))
 	p.print("")
-	p.text("This is the service as in production, with a database of its own. AppVeyor, Bitbucket and Forge " +
+	p.text("This runs mergegate as in production, with its own database. AppVeyor, Bitbucket and Forge " +
 		"are stand-ins on this machine, with real HTTP in between.")
-	p.text("→ is what the service is asked, ← its answer, ✓ what had to hold. Merge checks bring Forge's signed token, " +
-		"webhooks their secret, requests to the API a token of its own. Commits and UUIDs are shortened (…).")
+	p.text("→ is a request to mergegate, ← its answer, ✓ a check of this demo. Merge checks carry Forge's signed token, " +
+		"webhooks their secret, API requests an API token. Commits and UUIDs are shortened (…).")
 }
 
 func (p *page) places(w *world) {
@@ -107,8 +107,7 @@ func (p *page) log(lines []string) {
 
 func (p *page) summary(steps int, took time.Duration) {
 	p.print("")
-	p.text(fmt.Sprintf("%s All %d steps held, in %.1f s: a build result counted only for the commit it was of, only once "+
-		"AppVeyor itself had confirmed it, and only from an account that may speak for the repository; what was not "+
-		"known was never a pass. The merge check had the answer at the moment of merging, and Bitbucket showed it "+
-		"wherever a commit status can be posted.", p.style(green, "✓"), steps, took.Seconds()))
+	p.text(fmt.Sprintf("%s All %d steps held, in %.1f s. A build result counted only for its own commit, only after AppVeyor "+
+		"confirmed it, and only from a trusted account. Nothing unknown passed. The merge check had the answer at the "+
+		"moment of merging, and Bitbucket showed it wherever it accepts a commit status.", p.style(green, "✓"), steps, took.Seconds()))
 }

@@ -18,14 +18,14 @@ type step struct {
 // story is the story: pull request 7 to its merge, then two that are harder.
 var story = []step{
 	{"Ada opens pull request 7", (*tale).opened},
-	{"AppVeyor starts to build it, and tells nobody", (*tale).started},
+	{"AppVeyor starts a build, without a webhook", (*tale).started},
 	{"The build fails", (*tale).failed},
 	{"Ada pushes a fix: the old result no longer counts", (*tale).fixed},
 	{"AppVeyor builds the fix", (*tale).passed},
-	{"Ada presses Merge", (*tale).merged},
-	{"Somebody who knows the webhook's secret lies about pull request 8", (*tale).lied},
-	{"Pull request 9 comes from a private fork, where no commit status can be posted", (*tale).forked},
-	{"Everything can be looked up", (*tale).lookedUp},
+	{"Ada clicks Merge", (*tale).merged},
+	{"A build script forges webhooks about pull request 8", (*tale).lied},
+	{"Pull request 9 comes from a private fork, where mergegate can't post a commit status", (*tale).forked},
+	{"You can look everything up", (*tale).lookedUp},
 }
 
 // Heads of the story's pull requests, in its order.
@@ -43,7 +43,7 @@ func (s *tale) before() {
 	s.pullRequest(6, headBefore)
 	b := s.build("acme", appveyortest.Build{PullRequestID: 6, PullRequestHeadCommit: headBefore, Status: "success", Jobs: testsOf(310, 0)})
 	s.page.print("")
-	s.page.text("Before the story: AppVeyor built pull request 6 and sent its webhook, so the service knows the project.")
+	s.page.text("Before the story: AppVeyor built pull request 6 and sent its webhook, so mergegate knows the project.")
 	status, _ := s.do("POST", "/webhooks/appveyor", webhookSecret, s.appveyor.WebhookBody(b.ID))
 	s.expect("the delivery is stored", "202", fmt.Sprint(status))
 	s.shows(6, headBefore, "SUCCESSFUL", "Build 1.0.1 for main passed (310 tests)")
@@ -51,21 +51,21 @@ func (s *tale) before() {
 }
 
 func (s *tale) opened() {
-	s.text("Bitbucket asks on every push whether it may be merged. Nothing has built it yet.")
+	s.text("Bitbucket runs the check on every push. AppVeyor hasn't built anything yet.")
 	s.pullRequest(7, headBroken)
 	s.check(7, mergecheck.TriggerOnCodePushed, "no_build", "No AppVeyor build for "+headBroken[:12]+" yet.")
 	s.showsNone(headBroken)
 }
 
 func (s *tale) started() {
-	s.text("AppVeyor has no webhook for that. The service finds the build in the project's history, at which it looks by itself.")
+	s.text("AppVeyor sends no webhook when a build starts. mergegate finds it by polling the project's history.")
 	s.build("acme", appveyortest.Build{PullRequestID: 7, PullRequestHeadCommit: headBroken, Status: "running"})
 	s.shows(7, headBroken, "INPROGRESS", "Build 1.0.2 for main is running")
 	s.check(7, mergecheck.TriggerOnCodePushed, "running", "AppVeyor build 1.0.2 is running (")
 }
 
 func (s *tale) failed() {
-	s.text("AppVeyor's webhook is only a hint: the service reads the build back from AppVeyor before it says anything.")
+	s.text("AppVeyor's webhook is only a hint: mergegate reads the build back from AppVeyor before it counts.")
 	b := s.appveyor.Builds("acme", "widgets")[1]
 	b.PullRequestHeadCommit, b.Status, b.Jobs = headBroken, "failed", testsOf(312, 2)
 	s.build("acme", b)
@@ -88,27 +88,27 @@ func (s *tale) passed() {
 }
 
 func (s *tale) merged() {
-	s.text("Bitbucket asks once more, at the moment of merging, and only then merges.")
+	s.text("Bitbucket runs the check again, and merges only if it passes.")
 	s.check(7, mergecheck.TriggerOnMerge, "passed", "AppVeyor build 1.0.3 passed (314 tests)")
 	s.fail(s.bitbucket.Merge(repositoryName, 7))
-	s.text("Pull request 7 is merged. Whoever asks now is told so.")
+	s.text("Pull request 7 is merged, and the check says so.")
 	s.check(7, mergecheck.TriggerOnMerge, "pull_request_closed", "Pull request 7 is merged.")
 }
 
 // lied has three lies told: about a build that failed, about one that does not
 // exist, and from an AppVeyor account that does not speak for the repository.
 func (s *tale) lied() {
-	s.text("Its build has failed. A build script can read the secret and post whatever it likes.")
+	s.text("Its build failed. A build script can read the webhook's secret, so it can send what it likes.")
 	s.pullRequest(8, headLied)
 	b := s.build("acme", appveyortest.Build{PullRequestID: 8, PullRequestHeadCommit: headLied, Status: "failed", Jobs: testsOf(314, 1)})
 	theirs := s.build("mallory", appveyortest.Build{PullRequestID: 8, PullRequestHeadCommit: headLied, Status: "success", Jobs: testsOf(314, 0)})
 	success := []string{"build_failure", "build_success", `"passed":false`, `"passed":true`, `"failed":true`, `"failed":false`}
 
-	s.text("The first lie: the failed build has passed.")
+	s.text("The first forgery says that the failed build passed.")
 	s.notify(b.ID, success...)
-	s.text("The second: another build has passed, which does not exist.")
+	s.text("The second says that a build passed which doesn't exist.")
 	s.notify(b.ID, append(success, fmt.Sprint(b.ID), "999999", b.Version, "1.0.99")...)
-	s.text("The third: a build has passed. It has, but in the AppVeyor account of somebody else.")
+	s.text("The third names a build that did pass, in another AppVeyor account.")
 	s.notify(theirs.ID)
 	s.told()
 	s.check(8, mergecheck.TriggerOnMerge, "failed", "AppVeyor build 1.0.4 failed (1 of 314 tests)")
@@ -127,12 +127,12 @@ func (s *tale) told() {
 		Values []delivery `json:"values"`
 	}
 	const path = "/api/v1/deliveries?pagelen=3"
-	s.eventually("AppVeyor was asked about each delivery", func() bool {
+	s.eventually("mergegate has asked AppVeyor about each delivery", func() bool {
 		s.get(path, &list)
 		return s.err != nil || len(list.Values) == 3 && list.Values[2].Outcome != "pending" && list.Values[1].Reason != nil
 	})
-	s.text("AppVeyor was asked about the first two. It told that the first has failed, and does not know the second, " +
-		"about which it is asked again for a day. Nobody asks about the third. Newest first:")
+	s.text("mergegate asked AppVeyor about the first two. The first failed. AppVeyor doesn't know the second, so mergegate retries " +
+		"for a day. It ignores the third, because it doesn't trust that account. Newest first:")
 	s.show(path, &list)
 	if s.err == nil {
 		s.expect("outcome of the first", "processed", list.Values[2].Outcome)
@@ -166,11 +166,11 @@ func (s *tale) notPostable() {
 		Values []status `json:"values"`
 	}
 	const path = "/api/v1/commit-statuses?outcome=not_postable"
-	s.eventually("that the status can't be posted is known", func() bool {
+	s.eventually("mergegate knows that it can't post the status", func() bool {
 		s.get(path, &list)
 		return s.err != nil || len(list.Values) > 0
 	})
-	s.text("The fork's commit is not in acme/widgets, and the fork is not for us to see: 404 from both.")
+	s.text("The fork's commit isn't in acme/widgets, and mergegate can't see the fork: Bitbucket answers 404 for both.")
 	s.show(path, &list)
 	if s.err == nil {
 		s.expect("commit status of "+headForked[:12], "SUCCESSFUL, not_postable", list.Values[0].State+", "+list.Values[0].Outcome)
@@ -214,7 +214,7 @@ func (s *tale) decisions() {
 	var list struct {
 		Values []decision `json:"values"`
 	}
-	s.text("Every answer to a merge check of pull request 7, and the builds it went by:")
+	s.text("Every answer to a merge check of pull request 7, with the builds that decided:")
 	s.show(pullRequestPath(7)+"/decisions", &list)
 	var codes []string
 	for _, d := range list.Values {

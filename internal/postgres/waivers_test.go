@@ -120,7 +120,7 @@ func TestWaivedStatus(t *testing.T) {
 			settleWaivers(t, store, pr)
 			status := statuses(t, store)[0]
 			equal(t, "state", tt.want, status.State)
-			equal(t, "says that it was waived", tt.want == mergecheck.StatusSuccessful, strings.Contains(status.Description, "waived by somebody: because"))
+			equal(t, "says that it was waived", tt.want == mergecheck.StatusSuccessful, strings.Contains(status.Description, "Waived by somebody: because"))
 		})
 	}
 }
