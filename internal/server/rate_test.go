@@ -20,7 +20,7 @@ func (tr *traffic) held() map[string]int {
 	tr.Get("/api/v1/commit-statuses?outcome=pending&pagelen=100", &list)
 	held := map[string]int{}
 	for _, s := range list.Values {
-		if s.Reason == "waits for Bitbucket's rate limit" {
+		if s.Reason == "waiting for Bitbucket's rate limit" {
 			held[s.State]++
 		}
 	}
