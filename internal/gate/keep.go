@@ -108,7 +108,7 @@ func (g *Gate) keepBrought(ctx context.Context, q Question, s Snapshot, recorded
 	}
 	var err error
 	if recorded.HasTwin(s.SourceCommit) { // then its time may be its twin's: only that it was a head is sure
-		err = pullrequests.NoteHead(ctx, g.store, q.PullRequest, s.SourceCommit)
+		err = pullrequests.NoteHead(ctx, g.store, q.PullRequest, s.sighting())
 	} else {
 		err = pullrequests.See(ctx, g.store, q.PullRequest, s.sighting())
 	}

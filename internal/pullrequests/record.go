@@ -207,16 +207,20 @@ func endWaivers(ctx context.Context, tx *postgres.Tx, pr postgres.PullRequestKey
 	return tx.Enqueue(ctx, postgres.SettleWaivers{PullRequestKey: pr})
 }
 
-// NoteHead records that a commit was a head of the pull request at some time until now.
-// When isn't known well enough for a waiver to end by it.
-func NoteHead(ctx context.Context, store *postgres.Store, pr postgres.PullRequestKey, commit string) error {
+// NoteHead records that a commit was a head of the pull request at some time until now, where
+// what was seen of it may have the time of a twin's. The Forge function reads the head after
+// the time, so that the head was one at that time or later: that is enough to end a waiver.
+func NoteHead(ctx context.Context, store *postgres.Store, pr postgres.PullRequestKey, seen postgres.Sighting) error {
 	err := store.InTx(ctx, func(tx *postgres.Tx) error {
 		now, err := tx.Now(ctx)
 		if err != nil {
 			return err
 		}
-		isNew, err := tx.AddHead(ctx, pr, commit, postgres.Moment{On: now, Untimed: true})
-		if err != nil || !isNew {
+		isNew, err := tx.AddHead(ctx, pr, seen.Head, postgres.Moment{On: now, Untimed: true})
+		if err != nil {
+			return err
+		}
+		if err := endWaivers(ctx, tx, pr, seen.Head, "", seen.On); err != nil || !isNew {
 			return err
 		}
 		return tx.Enqueue(ctx, postgres.SettleHeads(pr))
