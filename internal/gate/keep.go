@@ -107,7 +107,7 @@ func (g *Gate) keepBrought(ctx context.Context, q Question, s Snapshot, recorded
 		return
 	}
 	var err error
-	if recorded.HasTwin(s.SourceCommit) { // then its time may be its twin's: only that it was a head is sure
+	if recorded.HasTwin(s.SourceCommit) { // then its time may be its twin's: it was a head then or later
 		err = pullrequests.NoteHead(ctx, g.store, q.PullRequest, s.sighting())
 	} else {
 		err = pullrequests.See(ctx, g.store, q.PullRequest, s.sighting())

@@ -112,14 +112,13 @@ func TestTwinThatWasBroughtIsKept(t *testing.T) {
 	waiver := addWaiver(t, b.store, question("").PullRequest, mergecheck.Waiver{Head: head, Destination: "main", Reason: "urgent", By: "release"})
 	late := question("acme/widgets")
 	late.Brought.SourceCommit, late.Brought.On = twin, now.Add(-time.Minute)
-	for range 2 { // from before the waiver
+	for range 2 { // its time is from before the waiver
 		if v := b.gate.Ask(t.Context(), late).Verdict; v.Code != mergecheck.WaivedCode || v.PullRequest.Head != head {
 			t.Fatalf("brought its twin: %s of %s", v.Code, v.PullRequest.Head)
 		}
 	}
-	late.Brought.On = waiver.CreatedOn.Add(time.Microsecond) // it was the head since, or later
-	if v := b.gate.Ask(t.Context(), late).Verdict; v.Code != mergecheck.NoBuild || v.PullRequest.Head != head {
-		t.Fatalf("brought its twin from after the waiver: %s of %s", v.Code, v.PullRequest.Head)
+	if _, err := b.store.RevokeWaivers(t.Context(), question("").PullRequest, waiver.ID, "release"); err != nil {
+		t.Fatal(err)
 	}
 	_, err := builds.Record(t.Context(), b.store, mergecheck.Build{
 		BuildID: 2, Project: mergecheck.Project{ID: 1, Account: "acme", Slug: "widgets"}, Repository: "acme/widgets", PullRequestID: 7,
@@ -130,6 +129,43 @@ func TestTwinThatWasBroughtIsKept(t *testing.T) {
 	}
 	if v := b.gate.Ask(t.Context(), gate.Question{PullRequest: question("").PullRequest, Trigger: "on-merge"}).Verdict; v.Code != mergecheck.Unavailable {
 		t.Errorf("it is %s: %s", v.Code, v.Message)
+	}
+}
+
+// TestWaiverEndsByABroughtTwin has merge checks bring what ends a waiver, or doesn't, when
+// two heads are known that begin with the same 12 characters.
+func TestWaiverEndsByABroughtTwin(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name              string
+		head, destination string
+		after             time.Duration // the waiver was given
+		want              mergecheck.Code
+	}{
+		{name: "the same head and destination", head: head, destination: "main", after: time.Microsecond, want: mergecheck.WaivedCode},
+		{name: "its twin", head: twin, destination: "main", after: time.Microsecond, want: mergecheck.NoBuild},
+		{name: "its twin, at the same time", head: twin, destination: "main", want: mergecheck.WaivedCode},
+		{name: "another destination", head: head, destination: "release", after: time.Microsecond, want: mergecheck.NoBuild},
+		{name: "another destination before", head: head, destination: "release", after: -time.Minute, want: mergecheck.WaivedCode},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t, gate.Options{})
+			b.link(t, workspace, repository, "acme/widgets")
+			b.called(t, "acme/widgets")
+			b.put(t, head)
+			b.told(t, pushed(twin, -time.Hour))
+			b.told(t, pushed(head, -time.Minute))
+			q := question("acme/widgets")
+			waiver := addWaiver(t, b.store, q.PullRequest, mergecheck.Waiver{Head: head, Destination: "main", Reason: "urgent", By: "release"})
+			q.Brought.SourceCommit, q.Brought.DestinationBranch, q.Brought.On = tt.head, tt.destination, waiver.CreatedOn.Add(tt.after)
+			b.gate.Ask(t.Context(), q)
+			now := gate.Question{PullRequest: q.PullRequest, Trigger: "on-merge"} // and it is head into main
+			if v := b.gate.Ask(t.Context(), now).Verdict; v.Code != tt.want || v.PullRequest.Head != head {
+				t.Errorf("%s of %s (%s), want %s", v.Code, v.PullRequest.Head, v.Message, tt.want)
+			}
+		})
 	}
 }
 

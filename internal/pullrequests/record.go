@@ -208,8 +208,9 @@ func endWaivers(ctx context.Context, tx *postgres.Tx, pr postgres.PullRequestKey
 }
 
 // NoteHead records that a commit was a head of the pull request at some time until now, where
-// what was seen of it may have the time of a twin's. The Forge function reads the head after
-// the time, so that the head was one at that time or later: that is enough to end a waiver.
+// what was seen may have the time of its twin. The Forge function reads the head after the
+// time, which comes with the destination: the head was one then or later, and the destination
+// was it then. Both are enough to end a waiver.
 func NoteHead(ctx context.Context, store *postgres.Store, pr postgres.PullRequestKey, seen postgres.Sighting) error {
 	err := store.InTx(ctx, func(tx *postgres.Tx) error {
 		now, err := tx.Now(ctx)
@@ -220,7 +221,7 @@ func NoteHead(ctx context.Context, store *postgres.Store, pr postgres.PullReques
 		if err != nil {
 			return err
 		}
-		if err := endWaivers(ctx, tx, pr, seen.Head, "", seen.On); err != nil || !isNew {
+		if err := endWaivers(ctx, tx, pr, seen.Head, seen.DestinationBranch, seen.On); err != nil || !isNew {
 			return err
 		}
 		return tx.Enqueue(ctx, postgres.SettleHeads(pr))
