@@ -97,7 +97,7 @@ func (s *service) work(ctx context.Context) error {
 		return fmt.Errorf("start jobs: %w", err)
 	}
 	if _, err := s.jobs.RetryRefused(ctx, postgres.ServiceStarts, postgres.Refused{}); err != nil {
-		s.log.WarnContext(ctx, "queueing commit statuses that Bitbucket refused before failed", "error", err)
+		s.log.WarnContext(ctx, "retrying the commit statuses that Bitbucket refused failed", "error", err)
 	}
 	<-ctx.Done()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)

@@ -33,6 +33,9 @@ func TestPullRequestEscapesWhatAuthorsTyped(t *testing.T) {
 			t.Errorf("the page has %s:\n%s", bad, page.String())
 		}
 	}
+	if said := strings.Count(page.String(), v.NextStep); v.NextStep == "" || said != 1 {
+		t.Errorf("the page says %q %d times, want once:\n%s", v.NextStep, said, page.String())
+	}
 	for _, want := range []string{"Blocked: failed", "acme/widgets, pull request 7", "build_passed", "What would change it", "expired"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page doesn't say %q:\n%s", want, page.String())
