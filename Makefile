@@ -6,6 +6,8 @@ TAGS    := nomsgpack
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 LINT_VERSION := 2.15.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE    ?= $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
 IMAGE   ?= mergegate:$(VERSION)
 FUZZTIME ?= 60s
 ARGS    ?=
@@ -88,7 +90,7 @@ bench: postgres ## Run all benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
 
 image: ## Build the container image (DOCKER, IMAGE, VERSION)
-	$(DOCKER) build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+	$(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --build-arg DATE=$(DATE) -t $(IMAGE) .
 
 # The tests want PostgreSQL's programs even with TEST_DATABASE_URL: starting them is tested too.
 postgres:

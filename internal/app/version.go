@@ -12,6 +12,9 @@ const unknown = "unknown"
 // what Go notes of the module that was built, else "unknown".
 var Version string
 
+// commit and date are set in the same way for a build without its repository, as an image's is. "": Go's.
+var commit, date string
+
 // Build is what is known of how the program was built.
 type Build struct {
 	Version string
@@ -27,9 +30,7 @@ func init() {
 // ReadBuild is the build of this program: what isn't known of it is "unknown".
 func ReadBuild() Build {
 	info, _ := debug.ReadBuildInfo()
-	b := buildOf(info)
-	b.Version = Version
-	return b
+	return buildOf(info, Build{Version: Version, Commit: commit, Date: date})
 }
 
 // moduleVersion is what Go made of the repository's tags, "" where it couldn't.
@@ -40,18 +41,21 @@ func moduleVersion(info *debug.BuildInfo) string {
 	return info.Main.Version
 }
 
-func buildOf(info *debug.BuildInfo) Build {
-	b := Build{Version: cmp.Or(moduleVersion(info), unknown), Commit: unknown, Date: unknown}
-	if info == nil {
-		return b
+// buildOf is what the linker was told, else what Go notes of the build.
+func buildOf(info *debug.BuildInfo, linked Build) Build {
+	noted := map[string]string{}
+	if info != nil {
+		for _, setting := range info.Settings {
+			noted[setting.Key] = setting.Value
+		}
 	}
-	settings := map[string]string{}
-	for _, setting := range info.Settings {
-		settings[setting.Key] = setting.Value
+	revision := noted["vcs.revision"]
+	if revision != "" && noted["vcs.modified"] == "true" {
+		revision += " (modified)"
 	}
-	b.Commit, b.Date = cmp.Or(settings["vcs.revision"], unknown), cmp.Or(settings["vcs.time"], unknown)
-	if settings["vcs.modified"] == "true" {
-		b.Commit += " (modified)"
+	return Build{
+		Version: cmp.Or(linked.Version, moduleVersion(info), unknown),
+		Commit:  cmp.Or(linked.Commit, revision, unknown),
+		Date:    cmp.Or(linked.Date, noted["vcs.time"], unknown),
 	}
-	return b
 }

@@ -14,17 +14,20 @@ func TestBuildOf(t *testing.T) {
 		return []debug.BuildSetting{{Key: "vcs.revision", Value: hash}, {Key: "vcs.time", Value: on}, {Key: "vcs.modified", Value: modified}}
 	}
 	tests := []struct {
-		name string
-		info *debug.BuildInfo
-		want Build
+		name   string
+		info   *debug.BuildInfo
+		linked Build
+		want   Build
 	}{
 		{name: "nothing is noted", want: Build{Version: "unknown", Commit: "unknown", Date: "unknown"}},
 		{name: "without a repository", info: &debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, want: Build{Version: "unknown", Commit: "unknown", Date: "unknown"}},
 		{name: "in a repository", info: &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: settings("false")}, want: Build{Version: "v1.2.3", Commit: hash, Date: on}},
 		{name: "with changes", info: &debug.BuildInfo{Settings: settings("true")}, want: Build{Version: "unknown", Commit: hash + " (modified)", Date: on}},
+		{name: "in an image", info: &debug.BuildInfo{}, linked: Build{Version: "1.2.3", Commit: hash, Date: on}, want: Build{Version: "1.2.3", Commit: hash, Date: on}},
+		{name: "a release in a repository", info: &debug.BuildInfo{Settings: settings("false")}, linked: Build{Version: "1.2.3"}, want: Build{Version: "1.2.3", Commit: hash, Date: on}},
 	}
 	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, buildOf(tt.info)); diff != "" {
+		if diff := cmp.Diff(tt.want, buildOf(tt.info, tt.linked)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
