@@ -25,10 +25,10 @@ QUIET   := awk '!/"level":/ { print } /^(FAIL|panic)/ { failed = 1 } END { exit 
 export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture run test test-slow model soak test-go test-app lint image fuzz bench postgres node
+.PHONY: help demo picture run test test-slow model soak test-go test-app lint image fuzz bench benchmarks postgres node
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: postgres ## Show the main job from end to end; nothing to sign up for (ARGS=--keep)
 	@$(GO) run -tags $(TAGS) ./cmd/mergegate demo $(ARGS)
@@ -68,6 +68,10 @@ soak: postgres ## Kill the program RELIABILITY_KILLS (100) times, play RELIABILI
 	@mkdir -p bin && $(GO) build -tags $(TAGS) -o bin/mergegate ./cmd/mergegate
 	SOAK=$(SOAK) MERGEGATE_TEST_PROGRAM=$(CURDIR)/bin/mergegate $(GO) test -tags $(TAGS),soak -timeout 24h -count 1 -v -run '^TestSoak$$' ./cmd/mergegate | $(QUIET)
 
+bench: postgres ## Measure it beside a bare program and pgbench, and write docs/performance.md (ARGS)
+	@mkdir -p bin && $(GO) build -tags $(TAGS) -trimpath -ldflags '-s -w' -o bin/mergegate ./cmd/mergegate
+	$(GO) run -tags $(TAGS) ./internal/bench -write docs/performance.md -commit "$(VERSION)" $(ARGS)
+
 picture: postgres ## Draw what README shows of the checks, from the answers of the demo
 	$(GO) test -tags $(TAGS) -count 1 -run '^TestStoryIsHeld$$' ./internal/demo -update
 
@@ -86,7 +90,7 @@ fuzz: ## Fuzz every target for FUZZTIME (60s) each
 		$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
 	done
 
-bench: postgres ## Run all benchmarks
+benchmarks: postgres ## Run the benchmarks of packages
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
 
 image: ## Build the container image (DOCKER, IMAGE, VERSION)

@@ -129,9 +129,9 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-// standsIn reports whether only tests and the demo use a package.
+// standsIn reports whether a package is no part of the service: a stand-in, or bench.
 func standsIn(name string) bool {
-	return name == "standin" || strings.HasSuffix(name, "test") || strings.Contains(name, "test/")
+	return name == "standin" || name == "bench" || strings.HasSuffix(name, "test") || strings.Contains(name, "test/")
 }
 
 // packages are mergegate's packages with what they import of each other, without tests.
