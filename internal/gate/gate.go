@@ -185,10 +185,11 @@ func (g *Gate) evaluate(ctx context.Context, q Question, record bool) evaluation
 
 // known is what is stored of a pull request, or why that can't be read.
 type known struct {
-	stored  postgres.Facts
-	policy  mergecheck.Policy
-	problem *problem // nil: everything was read
-	rename  bool
+	stored    postgres.Facts
+	untrusted []mergecheck.Unconfirmed // builds that are stored and don't count any more
+	policy    mergecheck.Policy
+	problem   *problem // nil: everything was read
+	rename    bool
 }
 
 // known reads what is stored, and what the workspace asks for.
@@ -197,6 +198,7 @@ func (g *Gate) known(ctx context.Context, q Question, s Snapshot) (k known) {
 	if k.stored, unnamed, k.problem = g.facts(ctx, q, s); k.problem != nil {
 		return k
 	}
+	k.untrusted = g.dropUntrusted(&k.stored)
 	if unnamed != nil && (k.stored.Repository.FullName == "" || k.stored.Policy.Version != 0) {
 		k.problem = unnamed // rules go by names, and so do AppVeyor's builds
 		return k
@@ -227,7 +229,7 @@ func (g *Gate) weigh(ctx context.Context, q Question, s Snapshot, k known) evalu
 	}
 	facts := mergecheck.Facts{
 		PullRequest: pr, Heads: stored.Recorded.Heads, Waiting: stored.Recorded.Waiting, Builds: stored.Builds, Seen: stored.Seen,
-		Looks: stored.Looks, Waivers: stored.Waivers, Unconfirmed: stored.Unconfirmed, Distances: stored.Distances, Changed: stored.Changed,
+		Looks: stored.Looks, Waivers: stored.Waivers, Unconfirmed: k.untrusted, Distances: stored.Distances, Changed: stored.Changed,
 		Policy: k.policy, Now: stored.Now,
 	}
 	if k.problem != nil {
@@ -268,7 +270,7 @@ func isUnsettled(f mergecheck.Facts) bool {
 // says why its name can't be told now.
 func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgres.Facts, unnamed, unread *problem) {
 	asked := postgres.Asked{PullRequest: q.PullRequest, Told: s.told(), SourceRepository: s.SourceRepositoryUUID, SourceBranch: s.SourceBranch}
-	facts, err := g.trusted(ctx, asked)
+	facts, err := g.store.Facts(ctx, asked)
 	if err != nil {
 		return postgres.Facts{}, nil, new(g.storeProblem(ctx, err))
 	}
@@ -283,7 +285,7 @@ func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgre
 		err = builds.RecordWaiting(ctx, g.store, q.PullRequest)
 	}
 	if err == nil {
-		facts, err = g.trusted(ctx, asked)
+		facts, err = g.store.Facts(ctx, asked)
 	}
 	if err != nil {
 		return postgres.Facts{}, nil, new(g.storeProblem(ctx, err))
@@ -291,23 +293,19 @@ func (g *Gate) facts(ctx context.Context, q Question, s Snapshot) (facts postgre
 	return facts, nil, nil
 }
 
-// trusted reads the facts. Builds of accounts that may not speak for the repository any
-// more are as if they had come only now: ignored. Their projects stay: what was required
-// isn't let through by that.
-func (g *Gate) trusted(ctx context.Context, asked postgres.Asked) (postgres.Facts, error) {
-	facts, err := g.store.Facts(ctx, asked)
-	if err != nil {
-		return facts, err
-	}
-	r := facts.Repository
-	facts.Builds = slices.DeleteFunc(facts.Builds, func(b mergecheck.Build) bool {
+// dropUntrusted has builds of accounts that may not speak for the repository any more be as
+// if they had come only now: ignored. Their projects stay: what was required isn't let
+// through by that.
+func (g *Gate) dropUntrusted(stored *postgres.Facts) (untrusted []mergecheck.Unconfirmed) {
+	r := stored.Repository
+	stored.Builds = slices.DeleteFunc(stored.Builds, func(b mergecheck.Build) bool {
 		if b.ConfirmedBy == mergecheck.ConfirmedByReport || g.opts.Accounts.MaySpeakFor(b.Project.Account, r.WorkspaceUUID, r.FullName) {
 			return false
 		}
-		facts.Unconfirmed = append(facts.Unconfirmed, mergecheck.Unconfirmed{BuildID: b.BuildID, Untrusted: b.Project.Account})
+		untrusted = append(untrusted, mergecheck.Unconfirmed{BuildID: b.BuildID, Untrusted: b.Project.Account})
 		return true
 	})
-	return facts, nil
+	return untrusted
 }
 
 // triggerLabel bounds a metric's label to the triggers Forge documents.

@@ -16,12 +16,11 @@ const wantsBudget = 1200 * time.Millisecond
 
 // complete has the domain decide, and reads what a policy wants to know besides
 // as long as that could change the verdict. Only policies that ask for more than
-// builds cost anything here, and most of it once: commits don't change, so what
-// was read of them is kept.
+// builds, and a missing build, cost anything here, and most of it once: commits don't
+// change, so what was read of them is kept.
 func (g *Gate) complete(ctx context.Context, q Question, facts *mergecheck.Facts, r postgres.Repository) mergecheck.Verdict {
 	if q.seen != nil {
 		q.seen.fill(facts)
-		return mergecheck.Evaluate(*facts)
 	}
 	verdict := mergecheck.Evaluate(*facts)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -31,6 +30,9 @@ func (g *Gate) complete(ctx context.Context, q Question, facts *mergecheck.Facts
 	}
 	for range 2 { // what is wanted second depends on what was read first
 		wants := verdict.Wants(*facts)
+		if q.seen != nil { // the rest was read a moment ago
+			wants = mergecheck.Wants{Unconfirmed: wants.Unconfirmed}
+		}
 		if !wants.Any() {
 			return verdict
 		}
@@ -61,6 +63,20 @@ func (g *Gate) readWanted(ctx context.Context, q Question, wants mergecheck.Want
 	if wants.BranchBuilds {
 		g.readBranchBuilds(ctx, facts, r)
 	}
+	if wants.Unconfirmed {
+		g.readUnconfirmed(ctx, q, facts)
+	}
+}
+
+// readUnconfirmed reads which deliveries may be why there is no build.
+func (g *Gate) readUnconfirmed(ctx context.Context, q Question, facts *mergecheck.Facts) {
+	list, err := g.store.Unconfirmed(ctx, q.PullRequest)
+	if err != nil {
+		p := g.storeProblem(ctx, err)
+		facts.Problem, facts.ProblemNextStep = p.text, p.nextStep
+		return
+	}
+	facts.Unconfirmed, facts.DeliveriesRead = append(facts.Unconfirmed, list...), true
 }
 
 func (g *Gate) readAuthor(ctx context.Context, client *bitbucket.Client, q Question, facts *mergecheck.Facts) error {

@@ -768,6 +768,7 @@ func TestFreezes(t *testing.T) {
 
 func TestWants(t *testing.T) {
 	t.Parallel()
+	unread := func(f *mergecheck.Facts) { f.DeliveriesRead = false }
 	tests := []struct {
 		name   string
 		policy mergecheck.Policy
@@ -807,12 +808,14 @@ func TestWants(t *testing.T) {
 				f.BranchBuilds = nil
 			},
 		},
+		{name: "deliveries where there is no build", facts: unread, want: mergecheck.Wants{Unconfirmed: true}},
+		{name: "no deliveries where a build failed", facts: func(f *mergecheck.Facts) { unread(f); builds(build(10, in(mergecheck.Failed)))(f) }},
 		{name: "nothing of a closed pull request", policy: branchBuilds, facts: func(f *mergecheck.Facts) { f.PullRequest.State = "MERGED" }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			f := mergecheck.Facts{PullRequest: pullRequest(), Policy: tt.policy, Seen: []mergecheck.Project{widgets}, Now: now}
+			f := mergecheck.Facts{PullRequest: pullRequest(), Policy: tt.policy, Seen: []mergecheck.Project{widgets}, DeliveriesRead: true, Now: now}
 			f.PullRequest.DestinationCommit = current[:12]
 			if tt.facts != nil {
 				tt.facts(&f)

@@ -104,6 +104,9 @@ type Facts struct {
 	Looks       []Look        `json:"looks,omitempty"`
 	Waivers     []Waiver      `json:"waivers,omitempty"`
 	Unconfirmed []Unconfirmed `json:"unconfirmed,omitempty"`
+	// DeliveriesRead says that all of Unconfirmed is there. It matters only where there is no
+	// build, and is read only then.
+	DeliveriesRead bool `json:"-"`
 	// BranchBuilds are AppVeyor's builds of the head itself, without a pull request.
 	BranchBuilds []Build    `json:"branch_builds,omitempty"`
 	Distances    []Distance `json:"distances,omitempty"`

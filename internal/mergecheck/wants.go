@@ -3,17 +3,21 @@ package mergecheck
 import "slices"
 
 // Wants are facts that nobody has read yet and that could make a verdict
-// another. Only a policy that asks for more than builds wants any.
+// another. Only a policy that asks for more than builds wants any, and a pull request
+// without a build.
 type Wants struct {
 	Author  bool     // who the pull request's author is
 	Changed bool     // which paths it changes
 	Tested  []string // commits whose distance to the destination's commit counts
 	// BranchBuilds are AppVeyor's builds of the head without a pull request.
 	BranchBuilds bool
+	Unconfirmed  bool // deliveries that AppVeyor hasn't confirmed: one may be why there is no build
 }
 
 // Any reports whether anything is wanted.
-func (w Wants) Any() bool { return w.Author || w.Changed || len(w.Tested) > 0 || w.BranchBuilds }
+func (w Wants) Any() bool {
+	return w.Author || w.Changed || len(w.Tested) > 0 || w.BranchBuilds || w.Unconfirmed
+}
 
 // Wants tells which facts, beside those the verdict was evaluated from, could
 // make it another.
@@ -51,6 +55,7 @@ func (v Verdict) Wants(f Facts) (w Wants) {
 	}
 	slices.Sort(w.Tested)
 	w.Tested = slices.Compact(w.Tested)
+	w.Unconfirmed = v.Code == NoBuild && !f.DeliveriesRead
 	return w
 }
 

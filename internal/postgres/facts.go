@@ -23,19 +23,18 @@ type PullRequestKey struct {
 
 // Facts are what the store knows of a pull request.
 type Facts struct {
-	Repository  Repository // FullName is "" while Bitbucket has not told it
-	Recorded    mergecheck.Recorded
-	Builds      []mergecheck.Build
-	Seen        []mergecheck.Project
-	Looks       []mergecheck.Look // at the projects seen
-	Unconfirmed []mergecheck.Unconfirmed
-	Policy      Policy
-	Waivers     []mergecheck.Waiver
-	Distances   []mergecheck.Distance // from the destination's commit
-	Changed     []string              // between head and destination's commit; nil: not known
-	Author      string                // UUID, "" while it isn't known
-	Subscribed  bool                  // somebody is notified of verdicts that change
-	Now         time.Time             // the database's clock
+	Repository Repository // FullName is "" while Bitbucket has not told it
+	Recorded   mergecheck.Recorded
+	Builds     []mergecheck.Build
+	Seen       []mergecheck.Project
+	Looks      []mergecheck.Look // at the projects seen
+	Policy     Policy
+	Waivers    []mergecheck.Waiver
+	Distances  []mergecheck.Distance // from the destination's commit
+	Changed    []string              // between head and destination's commit; nil: not known
+	Author     string                // UUID, "" while it isn't known
+	Subscribed bool                  // somebody is notified of verdicts that change
+	Now        time.Time             // the database's clock
 }
 
 // Asked is what facts are asked about, as Bitbucket told it last.
@@ -46,15 +45,27 @@ type Asked struct {
 	SourceBranch     string
 }
 
-// Facts reads, in one round trip, all that a verdict depends on. It writes nothing.
+// Facts reads, in one round trip, what a verdict depends on, but for [Store.Unconfirmed],
+// which matters only where there is no build. It writes nothing.
 func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 	batch := &pgx.Batch{}
 	pr := asked.PullRequest
-	key := []any{pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID}
 	var f Facts
 	queueRecorded(batch, asked, &f)
 	queueBuilds(batch, asked, &f)
-	batch.Queue(`SELECT d.build_id, CASE WHEN d.outcome = 'ignored' THEN '' ELSE d.reason END AS reason, d.outcome = 'failed' AS failed,
+	queuePolicy(batch, asked, &f)
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return Facts{}, fmt.Errorf("read facts of pull request %d: %w", pr.PullRequestID, err)
+	}
+	return f, nil
+}
+
+// Unconfirmed reads the newest deliveries, 20 at most, that seem to be of the pull request and
+// that AppVeyor hasn't confirmed: pending ones, failed ones and those of an account that may
+// not speak for the workspace. Only the last three days count.
+func (s *Store) Unconfirmed(ctx context.Context, pr PullRequestKey) ([]mergecheck.Unconfirmed, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT d.build_id, CASE WHEN d.outcome = 'ignored' THEN '' ELSE d.reason END AS reason, d.outcome = 'failed' AS failed,
 			CASE WHEN d.outcome = 'ignored' THEN d.account ELSE '' END AS untrusted FROM deliveries d
 		JOIN (SELECT lower(full_name) AS name FROM repositories WHERE workspace_uuid = $1 AND repository_uuid = $2
 			UNION ALL SELECT name FROM former_names WHERE workspace_uuid = $1 AND repository_uuid = $2) n ON lower(d.hinted_repository) = n.name
@@ -62,12 +73,12 @@ func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 			AND (d.outcome IN ('pending', 'failed') OR d.reason = 'untrusted_account')
 			AND NOT EXISTS (SELECT FROM builds b WHERE b.build_id = d.build_id)
 			AND NOT EXISTS (SELECT FROM unlinked_builds u WHERE u.build_id = d.build_id)
-		ORDER BY d.id DESC LIMIT $4`, append(key[:3:3], maxUnconfirmed)...).Query(into(&f.Unconfirmed))
-	queuePolicy(batch, asked, &f)
-	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return Facts{}, fmt.Errorf("read facts of pull request %d: %w", pr.PullRequestID, err)
+		ORDER BY d.id DESC LIMIT $4`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, maxUnconfirmed)
+	list, err := all[mergecheck.Unconfirmed](rows, err)
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries of pull request %d: %w", pr.PullRequestID, err)
 	}
-	return f, nil
+	return list, nil
 }
 
 // into reads every row of a batch's query into list.

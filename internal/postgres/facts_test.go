@@ -107,7 +107,16 @@ func TestFactsAreOfThePullRequest(t *testing.T) {
 	equal(t, "facts of nobody's repository", postgres.Facts{}, got, cmpopts.IgnoreFields(postgres.Facts{}, "Now"))
 }
 
-func TestFactsUnconfirmed(t *testing.T) {
+func unconfirmed(t testing.TB, store *postgres.Store, pr postgres.PullRequestKey) []mergecheck.Unconfirmed {
+	t.Helper()
+	list, err := store.Unconfirmed(t.Context(), pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestUnconfirmed(t *testing.T) {
 	t.Parallel()
 	store := open(t)
 	r := link(t, store, repository(name))
@@ -132,9 +141,9 @@ func TestFactsUnconfirmed(t *testing.T) {
 	}
 	record(t, store, build(7, of("ws/elsewhere"))) // the id exists, wherever
 	want := []mergecheck.Unconfirmed{{BuildID: 8, Untrusted: "mallory"}, {BuildID: 2, Reason: "AppVeyor says no", Failed: true}, {BuildID: 1}}
-	equal(t, "unconfirmed", want, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
+	equal(t, "unconfirmed", want, unconfirmed(t, store, pullRequest(r, 7)))
 	record(t, store, build(1), build(2))
-	equal(t, "unconfirmed after the builds", []mergecheck.Unconfirmed{{BuildID: 8, Untrusted: "mallory"}}, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
+	equal(t, "unconfirmed after the builds", []mergecheck.Unconfirmed{{BuildID: 8, Untrusted: "mallory"}}, unconfirmed(t, store, pullRequest(r, 7)))
 }
 
 // TestFactsInOneRoundTrip counts how often the client speaks after the server did.

@@ -204,7 +204,7 @@ func TestAppVeyorKeepsTheFormerName(t *testing.T) {
 		d.Source, d.Body, d.Outcome, d.HintedPullRequest = "appveyor", []byte("{}"), postgres.Pending, 7
 		addDelivery(t, store, d)
 	}
-	equal(t, "unconfirmed", []mergecheck.Unconfirmed{{BuildID: 2}}, facts(t, store, pullRequest(r, 7), head).Unconfirmed)
+	equal(t, "unconfirmed", []mergecheck.Unconfirmed{{BuildID: 2}}, unconfirmed(t, store, pullRequest(r, 7)))
 	equal(t, "recorded under", r, record(t, store, build(2, of("ws/Old"))).Repository)
 	former, err := store.RepositoryFormerly(t.Context(), "WS/old")
 	equal(t, "which was called ws/old", []any{r, error(nil)}, []any{former, err})
