@@ -51,9 +51,9 @@ func (s *Store) Facts(ctx context.Context, asked Asked) (Facts, error) {
 	batch := &pgx.Batch{}
 	pr := asked.PullRequest
 	var f Facts
-	queueRecorded(batch, asked, &f)
+	queueOnce(batch, asked, &f)
 	queueBuilds(batch, asked, &f)
-	queuePolicy(batch, asked, &f)
+	queueLists(batch, asked, &f)
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return Facts{}, fmt.Errorf("read facts of pull request %d: %w", pr.PullRequestID, err)
 	}
@@ -116,29 +116,64 @@ func hasHead(heads []mergecheck.Head, seen Sighting) bool {
 	})
 }
 
-// queueRecorded reads what is recorded of the pull request itself.
-func queueRecorded(batch *pgx.Batch, asked Asked, f *Facts) {
-	pr, r := asked.PullRequest, &f.Recorded
-	batch.Queue(selectHeads, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.SourceRepository, asked.SourceBranch, asked.Head).
-		Query(into(&r.Heads))
-	batch.Queue(selectWaiting, waitingArgs(pr)...).QueryRow(func(row pgx.Row) error { return row.Scan(&r.Waiting) })
-	batch.Queue(`SELECT state, source_commit AS head, destination_branch, told_on AS "on" FROM pull_requests
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID).
-		Query(lastInto(&r.Newest))
-	batch.Queue(`SELECT commit, pushed_on AS first_seen_on, pushed_on AS last_seen_on, untimed FROM branch_heads
-		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $3 ORDER BY pushed_on DESC LIMIT 1`,
-		pr.WorkspaceUUID, pr.RepositoryUUID, asked.DestinationBranch).Query(lastInto(&r.Destination))
+// factsRow is what there is once of a pull request, or not at all.
+type factsRow struct {
+	Now               time.Time
+	WorkspaceUUID     string
+	RepositoryUUID    string
+	FullName          string
+	Waiting           bool
+	State             string
+	Head              string
+	DestinationBranch string
+	ToldOn            *time.Time
+	Author            string
+	Destination       string
+	PushedOn          *time.Time
+	Untimed           bool
+	Version           int64
+	Document          string
+	AppliedBy         string
+	AppliedOn         *time.Time
+	Paths             []string
+	Subscribed        bool
 }
 
-// lastInto reads the last row of a batch's query into row, if there is one.
-func lastInto[T any](row *T) func(pgx.Rows) error {
-	return func(rows pgx.Rows) error {
-		list, err := all[T](rows, nil)
-		if len(list) > 0 {
-			*row = list[len(list)-1]
+// selectFacts reads a factsRow of the pull request $1 to $3, whose look is $4; $5 is the
+// destination branch, $6 the head and $7 the destination's commit. Each statement costs as
+// much again as reading a row by its key, so that all of these are read by one.
+const selectFacts = `
+	SELECT now(), coalesce(r.workspace_uuid::text, '') AS workspace_uuid, coalesce(r.repository_uuid::text, '') AS repository_uuid,
+		coalesce(r.full_name, '') AS full_name, (` + selectWaiting + `) AS waiting,
+		coalesce(p.state, '') AS state, coalesce(p.source_commit, '') AS head, coalesce(p.destination_branch, '') AS destination_branch, p.told_on,
+		coalesce(p.author, '') AS author,
+		coalesce(d.commit, '') AS destination, d.pushed_on, coalesce(d.untimed, false) AS untimed,
+		coalesce(policy.version, 0) AS version, coalesce(policy.document, '') AS document, coalesce(policy.applied_by, '') AS applied_by, policy.applied_on,
+		(SELECT paths FROM changed_paths WHERE workspace_uuid = $1 AND repository_uuid = $2 AND head = $6 AND destination = $7) AS paths,
+		` + isSubscribed + ` AS subscribed
+	FROM (SELECT 1) one
+	LEFT JOIN repositories r ON r.workspace_uuid = $1 AND r.repository_uuid = $2
+	LEFT JOIN pull_requests p ON p.workspace_uuid = $1 AND p.repository_uuid = $2 AND p.pull_request_id = $3
+	LEFT JOIN LATERAL (SELECT commit, pushed_on, untimed FROM branch_heads
+		WHERE workspace_uuid = $1 AND repository_uuid = $2 AND branch = $5 ORDER BY pushed_on DESC LIMIT 1) d ON true
+	LEFT JOIN LATERAL (` + selectPolicy + `) policy ON true`
+
+// queueOnce reads what there is once of the pull request.
+func queueOnce(batch *pgx.Batch, asked Asked, f *Facts) {
+	pr := asked.PullRequest
+	batch.Queue(selectFacts, append(waitingArgs(pr), asked.DestinationBranch, asked.Head, asked.DestinationCommit)...).Query(func(rows pgx.Rows) error {
+		row, err := one[factsRow](rows, nil)
+		if err != nil {
+			return err
 		}
-		return err
-	}
+		f.Now, f.Author, f.Changed, f.Subscribed = row.Now, row.Author, row.Paths, row.Subscribed
+		f.Repository = Repository{WorkspaceUUID: row.WorkspaceUUID, RepositoryUUID: row.RepositoryUUID, FullName: row.FullName}
+		f.Recorded.Waiting = row.Waiting
+		f.Recorded.Newest = mergecheck.Told{State: row.State, Head: row.Head, DestinationBranch: row.DestinationBranch, On: timeOf(row.ToldOn)}
+		f.Recorded.Destination = mergecheck.Head{Commit: row.Destination, FirstSeenOn: timeOf(row.PushedOn), LastSeenOn: timeOf(row.PushedOn), Untimed: row.Untimed}
+		f.Policy = Policy{Version: row.Version, Document: row.Document, AppliedBy: row.AppliedBy, AppliedOn: timeOf(row.AppliedOn)}
+		return nil
+	})
 }
 
 // recordDestination notes that a branch is at $4 now, if nobody told of that. It was
@@ -153,16 +188,6 @@ const recordDestination = `
 
 func queueBuilds(batch *pgx.Batch, asked Asked, f *Facts) {
 	pr := asked.PullRequest
-	batch.Queue(`SELECT now(), workspace_uuid::text, repository_uuid::text, coalesce(full_name, '') FROM (SELECT 1) one
-		LEFT JOIN repositories ON workspace_uuid = $1 AND repository_uuid = $2`, pr.WorkspaceUUID, pr.RepositoryUUID).
-		QueryRow(func(row pgx.Row) error {
-			var workspace, repository *string
-			err := row.Scan(&f.Now, &workspace, &repository, &f.Repository.FullName)
-			if err == nil && workspace != nil && repository != nil {
-				f.Repository.WorkspaceUUID, f.Repository.RepositoryUUID = *workspace, *repository
-			}
-			return err
-		})
 	const ofPullRequest = ` WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3`
 	batch.Queue(`(SELECT `+buildColumns+` FROM builds`+ofPullRequest+`
 			AND (reported_commit = $4 OR length(reported_commit) < 40 AND starts_with($4, reported_commit))
@@ -197,28 +222,15 @@ const selectPolicy = `
 	SELECT version, document, applied_by, applied_on FROM policies
 	WHERE workspace_uuid = $1 ORDER BY version DESC LIMIT 1`
 
-// queuePolicy reads what decides beside builds.
-func queuePolicy(batch *pgx.Batch, asked Asked, f *Facts) {
+// queueLists reads what there is any number of beside builds.
+func queueLists(batch *pgx.Batch, asked Asked, f *Facts) {
 	pr := asked.PullRequest
-	batch.Queue(selectPolicy, pr.WorkspaceUUID).Query(func(rows pgx.Rows) error {
-		list, err := all[Policy](rows, nil)
-		for _, policy := range list {
-			f.Policy = policy
-		}
-		return err
-	})
+	batch.Queue(selectHeads, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.SourceRepository, asked.SourceBranch, asked.Head).
+		Query(into(&f.Recorded.Heads))
 	batch.Queue(selectWaivers+` ORDER BY id DESC LIMIT $4`, pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, maxWaivers).
 		Query(func(rows pgx.Rows) (err error) {
 			f.Waivers, err = waivers(rows, nil)
 			return err
 		})
 	batch.Queue(selectDistances, pr.WorkspaceUUID, pr.RepositoryUUID, asked.DestinationCommit).Query(into(&f.Distances))
-	batch.Queue(`
-		SELECT coalesce((SELECT author FROM pull_requests
-				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND pull_request_id = $3), ''),
-			(SELECT paths FROM changed_paths
-				WHERE workspace_uuid = $1 AND repository_uuid = $2 AND head = $4 AND destination = $5),
-			`+isSubscribed,
-		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, asked.Head, asked.DestinationCommit).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&f.Author, &f.Changed, &f.Subscribed) })
 }
