@@ -74,15 +74,16 @@ func openPools(ctx context.Context, url string, failed func(postgres.WriteFailur
 		store   **postgres.Store
 		conns   int32
 		timeout time.Duration
+		byKey   bool // its statements read and write by whole keys
 	}{
-		{&p.checks, s.checks, 3 * time.Second},
-		{&p.receiving, s.receiving, 4 * time.Second},
-		{&p.reading, s.reading, 4 * time.Second},
-		{&p.jobs, s.jobs, 10 * time.Second},
+		{store: &p.checks, conns: s.checks, timeout: 3 * time.Second, byKey: true},
+		{store: &p.receiving, conns: s.receiving, timeout: 4 * time.Second, byKey: true},
+		{store: &p.reading, conns: s.reading, timeout: 4 * time.Second},
+		{store: &p.jobs, conns: s.jobs, timeout: 10 * time.Second},
 	} {
 		*pool.store, err = postgres.Open(ctx, url, postgres.Options{
 			Describe: server.Describe,
-			MaxConns: pool.conns, StatementTimeout: pool.timeout, OnWriteFailure: failed,
+			MaxConns: pool.conns, StatementTimeout: pool.timeout, GenericPlans: pool.byKey, OnWriteFailure: failed,
 		})
 		if err != nil {
 			p.close()

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"mergegate/internal/mergecheck"
@@ -26,27 +27,73 @@ type Decision struct {
 	CreatedOn     time.Time
 }
 
-// AddDecision keeps d; it is committed when it returns.
+// keptDecision is a decision with the pull request that it is on.
+type keptDecision struct {
+	pullRequest PullRequestKey
+	decision    Decision
+}
+
+// AddDecision keeps d; it is committed when it returns, with those of others who ask at the
+// same time.
 func (s *Store) AddDecision(ctx context.Context, pr PullRequestKey, d Decision) error {
-	return addDecision(ctx, s.pool, pr, d)
+	if _, err := s.decisions.do(ctx, keptDecision{pr, d}); err != nil {
+		return fmt.Errorf("keep decision on pull request %d: %w", pr.PullRequestID, err)
+	}
+	return nil
 }
 
 // AddDecision keeps d with what follows from it.
 func (tx *Tx) AddDecision(ctx context.Context, pr PullRequestKey, d Decision) error {
-	return addDecision(ctx, tx.db, pr, d)
-}
-
-func addDecision(ctx context.Context, db execer, pr PullRequestKey, d Decision) error {
-	_, err := db.Exec(ctx, `
-		INSERT INTO decisions (workspace_uuid, repository_uuid, pull_request_id, trigger, success, code, message,
-			head, destination, policy_version, builds, inputs, checked, duration_ms)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11::bigint[], '{}'), $12, $13, $14)`,
-		pr.WorkspaceUUID, pr.RepositoryUUID, pr.PullRequestID, d.Trigger, d.Success, d.Code, d.Message,
-		d.Head, d.Destination, d.PolicyVersion, d.Builds, d.Inputs, d.Checked, d.DurationMs)
-	if err != nil {
+	if err := addDecisions(ctx, tx.db, []keptDecision{{pr, d}}); err != nil {
 		return fmt.Errorf("keep decision on pull request %d: %w", pr.PullRequestID, err)
 	}
 	return nil
+}
+
+// addDecisions keeps decisions in their order.
+func addDecisions(ctx context.Context, db execer, list []keptDecision) error {
+	n := len(list)
+	texts := [9][]string{}
+	for i := range texts {
+		texts[i] = make([]string, n)
+	}
+	pullRequests, durations, successes := make([]int64, n), make([]int64, n), make([]bool, n)
+	versions, inputs := make([]*int64, n), make([]*string, n)
+	for i, k := range list {
+		d := k.decision
+		for column, text := range [...]string{
+			k.pullRequest.WorkspaceUUID, k.pullRequest.RepositoryUUID, d.Trigger, d.Code, d.Message, d.Head, d.Destination, arrayOf(d.Builds), d.Checked,
+		} {
+			texts[column][i] = text
+		}
+		pullRequests[i], durations[i], successes[i], versions[i] = k.pullRequest.PullRequestID, int64(d.DurationMs), d.Success, d.PolicyVersion
+		if d.Inputs != nil {
+			inputs[i] = new(string(d.Inputs))
+		}
+	}
+	_, err := db.Exec(ctx, `
+		INSERT INTO decisions (workspace_uuid, repository_uuid, pull_request_id, trigger, success, code, message,
+			head, destination, policy_version, builds, inputs, checked, duration_ms)
+		SELECT workspace, repository, pull_request, trigger, success, code, message, head, destination, version, builds::bigint[], inputs::jsonb, checked, duration
+		FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[],
+			$11::text[], $12::text[], $13::text[], $14::bigint[]) WITH ORDINALITY
+			AS d(workspace, repository, pull_request, trigger, success, code, message, head, destination, version, builds, inputs, checked, duration, n)
+		ORDER BY n`,
+		texts[0], texts[1], pullRequests, texts[2], successes, texts[3], texts[4], texts[5], texts[6], versions, texts[7], inputs, texts[8], durations)
+	return err
+}
+
+// arrayOf is an array of numbers as PostgreSQL writes it, since arrays of one call have to
+// be of one length.
+func arrayOf(numbers []int64) string {
+	text := []byte{'{'}
+	for i, n := range numbers {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, n, 10)
+	}
+	return string(append(text, '}'))
 }
 
 const decisionColumns = `id, pull_request_id, trigger, success, code, message, head, destination, policy_version, builds,

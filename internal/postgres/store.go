@@ -33,6 +33,10 @@ type Options struct {
 	MaxConns int32 // 0: 16, or what the URL's pool_max_conns says
 	// StatementTimeout is how long PostgreSQL works on one statement; 0: 10 s.
 	StatementTimeout time.Duration
+	// GenericPlans has PostgreSQL plan each statement once on each connection, whatever it is
+	// asked with: for reads by whole keys, whose plans it would else make anew at each call
+	// once tables are large. Lists want plans of their own.
+	GenericPlans bool
 	// OnWriteFailure is told of each statement that failed because the database takes
 	// nothing; nil: nobody is.
 	OnWriteFailure func(WriteFailure)
@@ -47,6 +51,8 @@ type Store struct {
 	jobs *JobClient // inserts only
 
 	describe func(Event) any
+
+	decisions group[keptDecision, struct{}]
 }
 
 // Open returns a store on a migrated database. It does not connect: a database
@@ -63,6 +69,9 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	s := &Store{pool: pool, describe: opts.Describe}
 	if s.describe == nil {
 		s.describe = func(Event) any { return struct{}{} }
+	}
+	s.decisions.write = func(ctx context.Context, list []keptDecision) ([]struct{}, error) {
+		return make([]struct{}, len(list)), addDecisions(ctx, s.pool, list)
 	}
 	if s.jobs, err = s.JobClient(&river.Config{}); err != nil {
 		pool.Close()
@@ -89,6 +98,9 @@ func poolConfig(url string, opts Options) (*pgxpool.Config, error) {
 	params["timezone"] = "UTC"
 	params["statement_timeout"] = fmt.Sprint(opts.StatementTimeout.Milliseconds())
 	params["idle_in_transaction_session_timeout"] = "60000"
+	if opts.GenericPlans {
+		params["plan_cache_mode"] = "force_generic_plan"
+	}
 	if opts.OnWriteFailure != nil {
 		cfg.ConnConfig.Tracer = writeWatch(opts.OnWriteFailure)
 	}
