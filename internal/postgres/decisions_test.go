@@ -32,7 +32,7 @@ func TestDecisionsAtOnce(t *testing.T) {
 		}
 		callers.Go(func() { errs[i] = store.AddDecision(t.Context(), pr, d) })
 		if i == 0 {
-			awaitInsert(t, store)
+			awaitInsert(t, store, "decisions")
 		}
 	}
 	unlock(t, locked)
@@ -76,7 +76,7 @@ func TestDecisionsWhoseConnectionIsLost(t *testing.T) {
 		})
 	}
 	add(0)
-	pid := awaitInsert(t, store)
+	pid := awaitInsert(t, store, "decisions")
 	add(1)
 	add(2)
 	exec(t, store, `SELECT pg_terminate_backend($1)`, pid)
@@ -115,7 +115,7 @@ func TestDecisionsInTime(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	awaitInsert(t, store)
+	awaitInsert(t, store, "decisions")
 	ended, end := context.WithCancel(t.Context())
 	end()
 	if err := store.AddDecision(ended, pr, postgres.Decision{Trigger: "on-merge", Code: "passed", Message: "second"}); !errors.Is(err, context.Canceled) {
@@ -150,15 +150,15 @@ func unlock(t *testing.T, tx pgx.Tx) {
 	}
 }
 
-// awaitInsert returns once a decision waits to be written, and who writes it.
-func awaitInsert(t *testing.T, store *postgres.Store) (pid int) {
+// awaitInsert returns once a row of a table waits to be written, and who writes it.
+func awaitInsert(t *testing.T, store *postgres.Store, table string) (pid int) {
 	t.Helper()
 	for t.Context().Err() == nil {
 		if pids := query[int](t, store, `SELECT pid FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO decisions%'`); len(pids) > 0 {
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO ' || $1 || ' %'`, table); len(pids) > 0 {
 			return pids[0]
 		}
 	}
-	t.Fatal("no decision is written")
+	t.Fatal("nothing is written")
 	return 0
 }

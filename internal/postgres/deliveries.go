@@ -42,10 +42,23 @@ type Delivery struct {
 	ProcessedOn  *time.Time
 }
 
-// AddDelivery stores d and, when it is pending, the job that processes it. Both
-// are committed when it returns the id. A request that was stored before is not
-// stored again: the id is that delivery's.
+// AddDelivery stores d and, when it is pending, the job that processes it. Both are
+// committed when it returns the id, with those of others who ask at the same time. A request
+// that was stored before is not stored again: the id is that delivery's.
 func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err error) {
+	if d.RequestID == "" {
+		id, err = s.deliveries.do(ctx, d)
+	} else {
+		id, err = s.addRequest(ctx, d)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("add delivery: %w", err)
+	}
+	return id, nil
+}
+
+// addRequest stores a delivery that others may store at the same time.
+func (s *Store) addRequest(ctx context.Context, d Delivery) (id int64, err error) {
 	err = s.InTx(ctx, func(tx *Tx) error {
 		var before bool
 		if id, before, err = tx.AddDelivery(ctx, d); err != nil || before || d.Outcome != Pending {
@@ -54,10 +67,28 @@ func (s *Store) AddDelivery(ctx context.Context, d Delivery) (id int64, err erro
 		d.ID = id
 		return tx.Enqueue(ctx, jobOf(d))
 	})
-	if err != nil {
-		return 0, fmt.Errorf("add delivery: %w", err)
-	}
-	return id, nil
+	return id, err
+}
+
+// addDeliveries stores deliveries, and the jobs that process them, and returns their ids.
+func (s *Store) addDeliveries(ctx context.Context, list []Delivery) (ids []int64, err error) {
+	err = s.InTx(ctx, func(tx *Tx) error {
+		if ids, err = insertDeliveries(ctx, tx.db, list); err != nil {
+			return err
+		}
+		var jobs []river.InsertManyParams
+		for i, d := range list {
+			if d.ID = ids[i]; d.Outcome == Pending {
+				jobs = append(jobs, river.InsertManyParams{Args: jobOf(d), InsertOpts: insertOpts(jobOf(d))})
+			}
+		}
+		if len(jobs) == 0 {
+			return nil
+		}
+		_, err = s.jobs.InsertManyFastTx(ctx, tx.db, jobs)
+		return err
+	})
+	return ids, err
 }
 
 // AddDelivery stores d as it is. Of a request that was stored before it returns the id, and
@@ -72,19 +103,46 @@ func (tx *Tx) AddDelivery(ctx context.Context, d Delivery) (id int64, before boo
 			return id, before, err
 		}
 	}
-	err = tx.db.QueryRow(ctx, `
-		INSERT INTO deliveries (id, source, event, body, build_id, account, slug, version, hinted_repository,
-			hinted_pull_request, workspace_uuid, repository_uuid, outcome, reason, processed_on)
-		VALUES (coalesce(nullif(@id::bigint, 0), next_delivery_id()), @source, @event, @body, nullif(@build_id::bigint, 0), @account, @slug, @version,
-			@hinted_repository, @hinted_pull_request, nullif(@workspace_uuid, '')::uuid, nullif(@repository_uuid, '')::uuid, @outcome, @reason,
-			CASE WHEN @outcome = 'pending' THEN NULL ELSE now() END)
-		RETURNING id`, pgx.NamedArgs{
-		"id": id, "source": d.Source, "event": d.Event, "body": d.Body, "build_id": d.BuildID,
-		"account": d.Account, "slug": d.Slug, "version": d.Version, "hinted_repository": d.HintedRepository,
-		"hinted_pull_request": d.HintedPullRequest, "workspace_uuid": mergecheck.BareUUID(d.WorkspaceUUID),
-		"repository_uuid": mergecheck.BareUUID(d.RepositoryUUID), "outcome": d.Outcome, "reason": d.Reason,
-	}).Scan(&id)
-	return id, false, err
+	d.ID = id
+	ids, err := insertDeliveries(ctx, tx.db, []Delivery{d})
+	if err != nil {
+		return 0, false, err
+	}
+	return ids[0], false, nil
+}
+
+// insertDeliveries stores deliveries in their order, and returns their ids: new ones where
+// they have none.
+func insertDeliveries(ctx context.Context, db querier, list []Delivery) ([]int64, error) {
+	n := len(list)
+	texts := [10][]string{}
+	for i := range texts {
+		texts[i] = make([]string, n)
+	}
+	given, bodies, buildIDs, pullRequests := make([]int64, n), make([][]byte, n), make([]int64, n), make([]int64, n)
+	for i, d := range list {
+		for column, text := range [...]string{
+			d.Source, d.Event, d.Account, d.Slug, d.Version, d.HintedRepository,
+			mergecheck.BareUUID(d.WorkspaceUUID), mergecheck.BareUUID(d.RepositoryUUID), string(d.Outcome), d.Reason,
+		} {
+			texts[column][i] = text
+		}
+		given[i], bodies[i], buildIDs[i], pullRequests[i] = d.ID, d.Body, d.BuildID, d.HintedPullRequest
+	}
+	rows, err := db.Query(ctx, `
+		INSERT INTO deliveries (id, source, event, account, slug, version, hinted_repository, workspace_uuid, repository_uuid,
+			outcome, reason, processed_on, body, build_id, hinted_pull_request)
+		SELECT coalesce(nullif(id, 0), next_delivery_id()), source, event, account, slug, version, repository, nullif(workspace, '')::uuid, nullif(uuid, '')::uuid,
+			outcome, reason, CASE WHEN outcome = 'pending' THEN NULL ELSE now() END, body, nullif(build, 0), pull_request
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+			$12::bytea[], $13::bigint[], $14::bigint[]) WITH ORDINALITY
+			AS d(id, source, event, account, slug, version, repository, workspace, uuid, outcome, reason, body, build, pull_request, n)
+		ORDER BY n
+		RETURNING id`, given, texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], texts[9], bodies, buildIDs, pullRequests)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
 // DeliveryBody returns what was received, as it came.

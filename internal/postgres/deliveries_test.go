@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -47,6 +49,57 @@ func TestAddDelivery(t *testing.T) {
 	}
 	if _, err := store.Delivery(t.Context(), 99); !isNotFound(err) {
 		t.Errorf("a delivery that isn't there: %v, want ErrNotFound", err)
+	}
+}
+
+// TestDeliveriesAtOnce has deliveries come while the table is locked, so that they are stored
+// together: each has its own id and its own job, and a bad one fails alone.
+func TestDeliveriesAtOnce(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	tx, err := store.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE deliveries IN SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	const bad, ignored = 3, 4
+	ids, errs := make([]int64, 20), make([]error, 20)
+	var callers sync.WaitGroup
+	for i := range ids {
+		d := postgres.Delivery{Source: "appveyor", Body: fmt.Append(nil, i), BuildID: int64(i + 1), Outcome: postgres.Pending}
+		switch i {
+		case bad:
+			d.Source = "nobody"
+		case ignored:
+			d.Outcome = postgres.Ignored
+		}
+		callers.Go(func() { ids[i], errs[i] = store.AddDelivery(t.Context(), d) })
+		if i == 0 {
+			awaitInsert(t, store, "deliveries")
+		}
+	}
+	unlock(t, tx)
+	callers.Wait()
+	jobs := queued(t, store, "confirm_delivery")
+	equal(t, "jobs", len(ids)-2, len(jobs))
+	for i, id := range ids {
+		if i == bad {
+			if errs[i] == nil {
+				t.Error("a bad delivery is stored")
+			}
+			continue
+		}
+		if errs[i] != nil {
+			t.Fatal(errs[i])
+		}
+		body, err := store.DeliveryBody(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "body", fmt.Sprint(i), string(body))
+		equal(t, fmt.Sprintf("delivery %d has a job", i), i != ignored, slices.Contains(jobs, fmt.Sprintf(`{"delivery_id": %d}`, id)))
 	}
 }
 

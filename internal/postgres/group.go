@@ -15,6 +15,9 @@ const (
 	// groupMost is how many are written together at most: by then a commit is shared by so
 	// many that more of them would only wait longer.
 	groupMost = 64
+	// groupBytes is how large they are together at most, but for one that is larger alone: a
+	// statement is in memory twice.
+	groupBytes = 1 << 20
 	// groupTimeout bounds one write, whoever waits for it. Callers have deadlines of their own.
 	groupTimeout = 4 * time.Second
 )
@@ -32,6 +35,8 @@ const (
 type group[Q, R any] struct {
 	// write writes all or nothing, and returns what came of each.
 	write func(ctx context.Context, list []Q) ([]R, error)
+	// size is how many bytes one has that matters; nil: none does.
+	size func(Q) int
 
 	mu      sync.Mutex
 	waiting []*member[Q, R]
@@ -77,17 +82,32 @@ func (g *group[Q, R]) leave(m *member[Q, R]) {
 // run writes until nobody waits.
 func (g *group[Q, R]) run(ctx context.Context) {
 	for {
-		g.mu.Lock()
-		n := min(len(g.waiting), groupMost)
-		list := slices.Clone(g.waiting[:n])
-		g.waiting = slices.Delete(g.waiting, 0, n)
-		g.running = n > 0
-		g.mu.Unlock()
-		if n == 0 {
+		list := g.take()
+		if len(list) == 0 {
 			return
 		}
 		g.writeAll(ctx, list)
 	}
+}
+
+// take takes those out who are written next; where nobody waits the group rests.
+func (g *group[Q, R]) take() []*member[Q, R] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, bytes := 0, 0
+	for n < min(len(g.waiting), groupMost) {
+		if g.size != nil {
+			bytes += g.size(g.waiting[n].brought)
+		}
+		if n > 0 && bytes > groupBytes {
+			break
+		}
+		n++
+	}
+	list := slices.Clone(g.waiting[:n])
+	g.waiting = slices.Delete(g.waiting, 0, n)
+	g.running = n > 0
+	return list
 }
 
 // writeAll writes list, and tells each what came of it.

@@ -59,10 +59,10 @@ func (l *ledger) write(ctx context.Context, list []int) ([]string, error) {
 
 // together has the list written as one group, behind a 0 that is written first, and returns
 // what each was told.
-func together(t *testing.T, l *ledger, list []int) (results []string, errs []error) {
+func together(t *testing.T, l *ledger, list []int, size func(int) int) (results []string, errs []error) {
 	t.Helper()
 	l.let, l.begun = make(chan struct{}), make(chan []int, len(list)+2)
-	g := group[int, string]{write: l.write}
+	g := group[int, string]{write: l.write, size: size}
 	results, errs = make([]string, len(list)), make([]error, len(list))
 	var callers sync.WaitGroup
 	callers.Go(func() { _, _ = g.do(t.Context(), 0) })
@@ -120,7 +120,7 @@ func TestGroup(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			l := &ledger{broken: tt.broken}
-			results, errs := together(t, l, tt.list)
+			results, errs := together(t, l, tt.list, nil)
 			if diff := cmp.Diff(tt.written, l.written, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("written (-want +got):\n%s", diff)
 			}
@@ -146,9 +146,15 @@ func TestGroupsAreBounded(t *testing.T) {
 		list[i] = i + 1
 	}
 	l := &ledger{}
-	together(t, l, list)
+	together(t, l, list, nil)
 	if diff := cmp.Diff([][]int{list[:groupMost], list[groupMost:]}, l.writes[1:]); diff != "" {
 		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+	l = &ledger{}
+	const half = groupBytes / 2
+	together(t, l, []int{half, half, 1, groupBytes + 1, 2}, func(n int) int { return n })
+	if diff := cmp.Diff([][]int{{half, half}, {1}, {groupBytes + 1}, {2}}, l.writes[1:]); diff != "" {
+		t.Errorf("writes by size (-want +got):\n%s", diff)
 	}
 }
 

@@ -52,7 +52,8 @@ type Store struct {
 
 	describe func(Event) any
 
-	decisions group[keptDecision, struct{}]
+	decisions  group[keptDecision, struct{}]
+	deliveries group[Delivery, int64]
 }
 
 // Open returns a store on a migrated database. It does not connect: a database
@@ -70,6 +71,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	if s.describe == nil {
 		s.describe = func(Event) any { return struct{}{} }
 	}
+	s.deliveries.write, s.deliveries.size = s.addDeliveries, func(d Delivery) int { return len(d.Body) }
 	s.decisions.write = func(ctx context.Context, list []keptDecision) ([]struct{}, error) {
 		return make([]struct{}, len(list)), addDecisions(ctx, s.pool, list)
 	}
